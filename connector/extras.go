@@ -1,0 +1,126 @@
+package connector
+
+import (
+	"context"
+	"time"
+
+	"github.com/cnbus/cnbus/cbid"
+)
+
+// What not every carrier can do is behind interfaces of its own; a Bus or an
+// Endpoint that can implements them. The functions below ask, and return an
+// error that wraps ErrNotSupported where it does not.
+
+// WatchBus can tell who is registered.
+type WatchBus interface {
+	// Watch follows the registrations of the ids in set (all for a nil set).
+	Watch(ctx context.Context, set *cbid.Set) (Watcher, error)
+}
+
+// Watcher is a stream of changes: first a ChangePresent for each id that is
+// registered, then one ChangeMarker, then every later change, with no gap and
+// no duplicate between them. After ChangeResync (the connection was interrupted,
+// or the watcher read too slowly to be told each change) the same begins again.
+type Watcher interface {
+	Next(ctx context.Context) (Change, error)
+	Close() error
+}
+
+// ChangeKind tells the elements of a Watcher's stream apart.
+type ChangeKind uint8
+
+const (
+	ChangePresent ChangeKind = iota + 1
+	ChangeMarker
+	ChangeAdded
+	ChangeRemoved
+	ChangeResync
+)
+
+func (k ChangeKind) String() string {
+	switch k {
+	case ChangePresent:
+		return "present"
+	case ChangeMarker:
+		return "marker"
+	case ChangeAdded:
+		return "added"
+	case ChangeRemoved:
+		return "removed"
+	case ChangeResync:
+		return "resync"
+	}
+	return "unknown"
+}
+
+// Change is one element of a Watcher's stream.
+type Change struct {
+	Kind ChangeKind
+	Info IDInfo
+}
+
+// IDInfo describes a registered id.
+type IDInfo struct {
+	ID    cbid.ID
+	Name  string
+	Group uint32 // equal to ID.Idx
+	Port  uint32 // the agent's port id
+	Owner Cred
+}
+
+// History bounds what a group keeps for receivers that lost or reconnected. A
+// zero field is no bound of that kind; all zero keeps no history.
+type History struct {
+	Messages int
+	Bytes    int
+	Age      time.Duration
+}
+
+// HistoryBus can make a group keep a history. Who has a callback registered with
+// id.Idx equal to group, or is privileged, may set it.
+type HistoryBus interface {
+	SetHistory(ctx context.Context, group uint32, h History) error
+}
+
+// Position is a place in the history of a group. Epoch changes when positions
+// start anew, as they do when a broker without a stored history restarts.
+type Position struct {
+	Epoch uint64
+	Pos   uint64
+}
+
+// HistoryEndpoint can join a group at a position of its history.
+type HistoryEndpoint interface {
+	// JoinAt joins group so that the next message is the one after at. What
+	// the history no longer has is told first, as an EventLost with its exact number
+	// (Unknown if the epoch is another). A zero Position asks for all that is kept.
+	JoinAt(ctx context.Context, group uint32, at Position) error
+
+	// Epoch returns the epoch of the positions (Event.Pos) of a joined group, 0
+	// if it keeps no history.
+	Epoch(group uint32) uint64
+}
+
+// Watch calls b.Watch if b can.
+func Watch(ctx context.Context, b Bus, set *cbid.Set) (Watcher, error) {
+	if w, ok := b.(WatchBus); ok {
+		return w.Watch(ctx, set)
+	}
+	return nil, &OpError{Op: "watch", Err: ErrNotSupported}
+}
+
+// SetHistory calls b.SetHistory if b can.
+func SetHistory(ctx context.Context, b Bus, group uint32, h History) error {
+	if hb, ok := b.(HistoryBus); ok {
+		return hb.SetHistory(ctx, group, h)
+	}
+	return &OpError{Op: "history", Group: group, Err: ErrNotSupported}
+}
+
+// JoinAt calls e.JoinAt if e can.
+func JoinAt(ctx context.Context, e Endpoint, group uint32, at Position) error {
+	if he, ok := e.(HistoryEndpoint); ok {
+		return he.JoinAt(ctx, group, at)
+	}
+	return &OpError{Op: "join", Group: group, Err: ErrNotSupported}
+}
