@@ -1,6 +1,3 @@
-// Package cbid holds the identifier of the connector model: the pair {idx, val}
-// that names a callback, the well-known kernel identifiers by name, and ranges
-// and sets of identifiers.
 package cbid
 
 import "cmp"
@@ -15,10 +12,6 @@ type ID struct {
 	Val uint32
 }
 
-// Control is the identifier of the connector itself, {-1, -1}: requests to be
-// notified about registrations are sent to it.
-var Control = ID{Idx: 0xffffffff, Val: 0xffffffff}
-
 // Make returns the identifier {idx, val}.
 func Make(idx, val uint32) ID { return ID{Idx: idx, Val: val} }
 
@@ -29,5 +22,9 @@ func (id ID) Key() uint64 { return uint64(id.Idx)<<32 | uint64(id.Val) }
 // FromKey is the inverse of Key.
 func FromKey(k uint64) ID { return ID{Idx: uint32(k >> 32), Val: uint32(k)} }
 
-// Compare orders identifiers by Idx, then by Val.
+// Compare orders identifiers by Idx, then by Val: negative when id comes before
+// other, zero when they are equal.
 func (id ID) Compare(other ID) int { return cmp.Compare(id.Key(), other.Key()) }
+
+// Less reports whether id comes before other.
+func (id ID) Less(other ID) bool { return id.Key() < other.Key() }
