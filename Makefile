@@ -1,0 +1,72 @@
+# `make` lists the targets. Whatever needs more than a line is in scripts/.
+
+GO       ?= go
+BIN      := bin
+FUZZTIME ?= 3s
+SUITE    ?= bus
+SOAK     ?= 60s
+
+# How long the tests of one package may take. A hang is to be seen, with the
+# stacks of all goroutines, long before somebody gives up waiting.
+TIMEOUT  ?= 6m
+
+# Programs that the tests use: Debian package and a command of it.
+TEST_DEPS  := gcc:gcc libc6-dev:+stdio.h git:git iproute2:ip util-linux:unshare procps:ps \
+              tshark:tshark man-db:man groff-base:groff systemd:systemd-analyze
+# Programs that the benchmarks compare with.
+BENCH_DEPS := dbus-daemon:dbus-daemon dbus-broker:dbus-broker-launch
+
+export GO FUZZTIME BIN
+
+.DEFAULT_GOAL := help
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## build bin/cnbus and bin/cn-test
+	@scripts/build.sh cnbus cn-test
+
+# The last part is go test itself, so that its lines are the last ones.
+.PHONY: test
+test: ## everything: set-up, build, lint, fuzz smoke, race, tests; nothing is skipped
+	@scripts/parts.sh deps build lint fuzz-smoke race
+	@$(MAKE) --no-print-directory unit
+
+.PHONY: unit
+unit: ## all tests once, none of them skipped
+	@scripts/header.sh unit 'CNBUS_REQUIRE=all $(GO) test -shuffle=on ./...'
+	@CNBUS_REQUIRE=all $(GO) test -count=1 -shuffle=on -timeout $(TIMEOUT) ./...
+
+.PHONY: race
+race: ## all tests under the race detector
+	CNBUS_REQUIRE=all $(GO) test -count=1 -race -shuffle=on -timeout $(TIMEOUT) ./...
+
+.PHONY: lint
+lint: ## gofumpt, vet, staticcheck, layering, house rules, builds for other systems
+	@scripts/lint.sh
+
+.PHONY: fuzz-smoke
+fuzz-smoke: ## every fuzz target for FUZZTIME (3s), in at most FUZZTOTAL seconds (240) of fuzzing
+	@scripts/fuzz.sh
+
+.PHONY: deps
+deps: ## install the Debian packages that the tests use, where they are missing
+	@scripts/deps.sh $(TEST_DEPS)
+
+.PHONY: bench-deps
+bench-deps: ## install what the benchmarks compare with: nats-server, D-Bus
+	@scripts/deps.sh $(BENCH_DEPS)
+	$(GO) build -o $(BIN)/nats-server github.com/nats-io/nats-server/v2
+
+.PHONY: bench
+bench: ## run a suite of benchmarks, SUITE=bus; QUICK=1 for a short run
+	$(GO) run ./tests/bench -suite $(SUITE) -json $(if $(QUICK),-quick)
+
+.PHONY: soak
+soak: build ## account for every message of a long run, SOAK=60s
+	$(BIN)/cn-test soak --duration $(SOAK) --json
+
+.PHONY: clean
+clean: ## remove what the other targets made
+	rm -rf $(BIN)
