@@ -1,6 +1,7 @@
 package connector
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
 
@@ -42,12 +43,26 @@ func (m Message) Clone() Message {
 // Size is the length of the message's bytes with the nlmsghdr, unpadded.
 func (m Message) Size() int { return HeaderLen + len(m.Data) }
 
+// Equal reports whether all fields are equal and the data have the same bytes.
+func (m Message) Equal(other Message) bool {
+	return m.ID == other.ID && m.Seq == other.Seq && m.Ack == other.Ack && m.Flags == other.Flags &&
+		bytes.Equal(m.Data, other.Data)
+}
+
+func (m *Message) tooBig() error {
+	return &OpError{
+		Op: "append", ID: m.ID, HasID: true,
+		Err: fmt.Errorf("%d bytes of data, at most %d: %w", len(m.Data), MaxData, ErrTooBig),
+	}
+}
+
 // AppendNetlink appends the nlmsghdr and the cn_msg in the given byte order.
 // port is put in nlmsg_pid, which receivers must not trust. It fails with
-// ErrTooBig when the data do not fit, and then leaves b as it was.
+// ErrTooBig when the data do not fit, and then leaves b as it was. It does not
+// allocate when b has room for Size more bytes.
 func (m Message) AppendNetlink(b []byte, order binary.ByteOrder, port uint32) ([]byte, error) {
 	if len(m.Data) > MaxData {
-		return b, fmt.Errorf("message %v: %d bytes of data, at most %d: %w", m.ID, len(m.Data), MaxData, ErrTooBig)
+		return b, m.tooBig()
 	}
 	n := len(b)
 	b = append(b, make([]byte, HeaderLen)...)
