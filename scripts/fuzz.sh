@@ -54,6 +54,6 @@ for t in "${targets[@]}"; do
 			exit 1
 		fi
 	fi
-	printf 'ok      %-36s %s\n' "$name" "$(grep -oE 'execs: [0-9]+ \([0-9]+/sec\)' "$work/out" | tail -n 1)"
+	printf 'ok      %-36s %s\n' "$name" "$(grep -oE 'execs: [0-9]+' "$work/out" | tail -n 1)"
 done
 echo "${#targets[@]} fuzz targets in ${#dirs[@]} packages, $fuzztime each"

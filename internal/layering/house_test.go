@@ -107,7 +107,7 @@ func TestHouseRules(t *testing.T) {
 		{"x.go", `"/run/cnbus/cnbus.sock"`, false},
 		{"Makefile", "$(TMP)/wor" + "k/x", true},
 		{"scripts/x.sh", "$work/x ${dir}/wor" + "k/x", false},
-		{"go.mod", "// http://mirror.site.corp" + "/x", true},
+		{"go.mod", "// http://mirror.site.cor" + "p/x", true},
 		{".ci/run", "GOPROX" + "Y=https://mirror.example.org", true},
 		{"docs/x.md", "https://pkg.go.dev/internal", false},
 		{"x.go", "// TO" + "DO: later", true},
