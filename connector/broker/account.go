@@ -1,0 +1,67 @@
+package broker
+
+import "fmt"
+
+// Limits bound what the connections of one uid may hold together. A zero field
+// means the default given with it; a negative one means no limit.
+type Limits struct {
+	Connections   int   `toml:"connections"`   // 8192
+	Registrations int   `toml:"registrations"` // 65536
+	Memberships   int   `toml:"memberships"`   // 65536
+	Watches       int   `toml:"watches"`       // 1024 watches and notification requests
+	QueuedBytes   int64 `toml:"queued_bytes"`  // 512 MiB waiting for the uid's clients
+	HistoryBytes  int64 `toml:"history_bytes"` // 256 MiB of histories set by the uid
+}
+
+// withDefaults fills in the zero fields.
+func (l Limits) withDefaults() Limits {
+	def := func(v *int, d int) {
+		if *v == 0 {
+			*v = d
+		}
+	}
+	def64 := func(v *int64, d int64) {
+		if *v == 0 {
+			*v = d
+		}
+	}
+	def(&l.Connections, 8192)
+	def(&l.Registrations, 65536)
+	def(&l.Memberships, 65536)
+	def(&l.Watches, 1024)
+	def64(&l.QueuedBytes, 512<<20)
+	def64(&l.HistoryBytes, 256<<20)
+	return l
+}
+
+// account is what one uid uses of its limits.
+type account struct {
+	uid    uint32
+	limits Limits
+
+	conns    int
+	regs     int
+	members  int
+	watches  int
+	queued   int64
+	history  int64
+	exceeded map[string]uint64 // by limit, how often
+}
+
+// exceed counts a refusal and returns the words for the log and the peer.
+func (a *account) exceed(what string, limit int64) string {
+	if a.exceeded == nil {
+		a.exceeded = make(map[string]uint64)
+	}
+	a.exceeded[what]++
+	return fmt.Sprintf("uid %d has reached its limit of %d %s", a.uid, limit, what)
+}
+
+// take adds one to *n unless that exceeds limit; why then says who exceeded what.
+func (a *account) take(n *int, limit int, what string) (why string) {
+	if limit >= 0 && *n >= limit {
+		return a.exceed(what, int64(limit))
+	}
+	*n++
+	return ""
+}

@@ -1,0 +1,31 @@
+//go:build !linux
+
+package broker
+
+import (
+	"context"
+	"log/slog"
+	"net"
+	"time"
+
+	"github.com/cnbus/cnbus/connector"
+)
+
+// The broker needs epoll and the credentials of Linux; elsewhere New fails.
+
+type loop struct{ hub *hub }
+
+type socketLock struct{ path string }
+
+func newLoop(*hub, *slog.Logger) (*loop, error) {
+	return nil, &connector.OpError{Op: "serve", Err: connector.ErrNotSupported}
+}
+
+func (l *loop) run() error                             { return connector.ErrNotSupported }
+func (l *loop) end()                                   {}
+func (l *loop) post(func()) bool                       { return false }
+func (l *loop) do(context.Context, func()) error       { return connector.ErrNotSupported }
+func (l *loop) drain(string, time.Duration)            {}
+func (l *loop) pair(context.Context) (net.Conn, error) { return nil, connector.ErrNotSupported }
+func (b *Broker) listen() error                        { return connector.ErrNotSupported }
+func (b *Broker) cleanup()                             {}

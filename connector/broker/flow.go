@@ -1,0 +1,182 @@
+package broker
+
+import (
+	"slices"
+
+	"github.com/cnbus/cnbus/cbid"
+	"github.com/cnbus/cnbus/connector/internal/frame"
+)
+
+// stopKey names a receiver as its sender does: by port, group or id.
+type stopKey struct {
+	port, group uint32
+	id          cbid.ID
+	byID        bool
+}
+
+// stopped is what a sender has outstanding for one receiver it was told not to
+// send to.
+type stopped struct {
+	by   []*[]stop // the full receivers that hold it back; several for a group
+	over int       // bytes it sent since
+}
+
+// stop is an entry of a full receiver: whom to tell Go.
+type stop struct {
+	c   *conn
+	key stopKey
+}
+
+// mayOverrun is asked for each message to a full receiver. The first is taken
+// and its sender told Stop; so is what was on its way, within a bound. A sender
+// beyond that is paused, and mayOverrun returns false.
+func (h *hub) mayOverrun(c, d *conn, list *[]stop, key stopKey, n int) bool {
+	s := c.stopped[key]
+	if s == nil {
+		s = &stopped{}
+		if c.stopped == nil {
+			c.stopped = make(map[stopKey]*stopped)
+		}
+		c.stopped[key] = s
+		h.stopFrame(c, frame.Stop, key)
+		h.stats.Stops++
+	}
+	if !slices.Contains(s.by, list) {
+		s.by = append(s.by, list)
+		*list = append(*list, stop{c: c, key: key})
+	}
+	if s.over+n > h.tune.overrun || d.out.len()+n > h.tune.hard {
+		c.paused = true
+		h.stats.Pauses++
+		return false
+	}
+	s.over += n
+	return true
+}
+
+func (h *hub) stopFrame(c *conn, t frame.Type, key stopKey) {
+	hd := frame.Header{Type: t, Port: key.port, Group: key.group}
+	if key.byID {
+		h.control(c, hd, frame.AppendID(nil, key.id)...)
+		return
+	}
+	h.control(c, hd)
+}
+
+// releaseStops tells Go to the senders that waited for this receiver alone.
+func (h *hub) releaseStops(list *[]stop) {
+	waiting := *list
+	*list = nil
+	for _, w := range waiting {
+		s := w.c.stopped[w.key]
+		if s == nil {
+			continue
+		}
+		if i := slices.Index(s.by, list); i >= 0 {
+			s.by = slices.Delete(s.by, i, i+1)
+		}
+		if len(s.by) > 0 {
+			continue
+		}
+		delete(w.c.stopped, w.key)
+		h.stopFrame(w.c, frame.Go, w.key)
+		if w.c.paused {
+			w.c.paused = false
+			h.resumed = append(h.resumed, w.c)
+		}
+	}
+}
+
+// lostCount is a loss that a receiver has not been told of yet.
+type lostCount struct {
+	group uint32
+	n     uint64
+}
+
+// lose counts n messages of group (0: unicast) that d will not get. It is told
+// before the next thing that it does get.
+func (h *hub) lose(d *conn, group uint32, n uint64) {
+	d.stat.Lost += n
+	h.stats.Lost += n
+	for i := range d.lost {
+		if d.lost[i].group == group {
+			d.lost[i].n += n
+			return
+		}
+	}
+	d.lost = append(d.lost, lostCount{group, n})
+}
+
+// tellLost puts the losses into d's stream, here.
+func (h *hub) tellLost(d *conn) {
+	told := d.lost
+	d.lost = nil
+	for _, l := range told {
+		h.control(d, frame.Header{Type: frame.Lost, Group: l.group, Pos: l.n})
+	}
+	d.lost = told[:0]
+}
+
+// callers are the ports that called an id or a port and may wait for a reply.
+type callers struct {
+	last  uint32
+	ports map[uint32]struct{}
+}
+
+func (s *callers) add(port uint32, h *hub) {
+	if port == s.last {
+		return
+	}
+	s.last = port
+	if s.ports == nil {
+		s.ports = make(map[uint32]struct{})
+	}
+	s.ports[port] = struct{}{}
+	if len(s.ports) > 64 && len(s.ports) > 2*len(h.conns) {
+		for p := range s.ports {
+			if h.conns[p] == nil {
+				delete(s.ports, p)
+			}
+		}
+	}
+}
+
+// goneTo tells the callers that no reply comes any more. A nil id means all
+// calls to the port.
+func (h *hub) goneTo(s *callers, port uint32, id *cbid.ID) {
+	var body []byte
+	if id != nil {
+		body = frame.AppendID(nil, *id)
+	}
+	for p := range s.ports {
+		if c := h.conns[p]; c != nil {
+			h.control(c, frame.Header{Type: frame.Gone, Port: port}, body...)
+		}
+	}
+	*s = callers{}
+}
+
+// handleHold is for Hold and Resume.
+func (h *hub) handleHold(c *conn, hd *frame.Header, body []byte) error {
+	held := hd.Type == frame.Hold
+	if len(body) == 0 {
+		c.held = held
+		if !held && c.out.len() <= h.tune.queue/2 {
+			h.relieved(c)
+		}
+		return nil
+	}
+	id, rest, err := frame.ParseID(body)
+	if err != nil || len(rest) > 0 {
+		return frame.ErrBody
+	}
+	r := c.regs[id.Key()]
+	if r == nil {
+		return nil // Del is on its way in the other direction
+	}
+	r.held = held
+	if !held {
+		h.releaseStops(&r.stops)
+	}
+	return nil
+}

@@ -1,0 +1,266 @@
+package broker
+
+import (
+	"time"
+
+	"github.com/cnbus/cnbus/connector"
+	"github.com/cnbus/cnbus/connector/internal/frame"
+)
+
+// group is a multicast group: it exists while it has members, a history or
+// numbers worth showing.
+type group struct {
+	num       uint32
+	members   []*member
+	published uint64
+	dropped   uint64
+	hist      *history
+}
+
+// member is one client's membership.
+type member struct {
+	c       *conn
+	g       *group
+	index   int    // in g.members
+	next    uint64 // position of the next message, in a group with history
+	lagging bool
+}
+
+func (h *hub) group(num uint32) *group {
+	g := h.groups[num]
+	if g == nil {
+		g = &group{num: num}
+		h.groups[num] = g
+	}
+	return g
+}
+
+// handleJoin answers with the group's last position and epoch.
+func (h *hub) handleJoin(c *conn, hd *frame.Header, body []byte) error {
+	at := hd.Flags&frame.FlagAt != 0
+	var epoch uint64
+	if at {
+		if err := frame.ParseU64s(body, &epoch); err != nil {
+			return err
+		}
+	} else if len(body) != 0 {
+		return frame.ErrBody
+	}
+	if hd.Group == 0 {
+		h.answer(c, hd.Tag, connector.ErrInvalid, "group 0 means no group")
+		return nil
+	}
+	if !c.rights.mayJoin(hd.Group) {
+		h.answer(c, hd.Tag, connector.ErrPermission, sprintf("uid %d may not join group %d", c.cred.UID, hd.Group))
+		return nil
+	}
+	m := c.members[hd.Group]
+	if m == nil {
+		if why := c.acct.take(&c.acct.members, c.acct.limits.Memberships, "memberships"); why != "" {
+			h.limit(c, why)
+			h.answer(c, hd.Tag, connector.ErrLimit, why)
+			return nil
+		}
+		g := h.group(hd.Group)
+		m = &member{c: c, g: g, index: len(g.members)}
+		g.members = append(g.members, m)
+		if c.members == nil {
+			c.members = make(map[uint32]*member)
+		}
+		c.members[hd.Group] = m
+		if g.hist != nil {
+			m.next = g.hist.next()
+		}
+		if len(g.members) == 1 {
+			h.interest(g)
+		}
+	}
+	var last, ep uint64
+	if hist := m.g.hist; hist != nil {
+		last, ep = hist.next()-1, hist.epoch
+	}
+	h.control(c, frame.Header{Type: frame.Ack, Tag: hd.Tag, Group: hd.Group, Pos: last}, frame.AppendU64s(nil, ep)...)
+	if at && m.g.hist != nil {
+		h.rewind(m, epoch, hd.Pos)
+	}
+	return nil
+}
+
+func (h *hub) handleLeave(c *conn, hd *frame.Header) {
+	m := c.members[hd.Group]
+	if m == nil {
+		h.answer(c, hd.Tag, connector.ErrNotFound, sprintf("not a member of group %d", hd.Group))
+		return
+	}
+	delete(c.members, hd.Group)
+	h.leave(m)
+	h.answer(c, hd.Tag, nil, "")
+}
+
+// leave takes m out of its group; the caller takes it out of its client.
+func (h *hub) leave(m *member) {
+	g := m.g
+	end := len(g.members) - 1
+	g.members[m.index] = g.members[end]
+	g.members[m.index].index = m.index
+	g.members[end] = nil
+	g.members = g.members[:end]
+	m.c.acct.members--
+	if m.lagging {
+		m.lagging = false
+		m.c.dropLagging(m)
+	}
+	if len(g.members) == 0 {
+		h.interest(g)
+		if g.hist == nil {
+			delete(h.groups, g.num)
+		}
+	}
+}
+
+// sendGroup queues fr for the members of group. It returns false when c must
+// wait.
+func (h *hub) sendGroup(c *conn, hd *frame.Header, fr []byte, num uint32) (*connector.Error, bool) {
+	if !c.rights.mayPublish(num) {
+		return connector.ErrPermission, true
+	}
+	g := h.groups[num]
+	if g == nil || len(g.members) == 0 && g.hist == nil || len(g.members) == 1 && g.members[0].c == c && g.hist == nil {
+		return connector.ErrNoListener, true
+	}
+	wait := hd.Flags&frame.FlagWait != 0
+	if wait && !h.roomInGroup(c, g, len(fr)) {
+		return nil, false
+	}
+	j := h.multicast(c, c.port, c.cred, g, fr, wait, hd.Flags&frame.FlagAck != 0, hd.Tag)
+	if hd.Flags&frame.FlagAck != 0 && j == 0 {
+		h.answer(c, hd.Tag, nil, "")
+	}
+	return nil, true
+}
+
+// roomInGroup tells the sender to stop when a member is full, and returns
+// false when it must not go on at all.
+func (h *hub) roomInGroup(c *conn, g *group, n int) bool {
+	ok := true
+	var key stopKey
+	for _, m := range g.members {
+		if m.c != c && h.full(m.c) && ok {
+			key.group = g.num
+			ok = h.mayOverrun(c, m.c, &m.c.stops, key, n)
+		}
+	}
+	return ok
+}
+
+// multicast copies fr to every member but c (nil: the broker itself sends) and
+// returns the number of those whose acknowledgement is awaited.
+func (h *hub) multicast(c *conn, port uint32, cred connector.Cred, g *group, fr []byte, wait, ack bool, tag uint32) int {
+	g.published++
+	var pos uint64
+	if g.hist != nil {
+		pos = h.remember(g, port, cred, fr)
+	}
+	var join *ackJoin
+	waiting := 0
+	for _, m := range g.members {
+		d := m.c
+		if d == c || d.last {
+			if g.hist != nil && !m.lagging {
+				m.next = pos + 1
+			}
+			continue
+		}
+		if g.hist != nil && m.lagging {
+			continue
+		}
+		if !wait && (d.congested || h.full(d)) {
+			if g.hist != nil {
+				m.lagging = true
+				d.lagging = append(d.lagging, m)
+				continue
+			}
+			d.congested = d.out.len() > h.tune.queue/2
+			g.dropped++
+			h.lose(d, g.num, 1)
+			continue
+		}
+		h.put(d, port, cred, fr, 0, g.num, pos)
+		h.stats.Delivered++
+		m.next = pos + 1
+		if ack {
+			if join == nil {
+				join = &ackJoin{}
+			}
+			join.left++
+			waiting++
+			d.acks = append(d.acks, pendingAck{mark: d.out.enq, c: c, tag: tag, join: join})
+		}
+	}
+	return waiting
+}
+
+// interest tells the agents whose ids share the group whether it has members.
+func (h *hub) interest(g *group) {
+	regs := h.byIdx[g.num]
+	for i, r := range regs {
+		told := false
+		for _, earlier := range regs[:i] {
+			told = told || earlier.owner == r.owner
+		}
+		if !told {
+			h.tellInterest(r.owner, g.num)
+		}
+	}
+}
+
+func (h *hub) tellInterest(c *conn, num uint32) {
+	hd := frame.Header{Type: frame.Interest, Group: num}
+	if g := h.groups[num]; g != nil && len(g.members) > 0 {
+		hd.Code = 1
+	}
+	h.control(c, hd)
+}
+
+func (c *conn) dropLagging(m *member) {
+	for i, x := range c.lagging {
+		if x == m {
+			c.lagging = append(c.lagging[:i], c.lagging[i+1:]...)
+			return
+		}
+	}
+}
+
+// handleHistory bounds the history of a group; who may: the owner of an id of
+// that idx, and the privileged.
+func (h *hub) handleHistory(c *conn, hd *frame.Header, body []byte) error {
+	var msgs, bytes, age uint64
+	if err := frame.ParseU64s(body, &msgs, &bytes, &age); err != nil {
+		return err
+	}
+	owns := c.rights.admin
+	for _, r := range h.byIdx[hd.Group] {
+		owns = owns || r.owner == c
+	}
+	switch {
+	case hd.Group == 0 || msgs > 1<<31 || bytes > 1<<40 || age > 1<<62:
+		h.answer(c, hd.Tag, connector.ErrInvalid, "")
+	case !owns:
+		h.answer(c, hd.Tag, connector.ErrPermission, sprintf("no id of idx %d is registered by this client", hd.Group))
+	default:
+		want := connector.History{Messages: int(msgs), Bytes: int(bytes), Age: time.Duration(age)}
+		if why := h.setHistory(h.group(hd.Group), want, c.acct); why != "" {
+			h.limit(c, why)
+			h.answer(c, hd.Tag, connector.ErrLimit, why)
+			return nil
+		}
+		h.answer(c, hd.Tag, nil, "")
+	}
+	return nil
+}
+
+// limit says in the log who exceeded what.
+func (h *hub) limit(c *conn, why string) {
+	h.stats.Limited++
+	h.log.Warn("limit", "port", c.port, "uid", c.cred.UID, "pid", c.cred.PID, "name", c.name, "why", why)
+}

@@ -1,0 +1,263 @@
+package broker
+
+import (
+	"log/slog"
+
+	"github.com/cnbus/cnbus/cbid"
+	"github.com/cnbus/cnbus/connector"
+	"github.com/cnbus/cnbus/connector/internal/frame"
+)
+
+// hub is the broker without its sockets: bytes of clients and times go in,
+// bytes for clients come out. The loop owns it; nothing in it locks or waits.
+type hub struct {
+	log   *slog.Logger
+	pool  bufPool
+	now   int64 // Unix ns, set by the loop once a turn
+	self  connector.Cred
+	tune  tuning
+	rules *Policy
+
+	instance uint64 // this run; the epoch of histories kept in memory
+	nextPort uint32
+	conns    map[uint32]*conn
+	ids      map[uint64]*reg
+	byIdx    map[uint32][]*reg
+	groups   map[uint32]*group
+	accounts map[uint32]*account
+	monitors []*conn
+
+	notify *connector.Notify
+	watch  *connector.WatchTable
+	// Who reads the watch of that number.
+	watchers  map[uint64]*watcher
+	nextWatch uint64
+
+	dirty   []*conn // have bytes that the loop is to write
+	resumed []*conn // were paused; their kept input is to be handled
+	leaving []*conn // were said Bye; the loop sees to it that they end
+
+	stats Stats
+}
+
+// tuning are the hub's sizes, in one place so that tests can make them small.
+type tuning struct {
+	queue   int   // bytes: a client with more waiting is full
+	hard    int   // bytes: whoever sends to such a client is not read
+	replies int   // bytes: replies beyond are dropped
+	overrun int   // bytes one sender may still send after Stop
+	hello   int64 // ns a client may take to say Hello
+	bye     int64 // ns a client may take to read its Bye
+}
+
+func defaultTuning() tuning {
+	return tuning{queue: 1 << 20, hard: 2 << 20, replies: 4 << 20, overrun: 1 << 20, hello: 10e9, bye: 5e9}
+}
+
+// reg is a registered id.
+type reg struct {
+	id      cbid.ID
+	name    string
+	owner   *conn // nil for the control id
+	since   int64 // Unix ns
+	dead    bool  // removed; routes to it are stale
+	held    bool  // the owner asked to keep messages back
+	callers callers
+	count   uint64 // messages for the callback
+	stops   []stop // senders that were told Stop because of held
+}
+
+// conn is one client.
+type conn struct {
+	port   uint32
+	fd     int
+	cred   connector.Cred
+	gids   []uint32 // supplementary groups
+	name   string
+	since  int64
+	acct   *account
+	rights *rights
+	hello  bool
+	closed bool
+	peer   string // where it came from, for TLS
+
+	in     []byte // read but not handled: part of a frame, or all while paused
+	paused bool   // not read: it sent on after Stop
+	events uint32 // what epoll was asked for
+	away   bool   // gone while paused: out of epoll until it is not
+	out    outq
+	dirty  bool
+	mute   bool  // EPOLLOUT is awaited: writing would block
+	last   bool  // close once out is empty
+	leave  int64 // and then at the latest
+
+	acks      []pendingAck // FIFO by mark
+	regs      map[uint64]*reg
+	members   map[uint32]*member
+	watches   map[uint32]*watcher // by the client's tag
+	callers   callers             // who called this port
+	congested bool                // group messages are dropped until half of the queue is gone
+	held      bool                // the client asked to keep messages to its port back
+	lost      []lostCount         // not told yet
+	lagging   []*member           // get their messages from a history
+	stops     []stop              // senders that were told Stop because of this client
+	stopped   map[stopKey]*stopped
+	monitor   bool
+
+	// The last id sent to, and its registration while routes is the hub's.
+	routeKey uint64
+	route    *reg
+	stat     ConnStats
+}
+
+// newHub makes a hub whose own messages carry self.
+func newHub(log *slog.Logger, rules *Policy, self connector.Cred, instance uint64, now int64) *hub {
+	h := &hub{
+		log: log, rules: rules, self: self, instance: instance, now: now, tune: defaultTuning(),
+		conns: make(map[uint32]*conn), ids: make(map[uint64]*reg), byIdx: make(map[uint32][]*reg),
+		groups: make(map[uint32]*group), accounts: make(map[uint32]*account),
+		watchers: make(map[uint64]*watcher),
+	}
+	h.initControl()
+	h.applyHistories()
+	return h
+}
+
+// account returns the account of uid.
+func (h *hub) account(uid uint32) *account {
+	a := h.accounts[uid]
+	if a == nil {
+		a = &account{uid: uid, limits: h.rules.limitsOf(uid)}
+		h.accounts[uid] = a
+	}
+	return a
+}
+
+// open admits a client. A refusal is put into its queue as a Bye.
+func (h *hub) open(fd int, cred connector.Cred, gids []uint32) *conn {
+	c := &conn{
+		fd: fd, cred: cred, gids: gids, since: h.now,
+		stopped: nil,
+	}
+	h.nextPort++
+	for h.nextPort == 0 || h.conns[h.nextPort] != nil {
+		h.nextPort++
+	}
+	c.port = h.nextPort
+	h.conns[c.port] = c
+	h.stats.Accepted++
+	c.acct = h.account(cred.UID)
+	c.acct.conns++
+	c.rights = h.rules.rightsOf(cred, gids)
+	if !c.rights.connect {
+		h.stats.Refused++
+		h.bye(c, connector.ErrPermission, "uid %d may not connect to this broker", cred.UID)
+		return c
+	}
+	if l := c.acct.limits.Connections; l >= 0 && c.acct.conns > l {
+		h.stats.Refused++
+		h.bye(c, connector.ErrLimit, "%s", c.acct.exceed("connections", int64(l)))
+	}
+	return c
+}
+
+// bye says why a client's connection ends; it ends when that is written.
+func (h *hub) bye(c *conn, why *connector.Error, format string, args ...any) {
+	if c.last || c.closed {
+		return
+	}
+	text := sprintf(format, args...)
+	if why != connector.ErrShutdown {
+		h.log.Warn("client refused", "port", c.port, "uid", c.cred.UID, "pid", c.cred.PID, "name", c.name, "why", text)
+	}
+	h.control(c, frame.Header{Type: frame.Bye, Code: why.Code()}, []byte(text)...)
+	c.last = true
+	c.leave = h.now + h.tune.bye
+	c.in = nil
+	h.leaving = append(h.leaving, c)
+}
+
+// close forgets a client: its ids, memberships, watches, requests.
+func (h *hub) close(c *conn) {
+	if c.closed {
+		return
+	}
+	c.closed = true
+	delete(h.conns, c.port)
+	for _, r := range c.regs {
+		h.unregister(r)
+	}
+	for _, m := range c.members {
+		h.leave(m)
+	}
+	for _, w := range c.watches {
+		h.unwatch(w)
+	}
+	c.acct.watches -= h.notify.DropOwner(uint64(c.port))
+	h.goneTo(&c.callers, c.port, nil)
+	h.releaseStops(&c.stops)
+	for _, a := range c.acks {
+		h.acked(a, connector.ErrNoPort)
+	}
+	c.acks = nil
+	if c.monitor {
+		h.dropMonitor(c)
+	}
+	for _, l := range c.lost {
+		h.stats.LostUntold += l.n
+	}
+	c.acct.queued -= int64(c.out.len())
+	h.pool.put(c.out.buf)
+	c.out = outq{}
+	c.in, c.regs, c.members, c.watches, c.stopped, c.lagging = nil, nil, nil, nil, nil, nil
+	c.acct.conns--
+	if c.acct.conns == 0 && c.acct.history == 0 && len(c.acct.exceeded) == 0 {
+		delete(h.accounts, c.acct.uid)
+	}
+	h.stats.Sent += c.stat.Sent
+	h.stats.Closed++
+}
+
+// touch queues c for writing.
+func (h *hub) touch(c *conn) {
+	if !c.dirty && !c.mute {
+		c.dirty = true
+		h.dirty = append(h.dirty, c)
+	}
+}
+
+// append puts a frame of n bytes into c's queue and returns its memory.
+func (h *hub) append(c *conn, n int) []byte {
+	h.touch(c)
+	c.acct.queued += int64(n)
+	return c.out.extend(&h.pool, n)
+}
+
+// control queues a frame that is not subject to limits: answers and notices,
+// of which there are as many as the client asked for.
+func (h *hub) control(c *conn, hd frame.Header, body ...byte) {
+	if c.closed || c.last {
+		return
+	}
+	if len(c.lost) > 0 && hd.Type != frame.Lost {
+		h.tellLost(c)
+	}
+	hd.Len = uint32(frame.HeaderLen + len(body))
+	b := h.append(c, int(hd.Len))
+	hd.Put(b)
+	copy(b[frame.HeaderLen:], body)
+}
+
+// answer acknowledges the request tag.
+func (h *hub) answer(c *conn, tag uint32, err *connector.Error, text string) {
+	hd := frame.Header{Type: frame.Ack, Tag: tag}
+	if err == nil {
+		h.control(c, hd)
+		return
+	}
+	if text == "" {
+		text = err.Error()
+	}
+	hd.Code = err.Code()
+	h.control(c, hd, []byte(text)...)
+}

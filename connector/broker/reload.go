@@ -1,0 +1,28 @@
+package broker
+
+import "github.com/cnbus/cnbus/connector"
+
+// reload puts p in force.
+func (h *hub) reload(p *Policy) {
+	h.rules = p
+	for _, a := range h.accounts {
+		a.limits = p.limitsOf(a.uid)
+	}
+	for _, c := range h.conns {
+		c.route = nil
+		c.rights = p.rightsOf(c.cred, c.gids)
+		if !c.rights.connect {
+			h.bye(c, connector.ErrPermission, "the policy no longer lets uid %d connect", c.cred.UID)
+		}
+	}
+	h.applyHistories()
+}
+
+// applyHistories gives the groups that exist the histories of the policy.
+func (h *hub) applyHistories() {
+	for _, g := range h.groups {
+		if want, ok := h.rules.historyOf(g.num); ok && (g.hist == nil || g.hist.acct == nil) {
+			h.setHistory(g, want, nil)
+		}
+	}
+}

@@ -1,0 +1,39 @@
+package broker
+
+import "github.com/cnbus/cnbus/connector"
+
+// Stats counts what a broker did since it began.
+type Stats struct {
+	Accepted     uint64            `json:"accepted"`      // connections
+	Closed       uint64            `json:"closed"`        //
+	Refused      uint64            `json:"refused"`       // connections, by policy or limit
+	AcceptErrors uint64            `json:"accept_errors"` //
+	Violations   uint64            `json:"violations"`    // of the protocol; each ended a connection
+	Limited      uint64            `json:"limited"`       // requests refused by a limit
+	Sent         uint64            `json:"sent"`          // messages taken from clients
+	Delivered    uint64            `json:"delivered"`     // messages queued for clients
+	Lost         uint64            `json:"lost"`          // messages dropped at a full receiver
+	LostUntold   uint64            `json:"lost_untold"`   // of these, receivers went away before they were told
+	Stops        uint64            `json:"stops"`         // senders told to stop
+	Pauses       uint64            `json:"pauses"`        // senders that did not
+	Failed       map[string]uint64 `json:"failed"`        // sends refused, by reason
+}
+
+func (s *Stats) refused(err *connector.Error) {
+	if s.Failed == nil {
+		s.Failed = make(map[string]uint64)
+	}
+	s.Failed[err.Error()]++
+}
+
+// ConnStats counts what one client did.
+type ConnStats struct {
+	FramesIn  uint64 `json:"frames_in"`
+	BytesIn   uint64 `json:"bytes_in"`
+	BytesOut  uint64 `json:"bytes_out"`
+	Sent      uint64 `json:"sent"`
+	SentBytes uint64 `json:"sent_bytes"`
+	Failed    uint64 `json:"failed"`
+	Delivered uint64 `json:"delivered"`
+	Lost      uint64 `json:"lost"`
+}
