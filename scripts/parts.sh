@@ -4,6 +4,10 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
+if ((EUID != 0)) && [[ ${CNBUS_REQUIRE:-} == all ]]; then
+	echo "Not root: the tests that need it will fail. To skip them: make test REQUIRE="
+fi
+
 summary=()
 for part in "$@"; do
 	scripts/header.sh "$part" "$(sed -n "s/^$part:.*## //p" Makefile)"
