@@ -18,6 +18,7 @@ type houseRule struct {
 	applies func(name string) bool
 	line    *regexp.Regexp
 	except  *regexp.Regexp // a file that matches it is left alone
+	excuse  *regexp.Regexp // so is a line below one that matches it
 }
 
 // The patterns are assembled or broken by brackets, so that they do not match
@@ -44,10 +45,11 @@ var houseRules = []houseRule{
 		line:    regexp.MustCompile(`\btime\.Slee` + `p\(`),
 	},
 	{
-		name:    "skip that CI does not notice: call testenv.Skip",
+		name:    "skip that CI does not notice: call testenv.Skip, or say above the line // Not testenv.Skip: why",
 		applies: func(name string) bool { return isTestSource(name) && !strings.HasPrefix(name, "internal/testenv/") },
 		line:    regexp.MustCompile(`\b(t|tb|b|f)\.Ski` + `p(f|Now)?\(`),
 		except:  regexp.MustCompile(`\*rapid\.T\b`), // there it rejects a drawn value
+		excuse:  regexp.MustCompile(`// Not testenv\.Skip: \w+`),
 	},
 }
 
@@ -65,12 +67,13 @@ func complaints(name, content string) []string {
 		if !r.applies(name) || r.except != nil && r.except.MatchString(content) {
 			continue
 		}
-		n := 0
+		n, above := 0, ""
 		for line := range strings.Lines(content) {
 			n++
-			if r.line.MatchString(line) {
+			if r.line.MatchString(line) && (r.excuse == nil || !r.excuse.MatchString(above)) {
 				out = append(out, fmt.Sprintf("%s:%d: %s: %s", name, n, r.name, strings.TrimSpace(line)))
 			}
+			above = line
 		}
 	}
 	return out
@@ -119,6 +122,8 @@ func TestHouseRules(t *testing.T) {
 		{"connector/bustest/loss.go", sleep, true},
 		{"x_test.go", skip, true},
 		{"x_test.go", skip + " // in func(t *rapid.T)", false},
+		{"x_test.go", "// Not testenv.Skip: it tests nothing.\n" + skip, false},
+		{"x_test.go", "// Not testenv.Skip:\n" + skip, true},
 		{"internal/testenv/testenv_test.go", skip, false},
 		{"x_test.go", `testenv.Skip(t, "x")`, false},
 	} {
