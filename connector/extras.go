@@ -124,3 +124,20 @@ func JoinAt(ctx context.Context, e Endpoint, group uint32, at Position) error {
 	}
 	return &OpError{Op: "join", Group: group, Err: ErrNotSupported}
 }
+
+// Poster is a Bus that can send without waiting for the confirmation: the
+// agent's fast way to publish. Every carrier of this module has it.
+type Poster interface {
+	// Post is Bus.Send without the confirmation: it returns when the carrier has the
+	// message. A Bus has no stream in which a later failure (no listener, no such
+	// port) could be told: it is counted. Post waits when the receiver is known to be full.
+	Post(ctx context.Context, m Message, to Dest) error
+}
+
+// Post calls b.Post if b can, and b.Send if not.
+func Post(ctx context.Context, b Bus, m Message, to Dest) error {
+	if p, ok := b.(Poster); ok {
+		return p.Post(ctx, m, to)
+	}
+	return b.Send(ctx, m, to)
+}
