@@ -46,13 +46,34 @@ func (h *hub) mayOverrun(c, d *conn, list *[]stop, key stopKey, n int) bool {
 		*list = append(*list, stop{c: c, key: key})
 	}
 	if s.over+n > h.tune.overrun || d.out.len()+n > h.tune.hard {
-		c.paused = true
-		h.stats.Pauses++
+		h.pause(c)
 		return false
 	}
 	s.over += n
 	return true
 }
+
+// pause ends the reading of c until a receiver that it overran has room. Its
+// own Hold is void meanwhile: Resume could not be read, and two that hold each
+// other up would do so for ever.
+func (h *hub) pause(c *conn) {
+	c.paused = true
+	h.stats.Pauses++
+	if c.held && c.out.len() <= h.tune.queue/2 {
+		h.relieved(c)
+	}
+	for _, r := range c.regs {
+		if r.held {
+			h.releaseStops(&r.stops)
+		}
+	}
+}
+
+// spared reports whether messages to the port of c are to be kept back.
+func (c *conn) spared() bool { return c.held && !c.paused }
+
+// spared reports whether messages for the id are to be kept back.
+func (r *reg) spared() bool { return r.held && !r.owner.paused }
 
 func (h *hub) stopFrame(c *conn, t frame.Type, key stopKey) {
 	hd := frame.Header{Type: t, Port: key.port, Group: key.group}

@@ -23,7 +23,8 @@ type member struct {
 	g       *group
 	index   int    // in g.members
 	next    uint64 // position of the next message, in a group with history
-	lagging bool
+	lagging bool   // the next message is to be read at cur
+	cur     connector.HistoryCursor
 }
 
 func (h *hub) group(num uint32) *group {
@@ -31,6 +32,9 @@ func (h *hub) group(num uint32) *group {
 	if g == nil {
 		g = &group{num: num}
 		h.groups[num] = g
+		if want, ok := h.rules.historyOf(num); ok {
+			h.setHistory(g, want, nil)
+		}
 	}
 	return g
 }
@@ -125,6 +129,11 @@ func (h *hub) sendGroup(c *conn, hd *frame.Header, fr []byte, num uint32) (*conn
 		return connector.ErrPermission, true
 	}
 	g := h.groups[num]
+	if g == nil {
+		if _, ok := h.rules.historyOf(num); ok {
+			g = h.group(num) // it is kept for those who join later
+		}
+	}
 	if g == nil || len(g.members) == 0 && g.hist == nil || len(g.members) == 1 && g.members[0].c == c && g.hist == nil {
 		return connector.ErrNoListener, true
 	}
@@ -176,8 +185,7 @@ func (h *hub) multicast(c *conn, port uint32, cred connector.Cred, g *group, fr 
 		}
 		if !wait && (d.congested || h.full(d)) {
 			if g.hist != nil {
-				m.lagging = true
-				d.lagging = append(d.lagging, m)
+				m.lag(g.hist.end)
 				continue
 			}
 			d.congested = d.out.len() > h.tune.queue/2

@@ -13,6 +13,7 @@ type history struct {
 	want  connector.History
 	acct  *account // whose limit the store counts against; nil: the policy set it
 	hdr   [frame.HeaderLen]byte
+	end   connector.HistoryCursor // just before the newest message
 }
 
 const (
@@ -99,6 +100,7 @@ func (h *hub) remember(g *group, port uint32, cred connector.Cred, fr []byte) ui
 			t.ring.Grow(make([]byte, size))
 		}
 	}
+	t.end = t.ring.Seek(t.ring.Last())
 	return t.ring.Append(h.now, t.hdr[:], fr[frame.HeaderLen:])
 }
 
@@ -116,11 +118,12 @@ func (h *hub) rewind(m *member, epoch, pos uint64) {
 		h.control(m.c, frame.Header{Type: frame.Lost, Flags: frame.FlagUnknown, Group: m.g.num})
 		m.next = t.ring.First()
 	}
-	if m.next < t.next() && !m.lagging {
-		m.lagging = true
-		m.c.lagging = append(m.c.lagging, m)
+	if m.lagging {
+		m.cur = t.ring.Seek(m.next - 1)
+	} else if m.next < t.next() {
+		m.lag(t.ring.Seek(m.next - 1))
 	}
-	if m.lagging && m.c.out.len() <= h.tune.queue/2 && !m.c.held {
+	if m.lagging && m.c.out.len() <= h.tune.queue/2 && !m.c.spared() {
 		h.catchUp(m.c)
 	}
 }
@@ -136,19 +139,25 @@ func (h *hub) catchUp(c *conn) {
 	}
 }
 
+// lag makes m get its messages from the history, from cur on.
+func (m *member) lag(cur connector.HistoryCursor) {
+	m.cur, m.lagging = cur, true
+	m.c.lagging = append(m.c.lagging, m)
+}
+
 // catchUpMember returns true when m has all.
 func (h *hub) catchUpMember(m *member) bool {
 	t, c := m.g.hist, m.c
 	t.ring.Evict(h.now)
-	cur := t.ring.Seek(m.next - 1)
 	for !h.full(c) {
-		msg, pos, lost := t.ring.Read(&cur)
+		msg, _, lost := t.ring.Read(&m.cur)
 		if lost > 0 {
 			h.lose(c, m.g.num, lost)
 			m.g.dropped += lost
+			continue
 		}
+		m.next = m.cur.Next()
 		if msg == nil {
-			m.next = cur.Next()
 			if len(c.lost) > 0 {
 				h.tellLost(c)
 			}
@@ -162,7 +171,6 @@ func (h *hub) catchUpMember(m *member) bool {
 			c.stat.Delivered++
 			h.stats.Delivered++
 		}
-		m.next = pos + 1
 	}
 	return false
 }

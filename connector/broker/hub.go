@@ -79,7 +79,6 @@ type conn struct {
 	rights *rights
 	hello  bool
 	closed bool
-	peer   string // where it came from, for TLS
 
 	in     []byte // read but not handled: part of a frame, or all while paused
 	paused bool   // not read: it sent on after Stop

@@ -114,10 +114,10 @@ func (h *hub) written(c *conn, n int) {
 // relieved is called when at most half of c's queue is left.
 func (h *hub) relieved(c *conn) {
 	c.congested = false
-	if len(c.lost) > 0 && !c.held {
+	if len(c.lost) > 0 && !c.spared() {
 		h.tellLost(c)
 	}
-	if len(c.lagging) > 0 && !c.held {
+	if len(c.lagging) > 0 && !c.spared() {
 		h.catchUp(c)
 	}
 	for _, w := range c.watches {
@@ -125,7 +125,7 @@ func (h *hub) relieved(c *conn) {
 			h.pumpWatch(w)
 		}
 	}
-	if len(c.stops) > 0 && !c.held && c.out.len() <= h.tune.queue/2 {
+	if len(c.stops) > 0 && !c.spared() && c.out.len() <= h.tune.queue/2 {
 		h.releaseStops(&c.stops)
 	}
 }

@@ -108,12 +108,12 @@ func (h *hub) sendPort(c *conn, hd *frame.Header, fr []byte) (*connector.Error, 
 // full reports whether d has no room: its queue, or what all clients of its
 // uid have waiting, is at the limit, or it asked to be spared.
 func (h *hub) full(d *conn) bool {
-	return d.held || d.out.len() >= h.tune.queue || d.acct.limits.QueuedBytes >= 0 && d.acct.queued >= d.acct.limits.QueuedBytes
+	return d.spared() || d.out.len() >= h.tune.queue || d.acct.limits.QueuedBytes >= 0 && d.acct.queued >= d.acct.limits.QueuedBytes
 }
 
 // unicast queues fr for d. It returns false when c must wait.
 func (h *hub) unicast(c, d *conn, r *reg, key stopKey, hd *frame.Header, fr []byte, flags uint8) (*connector.Error, bool) {
-	if h.full(d) || r != nil && r.held {
+	if h.full(d) || r != nil && r.spared() {
 		switch {
 		case hd.Flags&frame.FlagReply != 0:
 			if d.out.len() >= h.tune.replies {
