@@ -26,7 +26,7 @@ func TestSimulation(t *testing.T) {
 		simulate(t, seed)
 		return
 	}
-	for seed := range uint64(1000) {
+	for seed := range uint64(500) {
 		simulate(t, seed)
 		if t.Failed() {
 			t.Logf("replay with CNBUS_SEED=%d", seed)
