@@ -1,0 +1,105 @@
+package client
+
+import (
+	"context"
+
+	"github.com/cnbus/cnbus/connector"
+	"github.com/cnbus/cnbus/connector/internal/frame"
+)
+
+// Recv returns the next event. The data of its message are valid until the next
+// Recv.
+func (e *Endpoint) Recv(ctx context.Context) (connector.Event, error) {
+	if err := e.check(ctx); err != nil {
+		return connector.Event{}, opErr("receive", err)
+	}
+	for {
+		if e.pend.n.Load() > 0 {
+			return e.take(), nil
+		}
+		if !e.token.CompareAndSwap(false, true) {
+			if err := e.sleepRecv(ctx); err != nil {
+				return connector.Event{}, opErr("receive", err)
+			}
+			continue
+		}
+		if e.pend.n.Load() > 0 { // put there by who read before
+			e.release()
+			continue
+		}
+		e.side.buf.giveBack()
+		ev, err := e.readEvent(ctx)
+		e.release()
+		switch {
+		case ev.Kind != 0:
+			return ev, nil
+		case err != nil && e.pend.n.Load() == 0:
+			return connector.Event{}, opErr("receive", err)
+		}
+	}
+}
+
+// readEvent takes the next event out of the read buffer, reading as often as it
+// must. It returns none when there is one in pend. The caller holds token.
+func (e *Endpoint) readEvent(ctx context.Context) (ev connector.Event, err error) {
+	s := &e.side
+	for e.pend.n.Load() == 0 {
+		if err := e.advance(ctx, true); err != nil {
+			return ev, err
+		}
+		for s.cur != nil && s.restore == 0 {
+			h, body, ok, err := s.buf.next()
+			if err == nil && !ok {
+				break
+			}
+			var m connector.Message
+			var stream bool
+			if err == nil {
+				stream, err = e.sort(&h, body, &m)
+			}
+			switch {
+			case err != nil:
+				e.broke(err)
+			case stream:
+				s.buf.lend()
+				return event(&h, m), nil
+			}
+		}
+	}
+	return ev, nil
+}
+
+// sleepRecv waits while somebody else reads.
+func (e *Endpoint) sleepRecv(ctx context.Context) error {
+	gen := e.gen.Load()
+	e.inRecv.Store(true)
+	var err error
+	if e.pend.n.Load() == 0 {
+		err = e.step(ctx, &e.recvW, gen)
+	}
+	e.inRecv.Store(false)
+	e.passOn()
+	if err != nil && e.pend.n.Load() > 0 && !e.closed.Load() {
+		return nil
+	}
+	return err
+}
+
+// take returns the first pending event.
+func (e *Endpoint) take() connector.Event {
+	h, body, ev, left := e.pend.pop()
+	if e.held.Load() && left <= e.cfg.PendingBytes/2 {
+		e.resume()
+	}
+	switch h.Type {
+	case typeOwn:
+		return ev
+	case frame.Fail:
+		m, _ := parseHeaders(body) // it was parsed before it was stored
+		return failedEvent(&h, m)
+	case frame.Msg:
+		m, _ := connector.ParseExact(body)
+		return messageEvent(&h, m)
+	}
+	return lostEvent(&h)
+}
