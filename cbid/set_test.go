@@ -110,7 +110,7 @@ func TestParseRectAndSet(t *testing.T) {
 // A small world makes ranges meet; its edge is also the edge of the numbers.
 const world = 12
 
-func worldNumber(i int) uint32 { return uint32(1<<32 - world + i) }
+func worldNumber(i int) uint32 { return uint32(1<<32-world) + uint32(i) }
 
 var worldRange = rapid.Custom(func(t *rapid.T) Range {
 	if rapid.IntRange(0, 9).Draw(t, "all") == 0 {

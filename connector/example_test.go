@@ -125,13 +125,13 @@ func ExampleWatchTable() {
 		if !ok {
 			break
 		}
-		fmt.Println(c.Kind, c.Info.ID, c.Info.Name)
+		fmt.Printf("%v %v %q\n", c.Kind, c.Info.ID, c.Info.Name)
 		if c.Kind == connector.ChangeMarker {
 			t.IDAdded(connector.IDInfo{ID: cbid.Proc, Name: "cn_proc"})
 		}
 	}
 	// Output:
-	// present 291:1110 cn_test
-	// marker 0:0
-	// added 1:1 cn_proc
+	// present 291:1110 "cn_test"
+	// marker 0:0 ""
+	// added 1:1 "cn_proc"
 }
