@@ -29,6 +29,10 @@ type Config struct {
 	// full; 0 means 1 MiB.
 	QueueBytes int
 
+	// HistoryDir is where group histories are stored, so that they survive the broker; ""
+	// means a directory beside the socket, "-" keeps them in memory.
+	HistoryDir string
+
 	// Drain is how long a stop may take to write what waits; 0 means 5 s.
 	Drain time.Duration
 
@@ -77,7 +81,23 @@ func New(cfg *Config) (*Broker, error) {
 		b.loop.end()
 		return nil, err
 	}
+	if err := b.openHistories(); err != nil {
+		b.loop.end()
+		b.cleanup()
+		return nil, err
+	}
 	return b, nil
+}
+
+func (b *Broker) openHistories() error {
+	dir := b.cfg.HistoryDir
+	if dir == "" && b.path != "" {
+		dir = b.path + ".histories"
+	}
+	if dir == "" || dir == "-" {
+		return nil
+	}
+	return b.loop.hub.loadHistories(dir)
 }
 
 // newInstance is a number that no other run of a broker has.

@@ -256,7 +256,7 @@ func (h *hub) handleHistory(c *conn, hd *frame.Header, body []byte) error {
 	case !owns:
 		h.answer(c, hd.Tag, connector.ErrPermission, sprintf("no id of idx %d is registered by this client", hd.Group))
 	default:
-		want := connector.History{Messages: int(msgs), Bytes: int(bytes), Age: time.Duration(age)}
+		want := historyOf(msgs, bytes, age)
 		if why := h.setHistory(h.group(hd.Group), want, c.acct); why != "" {
 			h.limit(c, why)
 			h.answer(c, hd.Tag, connector.ErrLimit, why)
@@ -265,6 +265,10 @@ func (h *hub) handleHistory(c *conn, hd *frame.Header, body []byte) error {
 		h.answer(c, hd.Tag, nil, "")
 	}
 	return nil
+}
+
+func historyOf(msgs, bytes, age uint64) connector.History {
+	return connector.History{Messages: int(msgs), Bytes: int(bytes), Age: time.Duration(age)}
 }
 
 // limit says in the log who exceeded what.

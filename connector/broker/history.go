@@ -11,9 +11,13 @@ type history struct {
 	ring  *connector.HistoryRing
 	epoch uint64
 	want  connector.History
-	acct  *account // whose limit the store counts against; nil: the policy set it
+	acct  *account  // whose limit the store counts against; nil: the policy set it
+	file  *histFile // where the store is; nil: in memory
 	hdr   [frame.HeaderLen]byte
 	end   connector.HistoryCursor // just before the newest message
+
+	start   uint64 // first position of this run: ports in earlier ones were others'
+	cramped bool   // it could not grow, and that was logged
 }
 
 const (
@@ -45,6 +49,7 @@ func (h *hub) setHistory(g *group, want connector.History, acct *account) (why s
 		if g.hist != nil {
 			h.catchUpAll(g)
 			h.uncharge(g.hist)
+			g.hist.close()
 			g.hist = nil
 		}
 		if len(g.members) == 0 {
@@ -66,12 +71,14 @@ func (h *hub) setHistory(g *group, want connector.History, acct *account) (why s
 		}
 	}
 	if g.hist == nil {
-		g.hist = &history{
-			ring:  connector.NewHistoryRing(make([]byte, historyStart), want),
-			epoch: h.instance,
+		t, err := h.newHistory(g.num, want)
+		if err != nil {
+			h.log.Error("history", "group", g.num, "err", err)
+			return err.Error()
 		}
+		g.hist = t
 		for _, m := range g.members {
-			m.next = g.hist.next()
+			m.next = t.next()
 		}
 	} else {
 		h.uncharge(g.hist)
@@ -81,7 +88,54 @@ func (h *hub) setHistory(g *group, want connector.History, acct *account) (why s
 	if acct != nil {
 		acct.history += size
 	}
+	g.hist.describe()
 	return ""
+}
+
+// newHistory makes an empty history, in a file if there is a directory for it.
+func (h *hub) newHistory(group uint32, want connector.History) (*history, error) {
+	t := &history{epoch: h.instance}
+	store := []byte(nil)
+	if h.histDir != "" {
+		f, err := createHist(h.histDir, group, historyStart)
+		if err != nil {
+			return nil, err
+		}
+		t.file, store = f, f.store()
+	} else {
+		store = make([]byte, historyStart)
+	}
+	t.ring = connector.NewHistoryRing(store, want)
+	if t.file != nil {
+		t.file.put(histEpoch, t.epoch)
+		t.file.save(t.ring.State())
+		if err := t.file.adopt(); err != nil {
+			t.file.unmap()
+			return nil, err
+		}
+	}
+	return t, nil
+}
+
+// describe puts the bounds and the owner into the file.
+func (t *history) describe() {
+	if t.file == nil {
+		return
+	}
+	t.file.setBounds(t.want)
+	if t.acct != nil {
+		t.file.setOwner(&t.acct.uid)
+	} else {
+		t.file.setOwner(nil)
+	}
+	t.file.save(t.ring.State())
+}
+
+// close ends the history for good.
+func (t *history) close() {
+	if t.file != nil {
+		t.file.remove()
+	}
 }
 
 func (h *hub) uncharge(t *history) {
@@ -95,13 +149,46 @@ func (h *hub) remember(g *group, port uint32, cred connector.Cred, fr []byte) ui
 	t := g.hist
 	hd := msgHeader(port, cred, len(fr), 0, g.num, t.next())
 	hd.Put(t.hdr[:])
-	if !t.ring.MakeRoom(h.now, len(fr)) {
-		if size := min(2*t.ring.StoreLen(), storeMax(t.want)); size > t.ring.StoreLen() {
-			t.ring.Grow(make([]byte, size))
-		}
+	if !t.ring.MakeRoom(h.now, len(fr)) && t.ring.StoreLen() < storeMax(t.want) {
+		h.growHistory(g.num, t)
+	}
+	if t.file != nil {
+		t.ring.Reserve(h.now, len(fr))
+		t.file.save(t.ring.State())
 	}
 	t.end = t.ring.Seek(t.ring.Last())
-	return t.ring.Append(h.now, t.hdr[:], fr[frame.HeaderLen:])
+	pos := t.ring.Append(h.now, t.hdr[:], fr[frame.HeaderLen:])
+	if t.file != nil {
+		t.file.save(t.ring.State())
+	}
+	return pos
+}
+
+// growHistory doubles the store. Without room for that the history stays as
+// long as it is: the oldest goes earlier.
+func (h *hub) growHistory(group uint32, t *history) {
+	size := min(2*t.ring.StoreLen(), storeMax(t.want))
+	if t.file == nil {
+		t.ring.Grow(make([]byte, size))
+		return
+	}
+	f, err := createHist(h.histDir, group, size)
+	if err != nil {
+		if !t.cramped {
+			t.cramped = true
+			h.log.Warn("a history cannot grow", "group", group, "err", err)
+		}
+		return
+	}
+	old := t.file
+	f.put(histEpoch, t.epoch)
+	t.ring.Grow(f.store())
+	t.file = f
+	t.describe()
+	if err := f.adopt(); err != nil {
+		h.log.Error("history", "group", group, "err", err)
+	}
+	old.unmap()
 }
 
 // rewind makes m start after pos of epoch, and tells what is gone.
@@ -150,7 +237,7 @@ func (h *hub) catchUpMember(m *member) bool {
 	t, c := m.g.hist, m.c
 	t.ring.Evict(h.now)
 	for !h.full(c) {
-		msg, _, lost := t.ring.Read(&m.cur)
+		msg, pos, lost := t.ring.Read(&m.cur)
 		if lost > 0 {
 			h.lose(c, m.g.num, lost)
 			m.g.dropped += lost
@@ -163,7 +250,7 @@ func (h *hub) catchUpMember(m *member) bool {
 			}
 			return true
 		}
-		if native.Uint32(msg[8:]) != c.port { // its own messages do not come back
+		if native.Uint32(msg[8:]) != c.port || pos < t.start { // its own messages do not come back
 			if len(c.lost) > 0 {
 				h.tellLost(c)
 			}

@@ -26,6 +26,7 @@ type hub struct {
 	groups   map[uint32]*group
 	accounts map[uint32]*account
 	monitors []*conn
+	histDir  string // where histories are stored; "" keeps them in memory
 
 	notify *connector.Notify
 	watch  *connector.WatchTable

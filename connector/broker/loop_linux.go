@@ -465,6 +465,12 @@ func (l *loop) end() {
 	for _, c := range l.conns {
 		l.close(c)
 	}
+	for _, g := range l.hub.groups {
+		if g.hist != nil && g.hist.file != nil {
+			g.hist.file.unmap()
+			g.hist = nil
+		}
+	}
 	l.mu.Lock()
 	l.ended = true
 	fs := l.posted
