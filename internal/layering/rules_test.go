@@ -82,6 +82,8 @@ var libraries = []library{
 	{path: "github.com/prometheus", code: []string{"connector/broker/...", "cmd/..."}, tests: []string{"tests/..."}},
 	{path: "github.com/nats-io", code: []string{"connector/natsbridge/...", "tests/bench/..."}},
 	{path: "github.com/spf13", code: []string{"cmd/..."}},
+	{path: "golang.org/x/term", code: []string{"cmd/..."}},
+	{path: "github.com/lmittmann/tint", code: []string{"cmd/..."}},
 	{path: "github.com/lmittmann/tint", code: []string{"cmd/..."}},
 	{path: "golang.org/x/term", code: []string{"cmd/..."}},
 	{path: "github.com/BurntSushi/toml", code: []string{"connector/broker/...", "cmd/..."}, tests: []string{"tests/..."}},

@@ -1,0 +1,100 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/cnbus/cnbus/connector"
+	"github.com/cnbus/cnbus/connector/broker"
+	"github.com/cnbus/cnbus/connector/client"
+	"github.com/cnbus/cnbus/connector/procevent"
+)
+
+// probeTime bounds how long the start of the broker waits for the kernel.
+const probeTime = 3 * time.Second
+
+// procStat is what is known of the process events.
+type procStat = procevent.AgentStats
+
+// procAgent is the agent of process events that lives with the broker. why says, if
+// it is not empty, why there is none.
+type procAgent struct {
+	why   string
+	agent *procevent.Agent
+	bus   *client.Bus
+	log   *slog.Logger
+	once  *sync.Once
+}
+
+// startProc puts the kernel's process events on the bus, if the kernel offers
+// them.
+func startProc(ctx context.Context, b *broker.Broker, log *slog.Logger) procAgent {
+	none := func(err error) procAgent {
+		why := procReason(err)
+		log.Debug("no process events", "err", err)
+		return procAgent{why: why}
+	}
+	if err := tryKernel(ctx); err != nil {
+		return none(err)
+	}
+	bus, err := client.Dial(ctx, &client.Config{Name: "cnbus serve", Conn: b.Conn, Logger: log})
+	if err != nil {
+		return none(err)
+	}
+	a, err := procevent.NewAgent(ctx, bus, &procevent.AgentConfig{Logger: log})
+	if err != nil {
+		bus.Close()
+		return none(err)
+	}
+	return procAgent{agent: a, bus: bus, log: log, once: new(sync.Once)}
+}
+
+// tryKernel subscribes to the kernel's process events for a moment.
+func tryKernel(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, probeTime)
+	defer cancel()
+	c, err := procevent.Dial(ctx, &procevent.Config{ReadBuffer: -1, MaxReadBuffer: -1})
+	if err != nil {
+		return err
+	}
+	return c.Close()
+}
+
+// procReason says in a few words why there are no process events.
+func procReason(err error) string {
+	switch {
+	case errors.Is(err, procevent.ErrNoKernel):
+		return "not in the initial network namespace"
+	case errors.Is(err, procevent.ErrSilent), errors.Is(err, context.DeadlineExceeded):
+		return "the kernel is silent: another user or pid namespace; see cnbus doctor"
+	case errors.Is(err, connector.ErrPermission):
+		return "this kernel wants CAP_NET_ADMIN"
+	case errors.Is(err, errors.ErrUnsupported), errors.Is(err, connector.ErrNotSupported), isNoProtocol(err):
+		return "this kernel has none"
+	}
+	return err.Error()
+}
+
+// stat returns the agent's counts; false without one.
+func (p *procAgent) stat() (procStat, bool) {
+	if p.agent == nil {
+		return procStat{}, false
+	}
+	return p.agent.Stats(), true
+}
+
+// stop takes the kernel subscription back. It may be called twice.
+func (p *procAgent) stop() {
+	if p.agent == nil {
+		return
+	}
+	p.once.Do(func() {
+		if err := p.agent.Close(); err != nil {
+			p.log.Debug("end of the process events", "err", err)
+		}
+		p.bus.Close()
+	})
+}

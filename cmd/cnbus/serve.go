@@ -1,0 +1,157 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/cnbus/cnbus/cmd/internal/cli"
+	"github.com/cnbus/cnbus/connector/broker"
+)
+
+const serveLong = `Run the broker. It needs no configuration and no privilege: as root it serves
+the host at /run/cnbus/cnbus.sock, as another user that user alone.
+
+Where the kernel offers process events to this user, they are on the bus under
+the id proc (1:1), shared by any number of subscribers; see 'cnbus proc'.
+
+SIGTERM and SIGINT end it when all that waits has been written, a second one
+at once. SIGHUP reads the policy file again and keeps the connections. Sockets
+of systemd (LISTEN_FDS) are taken, and readiness is told (Type=notify).`
+
+type serveFlags struct {
+	policy  string
+	queue   byteSize
+	metrics string
+	noProc  bool
+	drain   time.Duration
+}
+
+func newServe(app *cli.App) *cobra.Command {
+	f := serveFlags{queue: 1 << 20}
+	c := &cobra.Command{
+		Use:   "serve",
+		Short: "Run the broker",
+		Long:  serveLong,
+		Example: `  # your own, no configuration
+  cnbus serve
+
+  # at another place, with a policy (docs/policy.md) and figures for Prometheus
+  cnbus serve --socket /tmp/demo.sock --policy policy.toml --metrics 127.0.0.1:9150`,
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error { return serve(c.Context(), app, f) },
+	}
+	fl := c.Flags()
+	fl.StringVar(&f.policy, "policy", "", "policy `file` (TOML); default: the own user and root; for root: everybody, within bounds")
+	fl.Var(&f.queue, "queue", "`bytes` that may wait for one client before its senders are told to stop")
+	fl.StringVar(&f.metrics, "metrics", "", "serve /metrics, /healthz and /debug/pprof at this loopback `address` or unix:PATH")
+	fl.BoolVar(&f.noProc, "no-proc", false, "do not offer the kernel's process events")
+	fl.DurationVar(&f.drain, "drain", 5*time.Second, "how long a stop may take to write what waits")
+	_ = c.MarkFlagFilename("policy", "toml")
+	return c
+}
+
+// serve runs a broker until ctx ends.
+func serve(ctx context.Context, app *cli.App, f serveFlags) error {
+	log := app.Log(slog.LevelInfo)
+	hangup := app.Hangup() // from here on it is no longer the end
+	var policy *broker.Policy
+	if f.policy != "" {
+		var err error
+		if policy, err = broker.LoadPolicy(f.policy); err != nil {
+			return err
+		}
+	}
+	mon, err := listenMetrics(f.metrics)
+	if err != nil {
+		return err
+	}
+	defer mon.close()
+	sockets, err := activated()
+	if err != nil {
+		return err
+	}
+	b, err := broker.New(&broker.Config{
+		Socket: app.SocketPath(), Listeners: sockets, Policy: policy, QueueBytes: int(f.queue), Drain: f.drain, Log: log,
+	})
+	if err != nil {
+		return err
+	}
+	served := make(chan error, 1)
+	bctx, stopBroker := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopBroker()
+	go func() { served <- b.Serve(bctx) }()
+
+	agent := procAgent{why: "switched off by --no-proc"}
+	if !f.noProc {
+		agent = startProc(ctx, b, log)
+	}
+	mon.serve(b, agent.stat, log)
+	app.Notice("%s", greeting(b, f, &agent))
+	systemdReady()
+
+	for {
+		select {
+		case <-hangup:
+			reload(ctx, b, f.policy, log)
+			continue
+		case err = <-served:
+			// Not asked to: something broke.
+		case <-ctx.Done():
+			systemdStopping()
+			log.Debug("stopping, what waits is written first")
+			agent.stop()
+			stopBroker()
+			err = <-served
+		}
+		agent.stop()
+		return err
+	}
+}
+
+// greeting is the one line that a user sees.
+func greeting(b *broker.Broker, f serveFlags, agent *procAgent) string {
+	at := b.Path()
+	if at == "" {
+		at = "sockets from systemd"
+	}
+	policy := f.policy
+	switch {
+	case policy != "":
+	case os.Geteuid() == 0:
+		policy = "default (everybody, within bounds)"
+	default:
+		policy = "default (" + cli.User(uint32(os.Geteuid())) + " and root)"
+	}
+	events := "yes"
+	if agent.why != "" {
+		events = "no (" + agent.why + ")"
+	}
+	return fmt.Sprintf("serving %s; policy: %s; process events: %s", at, policy, events)
+}
+
+// reload reads the policy file again. A file at fault leaves the old one in force.
+func reload(ctx context.Context, b *broker.Broker, path string, log *slog.Logger) {
+	if path == "" {
+		log.Info("nothing to reload: no --policy was given")
+		return
+	}
+	done := systemdReloading()
+	defer done()
+	p, err := broker.LoadPolicy(path)
+	if err == nil {
+		err = b.Reload(ctx, p)
+	}
+	if err != nil {
+		if !errors.Is(err, context.Canceled) {
+			log.Error("policy not reloaded, the old one stays in force", "err", err)
+		}
+		return
+	}
+	log.Info("policy reloaded", "path", path, "rules", len(p.Rules))
+}
