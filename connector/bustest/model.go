@@ -53,7 +53,8 @@ type modelID struct {
 type modelEndpoint struct {
 	real   connector.Endpoint
 	groups map[uint32]bool
-	queue  []modelEvent // what Recv must return
+	queue  []modelEvent // what Recv must return, in this order
+	kept   []modelEvent // the same of the group with the history: among the others in any place
 }
 
 type modelEvent struct {
@@ -148,8 +149,12 @@ func (m *model) multicast(n uint64, g, from uint32) bool {
 	heard := false
 	for _, ep := range m.eps {
 		if ep.groups[g] && (from == 0 || ep.real.Port() != from) {
-			ep.queue = append(ep.queue, ev)
 			heard = true
+			if ev.pos != 0 {
+				ep.kept = append(ep.kept, ev)
+			} else {
+				ep.queue = append(ep.queue, ev)
+			}
 		}
 	}
 	return heard
@@ -177,18 +182,44 @@ func (m *model) called(t *rapid.T, entry *modelID, n uint64) {
 }
 
 func (m *model) recv(t *rapid.T, ep *modelEndpoint) {
-	want := ep.queue[0]
-	ep.queue = ep.queue[1:]
 	ev, err := ep.real.Recv(m.ctx)
 	require.NoError(t, err)
 	got := modelEvent{group: ev.From.Group, pos: ev.Pos, lost: ev.Lost}
 	if ev.Kind == connector.EventMessage {
 		got.number = binary.LittleEndian.Uint64(ev.Msg.Data)
-		if want.from != 0 {
-			got.from = ev.From.Port
+	}
+	queue := &ep.queue
+	if m.history != nil && got.group == group(0) {
+		if queue = &ep.kept; got.lost > 0 {
+			m.lost(t, ep, got.lost)
+			return
 		}
 	}
+	require.NotEmpty(t, *queue, "%v %+v that nobody sent", ev.Kind, got)
+	want := (*queue)[0]
+	*queue = (*queue)[1:]
+	if want.from != 0 {
+		got.from = ev.From.Port
+	}
 	require.Equal(t, want, got, "an event %v", ev.Kind)
+}
+
+// lost checks that n messages of the group with the history were lost at ep: before
+// it joined, or because they were evicted before it read them.
+func (m *model) lost(t *rapid.T, ep *modelEndpoint, n uint64) {
+	for n > 0 {
+		require.NotEmpty(t, ep.kept, "%d too many are told to be lost", n)
+		head := &ep.kept[0]
+		if head.lost > n {
+			head.lost -= n
+			return
+		}
+		if head.lost == 0 {
+			require.LessOrEqual(t, head.pos, m.history.last-uint64(len(m.history.kept)), "message %d is told to be lost, but kept", head.number)
+		}
+		n -= max(1, head.lost)
+		ep.kept = ep.kept[1:]
+	}
 }
 
 func (m *model) actions() map[string]func(*rapid.T) {
@@ -287,7 +318,7 @@ func (m *model) actions() map[string]func(*rapid.T) {
 		},
 		"receive": func(t *rapid.T) {
 			ep := m.eps[m.pick(t, "endpoint")]
-			if len(ep.queue) == 0 {
+			if len(ep.queue)+len(ep.kept) == 0 {
 				t.Skip("nothing to receive")
 			}
 			m.recv(t, ep)
@@ -310,12 +341,12 @@ func (m *model) joinAt(t *rapid.T) {
 	require.NoError(t, connector.JoinAt(m.ctx, ep.real, group(0), connector.Position{Epoch: h.epoch, Pos: pos}))
 	ep.groups[group(0)] = true
 	if gone := h.last - uint64(len(h.kept)); pos < gone {
-		ep.queue = append(ep.queue, modelEvent{group: group(0), lost: gone - pos})
+		ep.kept = append(ep.kept, modelEvent{group: group(0), lost: gone - pos})
 		pos = gone
 	}
 	for _, ev := range h.kept {
 		if ev.pos > pos {
-			ep.queue = append(ep.queue, ev)
+			ep.kept = append(ep.kept, ev)
 		}
 	}
 }
@@ -331,7 +362,7 @@ func (m *model) outcome(t *rapid.T, err error, heard bool) {
 // finish reads what is left and checks that nothing is over.
 func (m *model) finish(t *rapid.T) {
 	for _, ep := range m.eps {
-		for len(ep.queue) > 0 {
+		for len(ep.queue)+len(ep.kept) > 0 {
 			m.recv(t, ep)
 		}
 		m.sent++

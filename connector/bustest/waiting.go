@@ -118,14 +118,12 @@ var waitTests = []test{
 			}
 		})
 		var ledgers [3]ledger
-		turn := n / 10
-		for at := turn; at <= n; at += turn {
+		for at := range n {
 			for i, m := range members {
-				ledgers[i].drain(e, m, group(0), at)
+				ledgers[i].drain(e, m, group(0), at+1)
 			}
 		}
-		for i, m := range members {
-			ledgers[i].drain(e, m, group(0), n)
+		for i := range members {
 			assert.Equal(e, ledger{next: n, received: n}, ledgers[i])
 		}
 		e.await(sent, "the sender's end")

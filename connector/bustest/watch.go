@@ -142,22 +142,24 @@ var watchTests = []test{
 				}
 			})
 		}
+		end := id(9, 9)
 		var views []*view
 		var watchers []connector.Watcher
+		var readers []<-chan struct{}
 		for i := range 6 {
 			w := e.watcher(e.bus(), nil)
 			v := newView()
 			v.until(e, w, func() bool { return true })
-			if i < 3 { // these three read on while ids come and go, the others stop at the marker
-				for range 20 * i {
-					v.apply(e, e.change(w))
-				}
+			if i < 3 { // these read on while ids come and go, the others stop at the marker
+				readers = append(readers, e.spawn(func() { v.until(e, w, v.has(end)) }))
 			}
 			views, watchers = append(views, v), append(watchers, w)
 		}
 		wg.Wait()
-		end := id(9, 9)
 		e.register(e.bus(), end, e.echo)
+		for _, r := range readers {
+			e.await(r, "the watcher's end")
+		}
 		for i, v := range views {
 			v.until(e, watchers[i], v.has(end))
 			delete(v.infos, end)

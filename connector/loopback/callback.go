@@ -1,0 +1,165 @@
+package loopback
+
+import (
+	"context"
+	"slices"
+	"sync"
+
+	"github.com/cnbus/cnbus/connector"
+)
+
+// callback is a registered handler as the registry knows it. It bounds what waits
+// for the handler and keeps its senders in order.
+type callback struct {
+	bus        *Bus
+	entry      *connector.Entry
+	handler    connector.Handler
+	interested connector.InterestHandler // handler, if it is one
+	inline     bool
+	run        func()       // entry.Run, made once so that starting it allocates nothing
+	ctx        *callbackCtx // the handler's; used by who runs the callback only
+
+	mu      sync.Mutex // guards what follows
+	full    bool       // the mailbox is: senders wait, in order
+	gone    bool       // removed
+	waiters []*callbackWaiter
+}
+
+type callbackWaiter struct {
+	d    *connector.Delivery
+	done chan error // has room for the one result
+}
+
+// callbackCtx is what a handler gets: it ends when the Bus closes, and has the values of
+// the registry's context, which knows whose callback it is.
+type callbackCtx struct {
+	context.Context // of the bus
+	values          context.Context
+	callback        *callback
+}
+
+type callbackKey struct{}
+
+func (c *callbackCtx) Value(key any) any {
+	if key == (callbackKey{}) {
+		return c.callback
+	}
+	return c.values.Value(key)
+}
+
+func newCallback(b *Bus, h connector.Handler) *callback {
+	c := &callback{bus: b, handler: h, inline: connector.IsInline(h)}
+	c.interested, _ = h.(connector.InterestHandler)
+	return c
+}
+
+func (c *callback) begin(e *connector.Entry) {
+	c.entry = e
+	c.run = e.Run
+}
+
+// Handle implements connector.Handler for the registry.
+func (c *callback) Handle(ctx context.Context, d *connector.Delivery) {
+	c.handler.Handle(c.context(ctx), d)
+}
+
+// Interest implements connector.InterestHandler for the registry.
+func (c *callback) Interest(ctx context.Context, group uint32, listening bool) {
+	c.interested.Interest(c.context(ctx), group, listening)
+}
+
+func (c *callback) context(values context.Context) context.Context {
+	if c.ctx == nil {
+		c.ctx = &callbackCtx{Context: c.bus.ctx, values: values, callback: c}
+	}
+	return c.ctx
+}
+
+// interest has the handler told, in order with its messages.
+func (c *callback) interest(listening bool) {
+	if c.interested != nil && c.entry.EnqueueInterest(listening) {
+		go c.run()
+	}
+}
+
+// deliver gives d to the handler: now, if that is marked as quick, else behind
+// what it has. An error is one of the sentinels or of the context.
+func (c *callback) deliver(s *sender, d *connector.Delivery, full connector.WhenFull) error {
+	if c.inline {
+		err := c.bus.hub.registry.Dispatch(s.ctx, d, connector.FullDrop)
+		if err == nil {
+			return nil
+		}
+		if code := connector.CodeOf(err); code != connector.ErrWouldBlock.Code() {
+			return connector.ErrorFromCode(code)
+		}
+	}
+	c.mu.Lock()
+	switch {
+	case c.gone:
+		c.mu.Unlock()
+		return connector.ErrNoID
+	case !c.full:
+		err := c.enqueue(d)
+		c.mu.Unlock()
+		return err
+	case full == connector.FullDrop || s.ctx.Value(callbackKey{}) == any(c): // it would wait for itself
+		c.mu.Unlock()
+		return connector.ErrWouldBlock
+	}
+	w := &callbackWaiter{d: d.Detach(), done: make(chan error, 1)}
+	c.waiters = append(c.waiters, w)
+	c.mu.Unlock()
+	err, answered := s.wait(w.done)
+	if answered {
+		return err
+	}
+	c.mu.Lock()
+	at := slices.Index(c.waiters, w)
+	if at >= 0 {
+		c.waiters = slices.Delete(c.waiters, at, at+1)
+	}
+	c.mu.Unlock()
+	if at < 0 {
+		return <-w.done // it was taken just now
+	}
+	return err
+}
+
+// enqueue puts d in the mailbox, mu held.
+func (c *callback) enqueue(d *connector.Delivery) error {
+	queued, err := c.entry.Enqueue(d, nil)
+	if err != nil {
+		return connector.ErrNoID
+	}
+	c.full = queued.Full
+	if queued.Start {
+		go c.run()
+	}
+	return nil
+}
+
+// hasRoom is called when the full mailbox has been emptied.
+func (c *callback) hasRoom() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.full = false
+	n := 0
+	for n < len(c.waiters) && !c.full {
+		w := c.waiters[n]
+		w.done <- c.enqueue(w.d)
+		n++
+	}
+	c.waiters = slices.Delete(c.waiters, 0, n)
+}
+
+// refuse ends those who wait for room: the id has been removed.
+func (c *callback) refuse() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.gone = true
+	for _, w := range c.waiters {
+		w.done <- connector.ErrNoID
+	}
+	c.waiters = nil
+}

@@ -1,0 +1,228 @@
+package loopback
+
+import (
+	"context"
+	"fmt"
+	"sync/atomic"
+
+	"github.com/cnbus/cnbus/cbid"
+	"github.com/cnbus/cnbus/connector"
+)
+
+// Endpoint is a port on a Hub. It is a connector.Endpoint and HistoryEndpoint.
+type Endpoint struct {
+	bus    *Bus
+	port   uint32
+	closed atomic.Bool
+	done   chan struct{} // closed by Close
+	queue  queue
+
+	calls       *connector.Genealogy
+	called      atomic.Bool  // there was a call: messages may be replies
+	outstanding atomic.Int32 // calls
+
+	members map[uint32]*member // by group; guarded by Hub.mu
+}
+
+var (
+	_ connector.Endpoint        = (*Endpoint)(nil)
+	_ connector.HistoryEndpoint = (*Endpoint)(nil)
+)
+
+func newEndpoint(b *Bus, port uint32) *Endpoint {
+	e := &Endpoint{
+		bus: b, port: port, done: make(chan struct{}), members: make(map[uint32]*member),
+		calls: connector.NewGenealogy(&connector.GenealogyConfig{Limit: b.hub.config.Calls}),
+	}
+	e.queue.init(b.hub.config.QueueMessages, b.hub.config.QueueBytes)
+	return e
+}
+
+// Port implements connector.Endpoint.
+func (e *Endpoint) Port() uint32 { return e.port }
+
+// Send implements connector.Endpoint.
+func (e *Endpoint) Send(ctx context.Context, m connector.Message, to connector.Dest) error {
+	return e.send(ctx, &m, to, nil)
+}
+
+// Post implements connector.Endpoint. That nobody is there to receive is told by
+// an EventFailed; only when the stream is full of those, by the error.
+func (e *Endpoint) Post(ctx context.Context, m connector.Message, to connector.Dest) error {
+	err := e.send(ctx, &m, to, nil)
+	if err != nil && deferred(err) {
+		e.bus.hub.stats.postFailed.Add(1)
+		if e.queue.fail(&m, to, err) {
+			return nil
+		}
+	}
+	return err
+}
+
+// send sends m; as a call, if p is given.
+func (e *Endpoint) send(ctx context.Context, m *connector.Message, to connector.Dest, p *pending) error {
+	if err := check(ctx, m, to, e.closed.Load()); err != nil {
+		return sendError(m, to, err)
+	}
+	h := e.bus.hub
+	from := connector.From{Port: e.port, Cred: h.cred}
+	s := sender{ctx: ctx, done: e.done}
+	switch {
+	case to.Port != 0:
+		return h.unicast(&s, m, &from, to)
+	case to.Group != 0:
+		return h.multicast(&s, m, &from, to)
+	case m.ID == cbid.Control:
+		return e.control(m, p != nil)
+	}
+	c := h.lookup(m.ID)
+	if p != nil {
+		c = p.callback
+	}
+	err := error(connector.ErrNoID)
+	if c != nil {
+		d := connector.Delivery{Msg: *m, From: from, Call: p != nil, Via: c.bus}
+		err = c.deliver(&s, &d, to.Full)
+	}
+	if err != nil {
+		return sendError(m, to, err)
+	}
+	return nil
+}
+
+// control has the control id handle m. Only who calls is answered, as who sent in 2005 was not.
+func (e *Endpoint) control(m *connector.Message, call bool) error {
+	err := e.bus.hub.control(e, m)
+	if call {
+		reply := connector.Message{ID: m.ID, Seq: m.Seq, Ack: m.Ack + 1, Data: connector.AppendCtlResult(nil, err)}
+		e.reply(&reply, &connector.From{Cred: e.bus.hub.cred})
+	}
+	return nil
+}
+
+// Recv implements connector.Endpoint.
+func (e *Endpoint) Recv(ctx context.Context) (connector.Event, error) {
+	for {
+		ev, ok, more := e.queue.take()
+		switch {
+		case e.closed.Load():
+			return connector.Event{}, e.error("receive", 0, connector.ErrClosed)
+		case ok:
+			return ev, nil
+		case more:
+			e.catchUp()
+			continue
+		}
+		if err := ctx.Err(); err != nil {
+			return connector.Event{}, e.error("receive", 0, err)
+		}
+		select {
+		case <-e.queue.wake:
+		case <-e.done:
+		case <-ctx.Done():
+		}
+	}
+}
+
+func (e *Endpoint) error(op string, group uint32, err error) error {
+	return &connector.OpError{Op: op, Port: e.port, Group: group, Err: err}
+}
+
+// Join implements connector.Endpoint.
+func (e *Endpoint) Join(ctx context.Context, group uint32) error { return e.join(ctx, group, nil) }
+
+// JoinAt implements connector.HistoryEndpoint. It refuses a group that the endpoint is in:
+// Leave first.
+func (e *Endpoint) JoinAt(ctx context.Context, group uint32, at connector.Position) error {
+	return e.join(ctx, group, &at)
+}
+
+func (e *Endpoint) join(ctx context.Context, number uint32, at *connector.Position) error {
+	if err := ctx.Err(); err != nil {
+		return e.error("join", number, err)
+	}
+	h := e.bus.hub
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	switch {
+	case e.closed.Load():
+		return e.error("join", number, connector.ErrClosed)
+	case number == 0:
+		return e.error("join", number, fmt.Errorf("group 0: %w", connector.ErrInvalid))
+	case e.members[number] != nil && at == nil:
+		return nil
+	case e.members[number] != nil:
+		return e.error("join", number, fmt.Errorf("a member already: %w", connector.ErrInvalid))
+	case e.bus.memberships >= h.config.Memberships:
+		return e.error("join", number, fmt.Errorf("%d memberships: %w", h.config.Memberships, connector.ErrLimit))
+	}
+	e.members[number] = h.join(e, number, at)
+	e.bus.memberships++
+	return nil
+}
+
+// Leave implements connector.Endpoint.
+func (e *Endpoint) Leave(ctx context.Context, group uint32) error {
+	if err := ctx.Err(); err != nil {
+		return e.error("leave", group, err)
+	}
+	h := e.bus.hub
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if e.closed.Load() {
+		return e.error("leave", group, connector.ErrClosed)
+	}
+	if m := e.members[group]; m != nil {
+		e.leave(m)
+	}
+	return nil
+}
+
+// leave ends a membership, Hub.mu held.
+func (e *Endpoint) leave(m *member) {
+	delete(e.members, m.group.number)
+	e.bus.memberships--
+	e.bus.hub.leave(m)
+}
+
+// Epoch implements connector.HistoryEndpoint.
+func (e *Endpoint) Epoch(group uint32) uint64 {
+	h := e.bus.hub
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if m := e.members[group]; m != nil {
+		return m.group.epoch()
+	}
+	return 0
+}
+
+// Close implements connector.Endpoint.
+func (e *Endpoint) Close() error {
+	h := e.bus.hub
+	h.mu.Lock()
+	open := e.end()
+	h.mu.Unlock()
+	if open {
+		h.failCallsTo(e.port)
+	}
+	return nil
+}
+
+// end takes the endpoint off the bus, Hub.mu held. It reports false when it was off before.
+func (e *Endpoint) end() bool {
+	if e.closed.Swap(true) {
+		return false
+	}
+	h := e.bus.hub
+	close(e.done)
+	for _, m := range e.members {
+		e.leave(m)
+	}
+	h.notify.DropOwner(uint64(e.port))
+	delete(e.bus.endpoints, e)
+	h.routes.Lock()
+	delete(h.ports, e.port)
+	h.routes.Unlock()
+	e.queue.close()
+	return true
+}
