@@ -80,13 +80,13 @@ func (e *Entry) Queued() int {
 	return e.box.len()
 }
 
-// dispatch is Registry.Dispatch for this entry. A removed one gives ErrNoID itself.
-func (e *Entry) dispatch(ctx context.Context, d *Delivery, full WhenFull) error {
+// deliver is Registry.Deliver for this entry. A removed one gives ErrNoID itself.
+func (e *Entry) deliver(ctx context.Context, m *Message, from *From, call bool, via Replier, full WhenFull) error {
 	s := e.state.Load()
 	if s&stateFlags != 0 || !e.state.CompareAndSwap(s, s|stateRunning) {
-		return e.dispatchBusy(ctx, d, full)
+		return e.deliverBusy(ctx, &Delivery{Msg: *m, From: *from, Call: call, Via: via}, full)
 	}
-	e.d = *d
+	e.d.Msg, e.d.From, e.d.Call, e.d.Via = *m, *from, call, via
 	e.call()
 	e.d.Msg.Data, e.d.Via = nil, nil
 	if !e.state.CompareAndSwap(s|stateRunning, s+oneHandled) {
@@ -96,7 +96,7 @@ func (e *Entry) dispatch(ctx context.Context, d *Delivery, full WhenFull) error 
 	return nil
 }
 
-func (e *Entry) dispatchBusy(ctx context.Context, d *Delivery, full WhenFull) error {
+func (e *Entry) deliverBusy(ctx context.Context, d *Delivery, full WhenFull) error {
 	e.mu.Lock()
 	for {
 		s := e.state.Load()

@@ -122,27 +122,33 @@ func (r *Registry) insert(e *Entry) error {
 // allocate.
 func (r *Registry) Lookup(id cbid.ID) *Entry { return r.table.get(id.Key()) }
 
-// Dispatch runs the callback of d.Msg.ID, now or after the messages before it;
-// see Registry. It keeps neither d nor its data after it has returned.
+// Deliver runs the callback of m.ID, now or after the messages before it; see
+// Registry. It keeps neither m nor its data after it has returned, nor does it make m, from or
+// what they are parts of escape to the heap. The other arguments are fields of the Delivery.
 //
 // A full mailbox is waited for, up to ctx; with FullDrop, and from a callback of the same id,
 // which could wait for ever, it fails with ErrWouldBlock instead. No such id, or one that is being removed: ErrNoID.
 // A cycle of callbacks that send to each other is the callers' to avoid: let one of them use FullDrop or a
 // deadline.
-func (r *Registry) Dispatch(ctx context.Context, d *Delivery, full WhenFull) error {
-	for e := r.table.get(d.Msg.ID.Key()); e != nil; {
-		err := e.dispatch(ctx, d, full)
+func (r *Registry) Deliver(ctx context.Context, m *Message, from *From, call bool, via Replier, full WhenFull) error {
+	for e := r.table.get(m.ID.Key()); e != nil; {
+		err := e.deliver(ctx, m, from, call, via, full)
 		if err != error(ErrNoID) {
 			return err
 		}
 		// The id may have been registered anew since.
-		next := r.table.get(d.Msg.ID.Key())
+		next := r.table.get(m.ID.Key())
 		if next == e {
 			break
 		}
 		e = next
 	}
-	return &OpError{Op: "send", ID: d.Msg.ID, HasID: true, Err: ErrNoID}
+	return &OpError{Op: "send", ID: m.ID, HasID: true, Err: ErrNoID}
+}
+
+// Dispatch is Deliver for who has a Delivery.
+func (r *Registry) Dispatch(ctx context.Context, d *Delivery, full WhenFull) error {
+	return r.Deliver(ctx, &d.Msg, &d.From, d.Call, d.Via, full)
 }
 
 // Del removes the registration e. From its return on, no callback of it is
