@@ -26,7 +26,7 @@ type Options struct {
 	Cheap   bool           // only the cheap experiments
 	Match   *regexp.Regexp // nil: all rows
 	Dir     string         // for sockets and files; "": a temporary one
-	Timeout time.Duration  // of one measurement; 0: 3 minutes
+	Timeout time.Duration  // of opening, and of one measurement; 0: 3 minutes
 
 	// Progress is told what is being done; nil for silence.
 	Progress func(format string, args ...any)
@@ -95,7 +95,9 @@ func runExperiment(ctx context.Context, suite string, e Experiment, o Options, d
 	}
 	env := &Env{Quick: o.Quick, Dir: dir}
 	o.Progress("%s: opening", e.Rows[0].Name)
-	m, err := e.Open(ctx, env)
+	openCtx, cancel := context.WithTimeout(ctx, o.Timeout)
+	m, err := e.Open(openCtx, env)
+	cancel()
 	if err != nil {
 		var missing *Missing
 		if errors.As(err, &missing) {
