@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"sync"
 	"time"
 
@@ -121,7 +122,9 @@ func NewAgent(ctx context.Context, bus connector.Bus, cfg *AgentConfig) (*Agent,
 		a.send = p.Post
 	}
 	a.loop.filters = make(map[string]*filterGroup)
-	a.loop.nextGroup = FirstFilterGroup
+	// Not always the same, so that those who listened to a filter of an agent before this one are
+	// not given another's events.
+	a.loop.nextGroup = FirstFilterGroup + rand.Uint32N(1<<27)
 	a.ctx, a.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	a.wg.Go(a.run)
 	if err := bus.AddCallback(ctx, ID, "proc", (*procHandler)(a)); err != nil {
@@ -219,8 +222,18 @@ func (a *Agent) run() {
 			}
 			continue
 		}
-		a.follow(a.client)
+		if !a.handed() {
+			a.follow(a.client)
+		}
 	}
+}
+
+// handed reports whether there is something to do that came before the client did, whose
+// queue it therefore did not wake.
+func (a *Agent) handed() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return len(a.cmds) > 0
 }
 
 // follow hands on events until there is something else to do.
@@ -288,6 +301,11 @@ func (a *Agent) hangUp() {
 	if t := a.loop.tracker; t != nil { // what it knows grows old now
 		a.loop.tracker, a.loop.scanning = nil, nil
 		t.close()
+		for _, g := range a.loop.sending {
+			if g.isReady {
+				g.isReady, g.ready = false, make(chan struct{})
+			}
+		}
 	}
 }
 

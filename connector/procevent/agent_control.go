@@ -94,9 +94,9 @@ func (a *Agent) active(ctx context.Context) error {
 	return err
 }
 
-// subscribe finds or makes the group of a filter, and if the asker has joined it
-// waits until its events flow.
-func (a *Agent) subscribe(ctx context.Context, f Filter, uid uint32, joined bool) (uint32, error) {
+// subscribe finds or makes the group of a filter, and if that is the one that the asker has
+// joined, waits until its events flow.
+func (a *Agent) subscribe(ctx context.Context, f Filter, uid, joined uint32) (uint32, error) {
 	var g *filterGroup
 	var fresh bool
 	var err error
@@ -118,7 +118,7 @@ func (a *Agent) subscribe(ctx context.Context, f Filter, uid uint32, joined bool
 			return 0, err
 		}
 	}
-	if joined && !fresh {
+	if joined == g.group {
 		select {
 		case <-interested:
 		case <-ctx.Done():

@@ -20,7 +20,6 @@ const filterVal = 1
 
 const (
 	opSubscribe  = 0x101
-	flagJoined   = 1
 	maxSubscribe = 8192
 
 	attrKinds  = 1
@@ -32,8 +31,8 @@ const (
 // control is a request to the agent.
 type control struct {
 	op     uint32
-	mask   Mask // LISTEN with 8 bytes
-	joined bool
+	mask   Mask   // LISTEN with 8 bytes
+	joined uint32 // SUBSCRIBE: the group that the asker is a member of, 0 for none
 	filter Filter // SUBSCRIBE
 }
 
@@ -58,11 +57,7 @@ func parseControl(b []byte, order binary.ByteOrder) (control, error) {
 	if len(b) < 8 || len(b) > maxSubscribe {
 		return c, badFilter("SUBSCRIBE of %d bytes, must be in [8, %d]", len(b), maxSubscribe)
 	}
-	flags := order.Uint32(b[4:])
-	if flags&^flagJoined != 0 {
-		return c, badFilter("SUBSCRIBE flags %#x", flags)
-	}
-	c.joined = flags&flagJoined != 0
+	c.joined = order.Uint32(b[4:])
 	err := c.filter.parse(b[8:], order)
 	return c, err
 }
@@ -109,13 +104,9 @@ func (f *Filter) parse(b []byte, order binary.ByteOrder) error {
 }
 
 // appendSubscribe appends the data of a SUBSCRIBE.
-func (f *Filter) appendSubscribe(b []byte, joined bool, order binary.ByteOrder) []byte {
+func (f *Filter) appendSubscribe(b []byte, joined uint32, order binary.ByteOrder) []byte {
 	b = put32(b, order, opSubscribe)
-	flags := uint32(0)
-	if joined {
-		flags = flagJoined
-	}
-	b = put32(b, order, flags)
+	b = put32(b, order, joined)
 	return f.appendAttributes(b, order)
 }
 

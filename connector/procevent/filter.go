@@ -57,7 +57,7 @@ func (f *Filter) Check() error {
 			return badFilter("cgroup %.64q is no absolute path of at most %d bytes", c, MaxCgroupLen)
 		}
 	}
-	if n := len(f.appendSubscribe(nil, false, native)); n > maxSubscribe {
+	if n := len(f.appendSubscribe(nil, 0, native)); n > maxSubscribe {
 		return badFilter("%d bytes, at most %d", n, maxSubscribe)
 	}
 	return nil

@@ -82,7 +82,7 @@ const joinTries = 4
 // joinFilter asks for a group, joins it, and asks again: only then it is sure that the
 // agent did not drop it in between.
 func (s *Subscription) joinFilter(ctx context.Context) error {
-	group, err := s.call(ctx, s.filter.appendSubscribe(nil, s.group >= FirstFilterGroup, native))
+	group, err := s.call(ctx, s.filter.appendSubscribe(nil, s.group, native))
 	for range joinTries {
 		if err != nil {
 			return err
@@ -93,7 +93,7 @@ func (s *Subscription) joinFilter(ctx context.Context) error {
 		if err := s.moveTo(ctx, group); err != nil {
 			return err
 		}
-		group, err = s.call(ctx, s.filter.appendSubscribe(nil, true, native))
+		group, err = s.call(ctx, s.filter.appendSubscribe(nil, group, native))
 	}
 	switch {
 	case err != nil:

@@ -8,8 +8,6 @@ type tracker struct {
 	clock   clock
 	procs   map[uint32]*tracked
 	touched map[uint32]struct{} // forked or ended since the scan began; nil when none is going on
-
-	lookups, gone, late uint64
 }
 
 type tracked struct {
@@ -69,7 +67,7 @@ func (t *tracker) before(e *Event) {
 		}
 		t.touch(e.Tgid)
 		delete(t.procs, e.Tgid)
-		if parent := t.procs[e.ParentTgid]; parent != nil {
+		if parent := t.parentOf(e); parent != nil {
 			t.procs[e.Tgid] = &tracked{
 				uid: parent.uid, cgroup: parent.cgroup, recheck: parent.recheck,
 				parent: e.ParentTgid, start: t.clock.ticks(e.Time), threads: 1,
@@ -84,6 +82,15 @@ func (t *tracker) before(e *Event) {
 			p.recheck, p.threads = true, 1
 		}
 	}
+}
+
+// parentOf returns what is known of a fork's parent, which is likelier to be
+// still there than a child that ends at once.
+func (t *tracker) parentOf(e *Event) *tracked {
+	if p := t.procs[e.ParentTgid]; p != nil {
+		return p
+	}
+	return t.lookup(e.ParentTgid, e)
 }
 
 // after follows an event behind the filters. It reports whether the process is gone.
@@ -117,24 +124,27 @@ func (t *tracker) get(e *Event, cgroup bool) *tracked {
 	if p != nil && !(cgroup && p.recheck) {
 		return p
 	}
-	t.lookups++
-	found, result := t.res.lookup(e.Tgid)
+	found := t.lookup(e.Tgid, e)
 	switch {
-	case result == lookupOK && !t.clock.after(found.Start, e.Time):
-		if p != nil {
-			p.cgroup, p.recheck = found.Cgroup, false
-			return p
-		}
-		p = trackedOf(found)
-		t.procs[e.Tgid] = p
-		return p
-	case result == lookupOK || result == lookupGone:
-		t.gone++
-	default:
-		t.late++
+	case p == nil:
+		return found
+	case found != nil:
+		p.cgroup, p.recheck = found.cgroup, false
 	}
 	// A process that ended before its exec was looked at is taken to be where
 	// its parent was.
+	t.procs[e.Tgid] = p
+	return p
+}
+
+// lookup reads a process that was there at the time of e, and keeps what it finds.
+func (t *tracker) lookup(tgid uint32, e *Event) *tracked {
+	found, result := t.res.lookup(tgid)
+	if result != lookupOK || t.clock.after(found.Start, e.Time) {
+		return nil
+	}
+	p := trackedOf(found)
+	t.procs[tgid] = p
 	return p
 }
 
