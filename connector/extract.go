@@ -1,5 +1,7 @@
 package connector
 
+import "context"
+
 // Del in two steps, for a carrier that must tell others of the removal at the
 // moment the id is free, and wait for the callback only after it has let go of its locks.
 
@@ -19,3 +21,9 @@ func (e *Entry) Drained() <-chan struct{} { return e.drained }
 
 // Handler returns the handler that was given to Add.
 func (e *Entry) Handler() Handler { return e.handler }
+
+// Deliver is Registry.Deliver for a registration that was looked up before.
+// ErrNoID, alone, says that it is being removed.
+func (e *Entry) Deliver(ctx context.Context, m *Message, from *From, call bool, via Replier, full WhenFull) error {
+	return e.deliver(ctx, m, from, call, via, full)
+}

@@ -103,15 +103,6 @@ type test struct {
 	run  func(*env)
 }
 
-func (c Caps) all(need ...bool) bool {
-	for _, n := range need {
-		if !n {
-			return false
-		}
-	}
-	return true
-}
-
 // Run tests c. It must not run in parallel with other tests: each of its tests
 // checks that no goroutine is left.
 func Run(t *testing.T, c Carrier) {

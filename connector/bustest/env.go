@@ -236,12 +236,6 @@ func (l *log) Handle(_ context.Context, d *connector.Delivery) {
 	}
 }
 
-func (l *log) len() int {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return len(l.got)
-}
-
 // await returns the first n deliveries.
 func (l *log) await(e *env, n int) []connector.Delivery {
 	e.Helper()

@@ -82,18 +82,23 @@ func (c *callback) interest(listening bool) {
 	}
 }
 
-// deliver gives d to the handler: now, if that is marked as quick, else behind
+// deliver gives m to the handler: now, if that is marked as quick, else behind
 // what it has. An error is one of the sentinels or of the context.
-func (c *callback) deliver(s *sender, d *connector.Delivery, full connector.WhenFull) error {
+func (c *callback) deliver(s *sender, m *connector.Message, from *connector.From, call bool, full connector.WhenFull) error {
 	if c.inline {
-		err := c.bus.hub.registry.Dispatch(s.ctx, d, connector.FullDrop)
-		if err == nil {
+		switch err := c.entry.Deliver(s.ctx, m, from, call, c.bus, connector.FullDrop); {
+		case err == nil:
 			return nil
+		case err == error(connector.ErrNoID):
+			return err
 		}
-		if code := connector.CodeOf(err); code != connector.ErrWouldBlock.Code() {
-			return connector.ErrorFromCode(code)
-		}
+		// Its mailbox is full.
 	}
+	return c.queue(s, &connector.Delivery{Msg: *m, From: *from, Call: call, Via: c.bus}, full)
+}
+
+// queue puts d in the mailbox, which another goroutine empties.
+func (c *callback) queue(s *sender, d *connector.Delivery, full connector.WhenFull) error {
 	c.mu.Lock()
 	switch {
 	case c.gone:

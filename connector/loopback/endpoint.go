@@ -81,8 +81,7 @@ func (e *Endpoint) send(ctx context.Context, m *connector.Message, to connector.
 	}
 	err := error(connector.ErrNoID)
 	if c != nil {
-		d := connector.Delivery{Msg: *m, From: from, Call: p != nil, Via: c.bus}
-		err = c.deliver(&s, &d, to.Full)
+		err = c.deliver(&s, m, &from, p != nil, to.Full)
 	}
 	if err != nil {
 		return sendError(m, to, err)
