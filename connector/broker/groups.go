@@ -91,13 +91,10 @@ func (h *hub) handleJoin(c *conn, hd *frame.Header, body []byte) error {
 }
 
 func (h *hub) handleLeave(c *conn, hd *frame.Header) {
-	m := c.members[hd.Group]
-	if m == nil {
-		h.answer(c, hd.Tag, connector.ErrNotFound, sprintf("not a member of group %d", hd.Group))
-		return
+	if m := c.members[hd.Group]; m != nil {
+		delete(c.members, hd.Group)
+		h.leave(m)
 	}
-	delete(c.members, hd.Group)
-	h.leave(m)
 	h.answer(c, hd.Tag, nil, "")
 }
 
