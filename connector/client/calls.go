@@ -14,12 +14,21 @@ type calls struct {
 	g    *connector.Genealogy
 }
 
+// byLookup stands for the port of an agent, which its caller does not know. Only
+// agents answer with flag Reply, which the broker lets no endpoint's Send have: so a
+// message without it is no answer to a call by id, whoever has guessed its seq and ack.
+const byLookup = 0xffffffff
+
 // begin registers o as a call and gives m its seq and ack.
 func (c *calls) begin(o *op, m *connector.Message, to connector.Dest) error {
 	if !c.used.Load() {
 		c.used.Store(true)
 	}
-	call, err := c.g.Begin(m.ID, to.Port, o)
+	port := to.Port
+	if port == 0 && to.Group == 0 {
+		port = byLookup
+	}
+	call, err := c.g.Begin(m.ID, port, o)
 	if err != nil {
 		return err
 	}
@@ -35,11 +44,18 @@ func (c *calls) drop(o *op) bool { return c.g.Cancel(o.call) }
 // reply gives a unicast message to the call that it answers. It reports false
 // for a message that answers none, now or ever.
 func (c *calls) reply(h *frame.Header, m *connector.Message) bool {
-	from := fromOf(h)
+	from := connector.From{Port: h.Port}
+	if h.Flags&frame.FlagReply != 0 {
+		from.Port = byLookup
+	}
 	class, call := c.g.Match(m, &from)
+	if class == connector.ClassForeign && from.Port == byLookup && call.Port != byLookup {
+		from.Port = h.Port // a client that answers for its port with the flag
+		class, call = c.g.Match(m, &from)
+	}
 	switch class {
 	case connector.ClassNew:
-		return h.Flags&frame.FlagReply != 0 // of a connection before, or of a liar
+		return false
 	case connector.ClassReply:
 		o := call.Tag.(*op)
 		o.ev = messageEvent(h, m.Clone())
@@ -53,7 +69,11 @@ func (c *calls) reply(h *frame.Header, m *connector.Message) bool {
 func (c *calls) fail(h *frame.Header, m *connector.Message) bool {
 	// The rule finds a request by what its reply would be.
 	reply := connector.Message{ID: m.ID, Seq: m.Seq, Ack: m.Ack + 1}
-	class, call := c.g.Match(&reply, &connector.From{Port: h.Port})
+	from := connector.From{Port: h.Port}
+	if h.Port == 0 && h.Group == 0 {
+		from.Port = byLookup
+	}
+	class, call := c.g.Match(&reply, &from)
 	if class != connector.ClassReply {
 		return class != connector.ClassNew
 	}
@@ -64,13 +84,17 @@ func (c *calls) fail(h *frame.Header, m *connector.Message) bool {
 }
 
 // gone ends the calls that an agent has left unanswered: those to id, or without
-// one those to the port itself.
-func (c *calls) gone(port uint32, id *cbid.ID) {
+// one those to the port itself. handled is how many frames of this connection the
+// broker had handled when it happened: calls after those went to somebody else.
+func (c *calls) gone(port uint32, id *cbid.ID, handled uint64) {
 	for _, call := range c.g.FailAll(func(p connector.Call) bool {
+		if nth := p.Tag.(*op).nth.Load(); nth == 0 || handled != 0 && nth > handled {
+			return false
+		}
 		if id == nil {
 			return p.Port == port
 		}
-		return p.Port == 0 && p.ID == *id
+		return p.Port == byLookup && p.ID == *id
 	}) {
 		o := call.Tag.(*op)
 		o.err = connector.ErrAgentGone

@@ -52,6 +52,8 @@ type side struct {
 	arm   ctxArm
 	final error       // the connection broke and is not to be made again
 	last  *membership // of the last message with a position
+	// A joined group keeps a history, or did.
+	positions bool
 
 	// While the connection is down.
 	tries   int

@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"errors"
 
 	"github.com/cnbus/cnbus/connector"
 	"github.com/cnbus/cnbus/connector/internal/frame"
@@ -30,7 +31,8 @@ func (e *Endpoint) join(ctx context.Context, group uint32, at *connector.Positio
 		if m := e.groups[group]; m != nil && at == nil && m.epoch == o.epoch {
 			return // it was a member, and goes on where it is
 		}
-		m := &membership{group: group, epoch: o.epoch, pos: o.pos}
+		m := &membership{group: group, pos: o.pos}
+		e.setEpoch(m, o.epoch)
 		if at != nil {
 			m.pos = 0
 			if at.Epoch == o.epoch {
@@ -57,10 +59,13 @@ func (e *Endpoint) setMembership(group uint32, m *membership) {
 // Leave ends the membership. What is queued stays.
 func (e *Endpoint) Leave(ctx context.Context, group uint32) error {
 	_, err := e.request(ctx, frame.Header{Type: frame.Leave, Group: group}, nil, func(o *op) {
-		if o.err == nil {
+		if o.err == nil || errors.Is(o.err, connector.ErrNotFound) {
 			e.setMembership(group, nil)
 		}
 	})
+	if errors.Is(err, connector.ErrNotFound) {
+		return nil // it was none
+	}
 	return groupErr("leave", group, err)
 }
 

@@ -128,9 +128,7 @@ func (e *Endpoint) restored(m *membership, o *op) {
 		} else if m.epoch != o.epoch {
 			m.pos = 0 // the broker has told the loss
 		}
-		e.gmu.Lock()
-		m.epoch = o.epoch
-		e.gmu.Unlock()
+		e.setEpoch(m, o.epoch)
 		m.asked = false
 	}
 	e.restoredOne()

@@ -21,12 +21,15 @@ func (e *Endpoint) sort(h *frame.Header, body []byte, m *connector.Message) (str
 			return false, unexpected(h)
 		}
 		if h.Group == 0 {
-			if (h.Flags&frame.FlagReply != 0 || e.calls.used.Load()) && e.calls.reply(h, m) {
+			if e.calls.used.Load() && e.calls.reply(h, m) {
 				return false, nil
 			}
 		}
-		if h.Pos != 0 {
+		switch {
+		case h.Pos != 0:
 			return e.seen(h), nil
+		case h.Group != 0 && e.side.positions:
+			e.noHistory(h.Group)
 		}
 		return true, nil
 	case frame.Lost:
@@ -76,12 +79,7 @@ func (e *Endpoint) store(h *frame.Header, body []byte) error {
 	return nil
 }
 
-// pushEvent puts an event of the endpoint's own into the stream.
-func (e *Endpoint) pushEvent(ev connector.Event) {
-	e.pend.pushEvent(ev)
-	e.wakeRecv()
-}
-
+// wakeRecv tells who sleeps in Recv that there is something.
 func (e *Endpoint) wakeRecv() {
 	if e.inRecv.Load() {
 		e.recvW.wake()
@@ -154,6 +152,25 @@ func (e *Endpoint) seen(h *frame.Header) bool {
 	return len(s.ports) < 2 && s.restore == 0 || !slices.Contains(s.ports, h.Port)
 }
 
+// noHistory notes that a group no longer keeps a history.
+func (e *Endpoint) noHistory(group uint32) {
+	m := e.groups[group]
+	if m == nil || m.epoch == 0 && m.pos == 0 {
+		return
+	}
+	m.pos, m.asked = 0, false
+	e.setEpoch(m, 0)
+}
+
+func (e *Endpoint) setEpoch(m *membership, epoch uint64) {
+	if epoch != 0 {
+		e.side.positions = true
+	}
+	e.gmu.Lock()
+	m.epoch = epoch
+	e.gmu.Unlock()
+}
+
 // lost notes that a history no longer had the next messages.
 func (e *Endpoint) lost(h *frame.Header) {
 	if m := e.groups[h.Group]; m != nil && m.epoch != 0 && h.Flags&frame.FlagUnknown == 0 {
@@ -168,9 +185,7 @@ func (e *Endpoint) askEpoch(m *membership) {
 	o.group, o.left = m.group, true
 	o.onDone = func(o *op) {
 		if o.err == nil {
-			e.gmu.Lock()
-			m.epoch = o.epoch
-			e.gmu.Unlock()
+			e.setEpoch(m, o.epoch)
 		}
 	}
 	e.ops.add(o)
@@ -180,14 +195,14 @@ func (e *Endpoint) askEpoch(m *membership) {
 // agentGone ends the calls that nobody will answer.
 func (e *Endpoint) agentGone(h *frame.Header, body []byte) error {
 	if len(body) == 0 {
-		e.calls.gone(h.Port, nil)
+		e.calls.gone(h.Port, nil, h.Pos)
 		return nil
 	}
 	id, rest, err := frame.ParseID(body)
 	if err != nil || len(rest) > 0 {
 		return violation("malformed Gone")
 	}
-	e.calls.gone(h.Port, &id)
+	e.calls.gone(h.Port, &id, h.Pos)
 	return nil
 }
 

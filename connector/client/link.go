@@ -86,12 +86,12 @@ func dialConn(ctx context.Context, cfg *Config) (net.Conn, error) {
 // greet says Hello and reads the answer, and not a byte more.
 func (l *link) greet(name string) error {
 	hello := frame.Header{Type: frame.Hello}.Append(nil, frame.AppendHello(nil, name)...)
-	if _, err := l.c.Write(hello); err != nil {
-		return err
-	}
+	_, wrote := l.c.Write(hello)
+	// One who is refused at the door may not get rid of his Hello, but finds a
+	// Bye that says why.
 	b := make([]byte, frame.HeaderLen)
 	if _, err := io.ReadFull(l.c, b); err != nil {
-		return err
+		return errors.Join(wrote, err)
 	}
 	h, body, err := frame.Parse(b)
 	if errors.Is(err, frame.ErrShort) {
@@ -109,6 +109,8 @@ func (l *link) greet(name string) error {
 		return byeError(&h, body)
 	case h.Type != frame.Welcome:
 		return violation("first frame is of type %d instead of Welcome", h.Type)
+	case wrote != nil:
+		return wrote
 	case h.Port == 0:
 		return violation("Welcome without a port id")
 	}

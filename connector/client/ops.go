@@ -30,6 +30,7 @@ type op struct {
 	json   []byte
 	ev     connector.Event
 	call   connector.Call
+	nth    atomic.Uint64 // number of a call's frame on its connection; 0: not sent yet
 }
 
 type opKind uint8
@@ -74,6 +75,7 @@ func (o *op) free() {
 	o.kind, o.tag, o.group, o.id, o.at, o.useAt, o.onDone, o.left = 0, 0, 0, cbid.ID{}, connector.Position{}, false, nil, false
 	o.pos, o.epoch, o.err, o.broken, o.json = 0, 0, nil, false, nil
 	o.ev, o.call = connector.Event{}, connector.Call{}
+	o.nth.Store(0)
 	opPool.Put(o)
 }
 
@@ -81,6 +83,7 @@ func (o *op) free() {
 func (o *op) renew() {
 	o.done.Store(false)
 	o.err, o.broken = nil, false
+	o.nth.Store(0)
 }
 
 // opTable holds the requests that an Ack ends, by tag.

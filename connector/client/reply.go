@@ -34,7 +34,7 @@ func (v *via) Reply(ctx context.Context, d *connector.Delivery, data []byte) err
 	}
 	for {
 		h := frame.Header{Type: frame.Send, Flags: frame.FlagReply, Port: to.Port}
-		_, ok, err := v.l.w.send(&h, &m, v.l.port, pace(v.g.pace.Load()))
+		_, ok, err := v.l.w.send(&h, &m, v.l.port, pace(v.g.pace.Load()), nil)
 		if ok {
 			return nil
 		}

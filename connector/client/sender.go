@@ -70,12 +70,14 @@ func (s *sender) transmit(ctx context.Context, o *op, m *connector.Message, to c
 				return nil, 0, sendErr(o.opName(), m.ID, to, err, false)
 			}
 		}
+		var nth *atomic.Uint64
 		if o != nil {
+			nth = &o.nth
 			if err := s.begin(o, m, to, &h); err != nil {
 				return nil, 0, sendErr(o.opName(), m.ID, to, err, false)
 			}
 		}
-		end, ok, err := l.w.send(&h, m, l.port, p)
+		end, ok, err := l.w.send(&h, m, l.port, p, nth)
 		if ok {
 			return l, end, nil
 		}

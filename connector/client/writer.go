@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/cnbus/cnbus/connector"
@@ -31,6 +32,7 @@ type writer struct {
 	fly     []byte // being written
 	flyOff  int    // written bytes of fly
 	base    uint64 // stream offset of the first byte of fly, or of buf without fly
+	count   uint64 // frames appended, with the Hello that came before
 	writing bool   // some goroutine owns fly
 	waiting int    // callers that wait for room
 	last    time.Duration
@@ -64,6 +66,7 @@ func (w *writer) init(c net.Conn, limit int) {
 	w.quiet.L = &w.mu
 	w.flush1 = w.flusher
 	w.last = -time.Hour
+	w.count = 1 // Hello
 }
 
 // roomLocked reports whether a frame of n bytes may be appended. An empty
@@ -78,8 +81,9 @@ func (w *writer) room(n int) (bool, error) {
 }
 
 // send appends a Send frame and sees to its being written. ok is false when there is no
-// room. end is the offset in the stream behind the frame, for wasWritten.
-func (w *writer) send(h *frame.Header, m *connector.Message, port uint32, p pace) (end uint64, ok bool, err error) {
+// room. end is the offset in the stream behind the frame, for wasWritten. nth, if
+// any, is set to the frame's number on this connection before anybody can answer it.
+func (w *writer) send(h *frame.Header, m *connector.Message, port uint32, p pace, nth *atomic.Uint64) (end uint64, ok bool, err error) {
 	n := frame.HeaderLen + connector.HeaderLen + len(m.Data)
 	w.mu.Lock()
 	if w.err != nil {
@@ -101,6 +105,10 @@ func (w *writer) send(h *frame.Header, m *connector.Message, port uint32, p pace
 		return 0, false, err
 	}
 	end = w.endLocked()
+	w.count++
+	if nth != nil {
+		nth.Store(w.count)
+	}
 	w.kick(p)
 	return end, true, nil
 }
@@ -117,6 +125,7 @@ func (w *writer) control(h frame.Header, body []byte, p pace) (end uint64, err e
 	}
 	w.buf = h.Append(w.buf, body...)
 	end = w.endLocked()
+	w.count++
 	w.kick(p)
 	return end, nil
 }
