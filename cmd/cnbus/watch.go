@@ -126,7 +126,7 @@ func printChange(app *cli.App, ch connector.Change, present int) error {
 func plural(n int, what string) string {
 	switch n {
 	case 0:
-		return "no " + what
+		return "no " + what + "s"
 	case 1:
 		return "1 " + what
 	}

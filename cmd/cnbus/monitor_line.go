@@ -1,0 +1,141 @@
+package main
+
+import (
+	"encoding/binary"
+	"encoding/json"
+	"fmt"
+	"strings"
+
+	"github.com/cnbus/cnbus/cbid"
+	"github.com/cnbus/cnbus/cmd/internal/cli"
+	"github.com/cnbus/cnbus/connector"
+	"github.com/cnbus/cnbus/connector/client"
+	"github.com/cnbus/cnbus/connector/procevent"
+)
+
+// monLine is one line of `monitor --json`: a message, and how it was sent.
+type monLine struct {
+	cli.MessageLine
+	How     string          `json:"how"`               // send, call, reply or publish
+	ToPort  uint32          `json:"to_port,omitempty"` // unicast; neither this nor group: to the callback
+	Result  string          `json:"result"`            // ok, or why the broker refused it
+	Process json.RawMessage `json:"process,omitempty"` // the process event in it
+}
+
+func newMonLine(ev *client.MonEvent) monLine {
+	l := monLine{
+		MessageLine: cli.NewMessageLine(ev.Msg, ev.From, ev.Time),
+		How:         how(ev), ToPort: ev.DestPort, Result: result(ev),
+	}
+	if e, ok := processEvent(ev); ok {
+		l.Process, _ = json.Marshal(e) // of a struct of numbers: cannot fail
+	}
+	return l
+}
+
+func how(ev *client.MonEvent) string {
+	switch {
+	case ev.Flags&client.MonReply != 0:
+		return "reply"
+	case ev.Flags&client.MonCall != 0:
+		return "call"
+	case ev.From.Group != 0 || ev.Flags&client.MonAgent != 0:
+		return "publish"
+	}
+	return "send"
+}
+
+func result(ev *client.MonEvent) string {
+	if ev.Err != nil {
+		return strings.TrimPrefix(ev.Err.Error(), "connector ")
+	}
+	return "ok"
+}
+
+// monText is a message for people:
+//
+//	12:00:00.000  call     291:1110  port 7 alice pid 12 → callback  "how many?"
+func monText(ev *client.MonEvent, s cli.Style, limit int) string {
+	to := "callback"
+	switch {
+	case ev.DestPort != 0:
+		to = fmt.Sprintf("port %d", ev.DestPort)
+	case ev.From.Group != 0:
+		to = fmt.Sprintf("group %d", ev.From.Group)
+	case ev.Flags&client.MonAgent != 0:
+		to = fmt.Sprintf("group %d", ev.Msg.ID.Idx)
+	}
+	from := fmt.Sprintf("port %d %s", ev.From.Port, cli.OwnerOf(ev.From.Cred, ""))
+	line := fmt.Sprintf("%s  %-7s  %s  %s → %s  %s", s.Dim(cli.Clock(ev.Time)), how(ev), s.Cyan(cli.ID(ev.Msg.ID)), s.Dim(from), to, body(ev, limit))
+	if ev.Err != nil {
+		line += "  " + s.Red(result(ev))
+	}
+	return line
+}
+
+// body is the data, decoded where their meaning is known.
+func body(ev *client.MonEvent, limit int) string {
+	if e, ok := processEvent(ev); ok {
+		return processText(&e)
+	}
+	if c, ok := notifyText(ev); ok {
+		return c
+	}
+	return cli.Data(ev.Msg.Data, limit)
+}
+
+// processEvent decodes a message of the proc agent, or an answer of it.
+func processEvent(ev *client.MonEvent) (procevent.Event, bool) {
+	if ev.Msg.ID != procevent.ID || len(ev.Msg.Data) != procevent.Size {
+		return procevent.Event{}, false
+	}
+	e, err := procevent.Parse(ev.Msg.Data, binary.NativeEndian)
+	e.Seq = ev.Msg.Seq
+	return e, err == nil
+}
+
+func processText(e *procevent.Event) string {
+	switch e.Kind {
+	case procevent.Ack:
+		if e.Err != 0 {
+			return fmt.Sprintf("ack errno %d", e.Err)
+		}
+		return "ack"
+	case procevent.Fork:
+		return fmt.Sprintf("fork %d by %d", e.Pid, e.ParentPid)
+	case procevent.Exit:
+		if sig := e.Signal(); sig != 0 {
+			return fmt.Sprintf("exit %d killed by %s", e.Pid, signalName(sig))
+		}
+		return fmt.Sprintf("exit %d status %d", e.Pid, e.Status())
+	case procevent.Comm:
+		return fmt.Sprintf("comm %d %q", e.Pid, e.Comm())
+	}
+	return fmt.Sprintf("%s %d", e.Kind, e.Pid)
+}
+
+// notifyText decodes a request to the control id.
+func notifyText(ev *client.MonEvent) (string, bool) {
+	if ev.Msg.ID != cbid.Control || ev.Flags&client.MonReply != 0 {
+		return "", false
+	}
+	c, err := connector.ParseCtl(ev.Msg.Data, binary.NativeEndian)
+	if err != nil {
+		return "malformed request: " + cli.Data(ev.Msg.Data, 64), true
+	}
+	if c.Group == 0 {
+		return fmt.Sprintf("notify no more: idx %s val %s", ranges(c.Idx), ranges(c.Val)), true
+	}
+	return fmt.Sprintf("notify group %d: idx %s val %s", c.Group, ranges(c.Idx), ranges(c.Val)), true
+}
+
+func ranges(list []connector.NotifyReq) string {
+	if len(list) == 0 {
+		return "none"
+	}
+	words := make([]string, len(list))
+	for i, r := range list {
+		words[i] = fmt.Sprintf("%d+%d", r.First, r.Range)
+	}
+	return strings.Join(words, ",")
+}

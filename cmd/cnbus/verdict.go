@@ -1,0 +1,115 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/cnbus/cnbus/cmd/internal/cli"
+	"github.com/cnbus/cnbus/connector/broker"
+)
+
+// verdictLine is what a policy lets somebody do, as JSON. Ids are in the form of
+// the policy file: "*", "1:1", "256-511:*".
+type verdictLine struct {
+	Connect  bool       `json:"connect"`
+	Register []string   `json:"register"`
+	Send     []string   `json:"send"`
+	Join     []string   `json:"join"`
+	Publish  []string   `json:"publish"`
+	Unicast  bool       `json:"unicast"`
+	Monitor  bool       `json:"monitor"`
+	Admin    bool       `json:"admin"`
+	Rules    []string   `json:"rules"` // that apply
+	Limits   limitsLine `json:"limits"`
+}
+
+// limitsLine are the limits of a user; a negative one is none.
+type limitsLine struct {
+	Connections   int   `json:"connections"`
+	Registrations int   `json:"registrations"`
+	Memberships   int   `json:"memberships"`
+	Watches       int   `json:"watches"`
+	QueuedBytes   int64 `json:"queued_bytes"`
+	HistoryBytes  int64 `json:"history_bytes"`
+}
+
+func newVerdictLine(v *broker.Verdict) *verdictLine {
+	return &verdictLine{
+		Connect: v.Connect, Register: words(v.Register), Send: words(v.Send), Join: words(v.Join), Publish: words(v.Publish),
+		Unicast: v.Unicast, Monitor: v.Monitor, Admin: v.Admin, Rules: words(v.Rules), Limits: limitsLine(v.Limits),
+	}
+}
+
+// words is never null in JSON.
+func words(list []string) []string {
+	if list == nil {
+		return []string{}
+	}
+	return list
+}
+
+func printVerdict(app *cli.App, v *broker.Verdict) error {
+	s := app.Out.Style
+	if !v.Connect {
+		app.Out.Printf("  %s\n", s.Red("may not connect: no rule applies"))
+		return nil
+	}
+	yes := func(b bool) string {
+		if b {
+			return s.Green("yes")
+		}
+		return "no"
+	}
+	ids := func(list []string) string {
+		switch {
+		case len(list) == 0:
+			return "nothing"
+		case len(list) == 1 && list[0] == "*":
+			return "everything"
+		}
+		return strings.Join(list, ", ")
+	}
+	limit := func(n int64) string {
+		if n < 0 {
+			return "no limit"
+		}
+		return cli.Count(n)
+	}
+	size := func(n int64) string {
+		if n < 0 {
+			return "no limit"
+		}
+		return cli.Bytes(n)
+	}
+	for _, row := range [][2]string{
+		{"register", ids(v.Register)},
+		{"send to", ids(v.Send)},
+		{"join", ids(v.Join)},
+		{"publish to", ids(v.Publish)},
+		{"unicast to others", yes(v.Unicast)},
+		{"monitor", yes(v.Monitor)},
+		{"administrate", yes(v.Admin)},
+		{"by the rules", strings.Join(v.Rules, ", ")},
+		{"connections", limit(int64(v.Limits.Connections))},
+		{"registrations", limit(int64(v.Limits.Registrations))},
+		{"memberships", limit(int64(v.Limits.Memberships))},
+		{"watches", limit(int64(v.Limits.Watches))},
+		{"queued", size(v.Limits.QueuedBytes)},
+		{"history", size(v.Limits.HistoryBytes)},
+	} {
+		if _, err := fmt.Fprintf(app.Out, "  %s %s\n", s.Dim(fmt.Sprintf("%-17s", row[0])), row[1]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func plurals(n int, one, many string) string {
+	switch n {
+	case 0:
+		return "no " + one
+	case 1:
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", n, many)
+}
