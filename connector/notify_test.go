@@ -64,6 +64,7 @@ func TestCtlRefuses(t *testing.T) {
 		"idx count one more":        set(0, 2),
 		"idx count absurd":          set(0, 1<<32-1),
 		"counts that wrap in 32":    set(4, 1<<32-1), // 1 + 0xffffffff = 0 in 32 bits
+		"no request, counts wrap":   append(le.AppendUint32(le.AppendUint32(nil, 1), 1<<32-1), make([]byte, 8)...),
 		"bytes that wrap in 32":     set(0, 1<<29+1), // 8 * 2^29 = 0 in 32 bits
 		"val count absurd":          set(4, 1<<31),
 		"len one more":              set(12, 25),
@@ -178,6 +179,13 @@ func TestNotifyLimits(t *testing.T) {
 	require.NoError(t, n.Request(1, Ctl{Group: 1, Idx: make([]NotifyReq, 8)}), "room again")
 	require.ErrorIs(t, n.Request(1, one(1, 1, 1)), ErrLimit, "too many ranges")
 	assert.Equal(t, 2, n.Len())
+
+	n = NewNotify(&NotifyConfig{Ranges: 6})
+	require.NoError(t, n.Request(1, one(1, 1, 1)))
+	for range 10 { // one stays, another comes and goes
+		require.NoError(t, n.Request(1, one(1, 2, 2)))
+		require.NoError(t, n.Request(1, one(0, 2, 2)))
+	}
 }
 
 func TestNotifyKeepsItsOwnCopy(t *testing.T) {

@@ -165,6 +165,17 @@ func TestParseBorrowsAndCannotGrowIntoWhatFollows(t *testing.T) {
 	assert.Equal(t, byte(4), c.Data[0], "copied")
 	_ = append(m.Data, 1)
 	assert.Equal(t, byte(0xee), b[len(b)-1])
+
+	_, payload, _, err := ParseFrame(b, le)
+	require.NoError(t, err)
+	_ = append(payload, 1)
+	assert.Equal(t, byte(0xee), b[len(b)-1])
+
+	packed := append(cnMsg(4), 0xee)
+	m, _, err = ParseCnMsg(packed, le)
+	require.NoError(t, err)
+	_ = append(m.Data, 1)
+	assert.Equal(t, byte(0xee), packed[len(packed)-1], "the next message of the payload")
 }
 
 func FuzzParseNetlink(f *testing.F) {
