@@ -193,13 +193,13 @@ func (h *hub) multicast(c *conn, port uint32, cred connector.Cred, g *group, fr 
 		h.put(d, port, cred, fr, 0, g.num, pos)
 		h.stats.Delivered++
 		m.next = pos + 1
-		if ack {
+		if ack && (wait || !d.mute) {
 			if join == nil {
 				join = &ackJoin{}
 			}
 			join.left++
 			waiting++
-			d.acks = append(d.acks, pendingAck{mark: d.out.enq, c: c, tag: tag, join: join})
+			d.acks = append(d.acks, pendingAck{mark: d.out.enq, c: c, tag: tag, lossy: !wait, join: join})
 		}
 	}
 	return waiting

@@ -315,3 +315,25 @@ func TestViolationsEndTheConnectionWithAReason(t *testing.T) {
 		})
 	}
 }
+
+func TestConfirmedGroupMessageDoesNotWaitForAMemberThatDoesNotRead(t *testing.T) {
+	s := newSim(t, nil)
+	a, b, c := s.root(), s.root(), s.root()
+	b.join(5)
+	c.join(5)
+	a.send(frame.Header{Group: 5, Flags: frame.FlagAck, Tag: 1}, id1, "x")
+	c.read()
+	a.none()
+	s.h.blocked(b.c)
+	assert.Equal(t, uint32(1), a.one(frame.Ack).Tag)
+	a.send(frame.Header{Group: 5, Flags: frame.FlagAck, Tag: 2}, id1, "x")
+	a.none() // c has not got it yet
+	c.read()
+	assert.Equal(t, uint32(2), a.one(frame.Ack).Tag)
+	a.send(frame.Header{Port: b.c.port, Flags: frame.FlagAck | frame.FlagDrop, Tag: 3}, id1, "x")
+	assert.Equal(t, uint32(3), a.one(frame.Ack).Tag)
+	a.send(frame.Header{Port: b.c.port, Flags: frame.FlagAck, Tag: 4}, id1, "x")
+	a.none()
+	b.read()
+	assert.Equal(t, uint32(4), a.one(frame.Ack).Tag)
+}

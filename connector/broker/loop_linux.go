@@ -384,10 +384,8 @@ func (l *loop) write(c *conn) {
 			continue
 		}
 		if err == unix.EAGAIN {
-			if !c.mute {
-				c.mute = true
-				l.interest(c)
-			}
+			l.hub.blocked(c)
+			l.interest(c)
 			return
 		}
 		if err != 0 {
@@ -398,7 +396,7 @@ func (l *loop) write(c *conn) {
 		l.hub.written(c, n)
 		if !whole && c.out.len() > 0 {
 			// The socket took a part: it is full.
-			c.mute = true
+			l.hub.blocked(c)
 			l.interest(c)
 			return
 		}

@@ -136,7 +136,12 @@ func (h *hub) unicast(c, d *conn, r *reg, key stopKey, hd *frame.Header, fr []by
 	h.put(d, c.port, c.cred, fr, flags|hd.Flags&(frame.FlagCall|frame.FlagReply), 0, 0)
 	h.stats.Delivered++
 	if hd.Flags&frame.FlagAck != 0 {
-		d.acks = append(d.acks, pendingAck{mark: d.out.enq, c: c, tag: hd.Tag})
+		lossy := hd.Flags&(frame.FlagDrop|frame.FlagReply) != 0
+		if lossy && d.mute {
+			h.answer(c, hd.Tag, nil, "")
+		} else {
+			d.acks = append(d.acks, pendingAck{mark: d.out.enq, c: c, tag: hd.Tag, lossy: lossy})
+		}
 	}
 	return nil, true
 }
@@ -167,10 +172,11 @@ func msgHeader(port uint32, cred connector.Cred, n int, flags uint8, group uint3
 
 // pendingAck is an acknowledgement that waits for a queue to be written up to mark.
 type pendingAck struct {
-	mark uint64
-	c    *conn
-	tag  uint32
-	join *ackJoin // several receivers: the last one answers
+	mark  uint64
+	c     *conn
+	tag   uint32
+	lossy bool     // the sender does not wait for a receiver that does not read
+	join  *ackJoin // several receivers: the last one answers
 }
 
 type ackJoin struct{ left int }
@@ -184,4 +190,19 @@ func (h *hub) acked(a pendingAck, err *connector.Error) {
 		err = nil // a member that went is no member
 	}
 	h.answer(a.c, a.tag, err, "")
+}
+
+// blocked is called when d's socket takes no more: who sent without wanting to
+// wait is answered.
+func (h *hub) blocked(d *conn) {
+	d.mute = true
+	kept := d.acks[:0]
+	for _, a := range d.acks {
+		if a.lossy {
+			h.acked(a, nil)
+		} else {
+			kept = append(kept, a)
+		}
+	}
+	d.acks = kept
 }
