@@ -82,6 +82,20 @@ func (e *env) member(groups ...uint32) connector.Endpoint {
 	return ep
 }
 
+// reader opens a member of group that reads and forgets everything, so that the
+// group has a listener that harms nobody.
+func (e *env) reader(group uint32) {
+	e.Helper()
+	ep := e.member(group)
+	e.spawn(func() {
+		for {
+			if _, err := ep.Recv(e.ctx); err != nil {
+				return // the test's end closes it
+			}
+		}
+	})
+}
+
 // short is a context that ends soon, for what must not happen, or must wait.
 func (e *env) short() (context.Context, context.CancelFunc) {
 	return context.WithTimeout(e.ctx, 30*time.Millisecond)

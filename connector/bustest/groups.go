@@ -136,21 +136,28 @@ var groupTests = []test{
 				}
 			})
 		}
-		for i, m := range members {
-			next, want := map[[2]uint32]int{}, 0
+		var readers []<-chan struct{}
+		for i, m := range members { // all at once, since a FullWait waits for each
+			want := 0
 			for g := range groups {
 				if g%3 <= i {
 					want += senders * n
 				}
 			}
-			for range want {
-				ev := e.message(m)
-				s, k, err := number(ev.Msg)
-				require.NoError(e, err)
-				key := [2]uint32{uint32(s), ev.From.Group}
-				require.Equal(e, next[key], k)
-				next[key]++
-			}
+			readers = append(readers, e.spawn(func() {
+				next := map[[2]uint32]int{}
+				for range want {
+					ev := e.message(m)
+					s, k, err := number(ev.Msg)
+					require.NoError(e, err)
+					key := [2]uint32{uint32(s), ev.From.Group}
+					require.Equal(e, next[key], k)
+					next[key]++
+				}
+			}))
+		}
+		for i, m := range members {
+			e.await(readers[i], "the member's last message")
 			e.nothingFor(m)
 		}
 	}},

@@ -11,15 +11,24 @@ import (
 
 func historyCap(c Caps) bool { return c.Registry && c.History && c.Lost }
 
-// historian opens a bus that may give group(0) a history, and an endpoint that
-// keeps the group from being empty and reads nothing.
+// historian opens a bus that may give group(0) a history, and a reader that
+// keeps the group from being empty.
 func (e *env) historian(h connector.History) connector.Bus {
 	e.Helper()
 	b := e.bus()
 	e.register(b, id(0), e.echo)
 	require.NoError(e, connector.SetHistory(e.ctx, b, group(0), h))
-	e.member(group(0))
+	e.reader(group(0))
 	return b
+}
+
+// flood is publish without waiting for the confirmations, which a member that does not read
+// may delay.
+func (e *env) flood(b connector.Bus, from, to, size int) {
+	e.Helper()
+	for i := from; i < to; i++ {
+		require.NoError(e, connector.Post(e.ctx, b, numbered(id(0), 1, i, size), toGroup(group(0))))
+	}
 }
 
 // publish sends messages number from to to-1 to group(0).
@@ -133,7 +142,7 @@ var historyTests = []test{
 		n := e.carrier.Flood
 		b := e.historian(connector.History{Messages: n})
 		stuck := e.member(group(0))
-		e.publish(b, 0, n, floodSize)
+		e.flood(b, 0, n, floodSize)
 		e.kept(stuck, 0, n)
 		e.publish(b, n, n+5, 20)
 		e.kept(stuck, n, 5)
@@ -143,7 +152,7 @@ var historyTests = []test{
 		n := e.carrier.Flood
 		b := e.historian(connector.History{Messages: 50})
 		stuck := e.member(group(0))
-		e.publish(b, 0, n, floodSize)
+		e.flood(b, 0, n, floodSize)
 		var l ledger
 		l.drain(e, stuck, group(0), n)
 		assert.NotZero(e, l.lost)

@@ -83,7 +83,9 @@ var notifyTests = []test{
 	{name: "a request that is no call is done without an answer", need: notifyCap, run: func(e *env) {
 		agent, ep := e.bus(), e.member(group(9))
 		require.NoError(e, ep.Send(e.ctx, connector.Message{ID: cbid.Control, Seq: 1, Data: ctl(group(9), [][2]uint32{{group(0), 1}}, [][2]uint32{{0, 9}})}, toID))
-		require.NoError(e, ep.Send(e.ctx, connector.Message{ID: cbid.Control, Seq: 2, Data: []byte("nonsense")}, toID))
+		if err := ep.Send(e.ctx, connector.Message{ID: cbid.Control, Seq: 2, Data: []byte("nonsense")}, toID); err != nil {
+			e.is(err, connector.ErrInvalid)
+		}
 		e.addDel(agent, id(0))
 		e.told(ep, group(9), id(0), false)
 		e.told(ep, group(9), id(0), true)

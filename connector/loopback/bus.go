@@ -109,12 +109,18 @@ func (b *Bus) DelCallback(ctx context.Context, id cbid.ID) error {
 
 // Send implements connector.Bus.
 func (b *Bus) Send(ctx context.Context, m connector.Message, to connector.Dest) error {
-	return b.send(ctx, &m, to)
+	if err := check(ctx, &m, to, b.closed.Load()); err != nil {
+		return sendError(&m, to, err)
+	}
+	return b.route(ctx, &m, to)
 }
 
 // Post implements connector.Poster. A message for nobody is counted in Stats.PostFailed.
 func (b *Bus) Post(ctx context.Context, m connector.Message, to connector.Dest) error {
-	err := b.send(ctx, &m, to)
+	if err := check(ctx, &m, to, b.closed.Load()); err != nil {
+		return sendError(&m, to, err)
+	}
+	err := b.route(ctx, &m, to)
 	if err != nil && deferred(err) {
 		b.hub.stats.postFailed.Add(1)
 		return nil
@@ -122,10 +128,7 @@ func (b *Bus) Post(ctx context.Context, m connector.Message, to connector.Dest) 
 	return err
 }
 
-func (b *Bus) send(ctx context.Context, m *connector.Message, to connector.Dest) error {
-	if err := check(ctx, m, to, b.closed.Load()); err != nil {
-		return sendError(m, to, err)
-	}
+func (b *Bus) route(ctx context.Context, m *connector.Message, to connector.Dest) error {
 	from := connector.From{Port: b.port, Cred: b.hub.cred}
 	s := sender{ctx: ctx, done: b.ctx.Done()}
 	if to.Port != 0 {

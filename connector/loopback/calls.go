@@ -49,7 +49,7 @@ func (e *Endpoint) Call(ctx context.Context, m connector.Message, to connector.D
 		return connector.Event{}, err
 	}
 	m.Seq, m.Ack = call.Seq, call.Ack
-	if err = e.send(ctx, &m, to, p); err != nil {
+	if err = e.route(ctx, &m, to, p); err != nil {
 		e.abandon(call, p)
 		var op *connector.OpError
 		if errors.As(err, &op) {

@@ -43,13 +43,19 @@ func (e *Endpoint) Port() uint32 { return e.port }
 
 // Send implements connector.Endpoint.
 func (e *Endpoint) Send(ctx context.Context, m connector.Message, to connector.Dest) error {
-	return e.send(ctx, &m, to, nil)
+	if err := check(ctx, &m, to, e.closed.Load()); err != nil {
+		return sendError(&m, to, err)
+	}
+	return e.route(ctx, &m, to, nil)
 }
 
 // Post implements connector.Endpoint. That nobody is there to receive is told by
 // an EventFailed; only when the stream is full of those, by the error.
 func (e *Endpoint) Post(ctx context.Context, m connector.Message, to connector.Dest) error {
-	err := e.send(ctx, &m, to, nil)
+	if err := check(ctx, &m, to, e.closed.Load()); err != nil {
+		return sendError(&m, to, err)
+	}
+	err := e.route(ctx, &m, to, nil)
 	if err != nil && deferred(err) {
 		e.bus.hub.stats.postFailed.Add(1)
 		if e.queue.fail(&m, to, err) {
@@ -59,11 +65,8 @@ func (e *Endpoint) Post(ctx context.Context, m connector.Message, to connector.D
 	return err
 }
 
-// send sends m; as a call, if p is given.
-func (e *Endpoint) send(ctx context.Context, m *connector.Message, to connector.Dest, p *pending) error {
-	if err := check(ctx, m, to, e.closed.Load()); err != nil {
-		return sendError(m, to, err)
-	}
+// route sends m, which was checked; as a call, if p is given.
+func (e *Endpoint) route(ctx context.Context, m *connector.Message, to connector.Dest, p *pending) error {
 	h := e.bus.hub
 	from := connector.From{Port: e.port, Cred: h.cred}
 	s := sender{ctx: ctx, done: e.done}
@@ -89,14 +92,15 @@ func (e *Endpoint) send(ctx context.Context, m *connector.Message, to connector.
 	return nil
 }
 
-// control has the control id handle m. Only who calls is answered, as who sent in 2005 was not.
+// control has the control id handle m. Who calls gets the answer by a reply.
 func (e *Endpoint) control(m *connector.Message, call bool) error {
 	err := e.bus.hub.control(e, m)
 	if call {
 		reply := connector.Message{ID: m.ID, Seq: m.Seq, Ack: m.Ack + 1, Data: connector.AppendCtlResult(nil, err)}
 		e.reply(&reply, &connector.From{Cred: e.bus.hub.cred})
+		return nil
 	}
-	return nil
+	return err
 }
 
 // Recv implements connector.Endpoint.

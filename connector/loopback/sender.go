@@ -43,14 +43,15 @@ func sendError(m *connector.Message, to connector.Dest, err error) error {
 	return &connector.OpError{Op: "send", ID: m.ID, HasID: true, Port: to.Port, Group: to.Group, Err: err}
 }
 
-// deferred reports whether err is of the kind that a Post tells later.
+// deferred reports whether err is of the kind that a Post tells later: that the
+// message was refused, and not that sending it was given up.
 func deferred(err error) bool {
-	for _, e := range []error{connector.ErrNoID, connector.ErrNoListener, connector.ErrNoPort, connector.ErrWouldBlock} {
+	for _, e := range []error{connector.ErrClosed, context.Canceled, context.DeadlineExceeded} {
 		if errors.Is(err, e) {
-			return true
+			return false
 		}
 	}
-	return false
+	return true
 }
 
 // unicast sends to the endpoint with to.Port.
