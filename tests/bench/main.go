@@ -40,8 +40,11 @@ func roles() map[string]role.Func {
 	return all
 }
 
+// mainRoles plays a role and ends the process, if it was started for one.
+func mainRoles() { role.Main(roles()) }
+
 func main() {
-	role.Main(roles())
+	mainRoles()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	code := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
 	stop()

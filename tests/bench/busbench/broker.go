@@ -31,8 +31,9 @@ func broker(ctx context.Context, p *role.Proc) error {
 		return err
 	}
 	served := make(chan error, 1)
-	ctx, cancel := context.WithCancel(ctx)
-	go func() { served <- b.Serve(ctx) }()
+	// The broker outlives its agents, also when ctx ends.
+	serving, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	go func() { served <- b.Serve(serving) }()
 	err = serveAgents(ctx, p, b, a, log)
 	cancel()
 	return errors.Join(err, <-served)

@@ -6,33 +6,51 @@ import (
 	"io"
 	"path/filepath"
 	"strconv"
+	"sync"
 
 	"github.com/cnbus/cnbus/tests/bench/harness"
 	"github.com/cnbus/cnbus/tests/bench/role"
 )
 
-// cast is the processes of one experiment; they end in reverse order.
+// cast is the processes of one experiment.
 type cast struct {
 	env     *harness.Env
-	members []io.Closer
+	hosts   []io.Closer // brokers
+	guests  []io.Closer // their clients
+	sockets int
 }
 
 func (c *cast) start(ctx context.Context, name string, args, ready any) (*role.Process, error) {
 	p, err := role.Start(ctx, name, args, ready)
-	if err != nil {
-		return nil, err
+	if err == nil {
+		c.guests = append(c.guests, p)
 	}
-	c.members = append(c.members, p)
-	return p, nil
+	return p, err
 }
 
-// Close ends all processes.
-func (c *cast) Close() error {
-	var errs []error
-	for i := len(c.members) - 1; i >= 0; i-- {
-		errs = append(errs, c.members[i].Close())
+func (c *cast) startHost(ctx context.Context, name string, args, ready any) (*role.Process, error) {
+	p, err := role.Start(ctx, name, args, ready)
+	if err == nil {
+		c.hosts = append(c.hosts, p)
 	}
-	c.members = nil
+	return p, err
+}
+
+// Close ends all processes, the clients before the brokers.
+func (c *cast) Close() error {
+	err := errors.Join(closeAll(c.guests), closeAll(c.hosts))
+	c.guests, c.hosts = nil, nil
+	return err
+}
+
+// closeAll ends processes that do not need each other to end.
+func closeAll(procs []io.Closer) error {
+	errs := make([]error, len(procs))
+	var wg sync.WaitGroup
+	for i, p := range procs {
+		wg.Go(func() { errs[i] = p.Close() })
+	}
+	wg.Wait()
 	return errors.Join(errs...)
 }
 
@@ -45,13 +63,14 @@ type host struct {
 
 // socket returns a path for a socket that no other process of the run has.
 func (c *cast) socket() string {
-	return filepath.Join(c.env.Dir, strconv.Itoa(len(c.members)))
+	c.sockets++
+	return filepath.Join(c.env.Dir, strconv.Itoa(c.sockets))
 }
 
 // ours starts our broker.
 func (c *cast) ours(ctx context.Context, a brokerArgs) (*host, error) {
 	a.Socket = c.socket()
-	p, err := c.start(ctx, roleBroker, a, nil)
+	p, err := c.startHost(ctx, roleBroker, a, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -64,10 +83,10 @@ func (c *cast) broker(ctx context.Context, system string) (*host, error) {
 	var err error
 	switch system {
 	case sysNATS:
-		h.proc, err = c.start(ctx, roleNATS, nil, &h.Addr)
+		h.proc, err = c.startHost(ctx, roleNATS, nil, &h.Addr)
 	case sysRelay:
 		h.Addr = c.socket()
-		h.proc, err = c.start(ctx, roleRelay, h.Addr, nil)
+		h.proc, err = c.startHost(ctx, roleRelay, h.Addr, nil)
 	case sysBus:
 		return c.ours(ctx, brokerArgs{})
 	case sysDBus:

@@ -59,7 +59,7 @@ func (c *cast) dbus(ctx context.Context) (*host, error) {
 	if err != nil {
 		return nil, err
 	}
-	c.members = append(c.members, p)
+	c.hosts = append(c.hosts, p)
 	deadline := time.Now().Add(dbusStart)
 	if d, ok := ctx.Deadline(); ok && d.Before(deadline) {
 		deadline = d

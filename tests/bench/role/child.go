@@ -15,6 +15,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"runtime"
 	"time"
 )
 
@@ -42,7 +43,7 @@ type answer struct {
 }
 
 // exitGrace is how long a child whose parent is gone may take to clean up.
-const exitGrace = 3 * time.Second
+const exitGrace = 8 * time.Second
 
 // Main plays a role and ends the process, if the arguments ask for one.
 // Otherwise it returns at once. Programs and tests call it first of all.
@@ -107,7 +108,11 @@ func (p *Proc) read(in io.Reader, cancel func()) {
 		}
 		p.requests <- req
 	}
-	time.AfterFunc(exitGrace, func() { os.Exit(1) })
+	time.AfterFunc(exitGrace, func() {
+		stacks := make([]byte, 1<<20)
+		fmt.Fprintf(os.Stderr, "bench: a role does not end:\n%s\n", stacks[:runtime.Stack(stacks, true)])
+		os.Exit(1)
+	})
 	cancel()
 	close(p.requests)
 }
