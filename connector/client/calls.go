@@ -14,9 +14,9 @@ type calls struct {
 	g    *connector.Genealogy
 }
 
-// byLookup stands for the port of an agent, which its caller does not know. Only
-// agents answer with flag Reply, which the broker lets no endpoint's Send have: so a
-// message without it is no answer to a call by id, whoever has guessed its seq and ack.
+// byLookup stands for the port of an agent, which its caller does not know. Agents
+// answer with flag Reply, and nothing lets an endpoint's Send have it: so a message without
+// it is no answer to a call by id, even from one who was told its seq and ack.
 const byLookup = 0xffffffff
 
 // begin registers o as a call and gives m its seq and ack.
