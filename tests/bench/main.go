@@ -1,6 +1,6 @@
 // Bench measures what this project does against what a user would take instead.
 //
-//	go run ./tests/bench -suite bus [-run REGEXP] [-rounds 5] [-quick] [-json | -markdown]
+//	go run ./tests/bench -suite bus [-run REGEXP] [-rounds 5] [-quick] [-json | -markdown] [-update FILE]
 //
 // Each row is a ratio, measured in one run on one machine, made so that higher is better,
 // the median of its rounds. docs/performance.md tells how it is measured. Exit codes: 0 all rows were
@@ -8,6 +8,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"flag"
@@ -69,6 +70,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	match := fs.String("run", "", "only the rows whose name matches `REGEXP`")
 	asJSON := fs.Bool("json", false, "print one JSON object for each row, as soon as it is measured")
 	asMarkdown := fs.Bool("markdown", false, "print the table of docs/performance.md")
+	update := fs.String("update", "", "write that table into `FILE`, between <!-- bench:NAME --> and <!-- /bench:NAME -->")
 	strict := fs.Bool("strict", false, "exit with 1 also when a row is below what is asked for")
 	list := fs.Bool("list", false, "print the names of the rows")
 	verbose := fs.Bool("v", false, "say on standard error what is being measured")
@@ -90,6 +92,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return usage("unexpected argument %q", fs.Arg(0))
 	case *asJSON && *asMarkdown:
 		return usage("-json and -markdown exclude each other")
+	case *update != "" && (o.Quick || o.Cheap || *match != ""):
+		return usage("-update needs the whole suite, and no -quick")
 	case o.Rounds < 0:
 		return usage("-rounds must not be negative")
 	}
@@ -115,9 +119,13 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	results, err := harness.Run(ctx, newSuite(), o)
 	switch {
 	case *asMarkdown:
-		writeErr = harness.WriteMarkdown(stdout, results)
+		writeErr = markdown(stdout, results)
 	case !*asJSON:
 		writeErr = harness.WriteTable(stdout, results)
+	}
+	if *update != "" && err == nil {
+		var b bytes.Buffer
+		writeErr = errors.Join(writeErr, markdown(&b, results), harness.ReplaceSection(*update, *suite, b.String()))
 	}
 	if err = errors.Join(err, writeErr); err != nil {
 		fmt.Fprintf(stderr, "bench: %v\n", err)
@@ -131,4 +139,15 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return exitFailed
 	}
 	return exitDone
+}
+
+// rivals are the modules whose versions matter.
+var rivals = []string{"github.com/nats-io/nats-server/v2", "github.com/nats-io/nats.go", "github.com/godbus/dbus/v5"}
+
+// markdown writes the table with what it was measured on.
+func markdown(w io.Writer, results []harness.Result) error {
+	if _, err := fmt.Fprintf(w, "On %s.\n\n", harness.Machine(rivals...)); err != nil {
+		return err
+	}
+	return harness.WriteMarkdown(w, results)
 }

@@ -18,7 +18,7 @@ const (
 	stoppedSubs  = 8
 	stoppedPace  = time.Millisecond
 	fillMessages = 30_000
-	fillBurst    = 300
+	fillBurst    = 100
 	fillPace     = 5 * time.Millisecond
 
 	// catchUp is how long the stopped one may take to the last message of a run.
@@ -30,6 +30,7 @@ const (
 type stopped struct {
 	*cast
 	flow *flow
+	lost uint64 // of the stopped one, in this round
 }
 
 // oneStopped compares the latency of a group while one member is stopped with that
@@ -57,6 +58,7 @@ func oneStopped(row harness.Row) harness.Experiment {
 
 func (m *stopped) Measure(ctx context.Context, round int) ([]harness.Pair, error) {
 	var with, without []int64
+	m.lost = 0
 	n := m.env.Pick(1500, 150)
 	unloaded := func() error {
 		took, err := m.paced(ctx, n, m.flow.subs)
@@ -80,6 +82,7 @@ func (m *stopped) Measure(ctx context.Context, round int) ([]harness.Pair, error
 		Ours: harness.Quantile(with, 0.99) / 1e3, Rival: harness.Quantile(without, 0.99) / 1e3,
 		Extra: map[string]float64{
 			"p50 us": harness.Quantile(with, 0.5) / 1e3, "all reading p50 us": harness.Quantile(without, 0.5) / 1e3,
+			"lost by the stopped one": float64(m.lost),
 		},
 	}}, nil
 }
@@ -157,5 +160,9 @@ func (m *stopped) account(ctx context.Context, sleeper *role.Process, readers []
 	if want := m.flow.next - from; sum.Count+sum.Lost != want {
 		return fmt.Errorf("the stopped subscriber received %d and lost %d of %d messages", sum.Count, sum.Lost, want)
 	}
+	if sum.Lost == 0 {
+		return errors.New("the stopped subscriber was never full")
+	}
+	m.lost += sum.Lost
 	return nil
 }
