@@ -1,0 +1,287 @@
+package tsocket
+
+import (
+	"context"
+	"io"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// fdStream is the stream of a descriptor: TCP, unix, a pipe.
+type fdStream struct {
+	sys           sysfd
+	rd, wr        fdXfer
+	local, remote Addr
+
+	// What Stream.SetHalfOpen and Stream.SetFailEarly say.
+	halfOpen, failEarly atomic.Bool
+
+	hangup hangupWatch
+}
+
+// fdXfer is the transfer of one direction.
+type fdXfer struct {
+	op    fdOp
+	bufs  [][]byte
+	n     int64
+	errno syscall.Errno
+	own   [][]byte // of a write, which advances through them
+	iov   []unix.Iovec
+	waits bool // it is to wait, and not only to try
+}
+
+func (x *fdXfer) take(bufs [][]byte, waits bool) {
+	x.own = append(x.own[:0], bufs...)
+	x.bufs, x.n, x.errno, x.waits = x.own, 0, 0, waits
+}
+
+func (x *fdXfer) drop() {
+	clear(x.own)
+	x.bufs = nil
+}
+
+func newFDStream(fd int, local, remote Addr) *fdStream {
+	s := &fdStream{local: local, remote: remote}
+	s.sys.fd = fd
+	s.rd.op.init(&s.sys, false, s.tryRead)
+	s.wr.op.init(&s.sys, true, s.tryWrite)
+	return s
+}
+
+func (s *fdStream) LocalAddr() Addr  { return s.local }
+func (s *fdStream) RemoteAddr() Addr { return s.remote }
+
+func (s *fdStream) setHalfOpen(on bool) { s.halfOpen.Store(on) }
+
+func (s *fdStream) setFailEarly(on bool) bool { return s.failEarly.Swap(on) }
+
+// What to do about the errno of a transfer.
+type verdict uint8
+
+const (
+	isFinal verdict = iota
+	tryAgain
+	waitReady
+	waitMemory // the kernel is short of memory: ready for the poller, but not yet
+)
+
+func judge(errno syscall.Errno) verdict {
+	switch errno {
+	case syscall.EINTR:
+		return tryAgain
+	case syscall.EAGAIN, syscall.EINPROGRESS:
+		return waitReady
+	case syscall.ENOMEM:
+		return waitMemory
+	}
+	return isFinal
+}
+
+// memoryPause is how long a transfer waits that the kernel had no memory for.
+const memoryPause = 2 * time.Millisecond
+
+// tryRead reads once; false: it would wait.
+func (s *fdStream) tryRead(fd int) bool {
+	x := &s.rd
+	for {
+		if s.failEarly.Load() {
+			if x.errno = brokenBy(fd); x.errno != 0 {
+				return true
+			}
+		}
+		n, errno := readv(fd, x.bufs)
+		switch judge(errno) {
+		case tryAgain:
+			continue
+		case waitReady:
+			return false
+		}
+		x.n, x.errno = int64(n), errno
+		return true
+	}
+}
+
+// tryWrite writes until all is written; false: it would wait.
+func (s *fdStream) tryWrite(fd int) bool {
+	x := &s.wr
+	for {
+		n, errno := writev(fd, x)
+		switch judge(errno) {
+		case tryAgain:
+			continue
+		case waitReady:
+			if x.waits && s.watchWrite() {
+				if x.errno = brokenBy(fd); x.errno == 0 {
+					x.errno = syscall.EPIPE
+				}
+				return true
+			}
+			return false
+		}
+		if x.errno = errno; errno != 0 {
+			return true
+		}
+		x.n += int64(n)
+		if x.bufs = advance(x.bufs, n); len(x.bufs) == 0 {
+			return true
+		}
+	}
+}
+
+// advance takes n bytes and empty vectors from the front of bufs, in place.
+func advance(bufs [][]byte, n int) [][]byte {
+	for len(bufs) > 0 && n >= len(bufs[0]) {
+		n -= len(bufs[0])
+		bufs[0] = nil
+		bufs = bufs[1:]
+	}
+	if n > 0 {
+		bufs[0] = bufs[0][n:]
+	}
+	return bufs
+}
+
+// ReadSome reads what is there.
+func (s *fdStream) ReadSome(ctx context.Context, bufs [][]byte) (int, error) {
+	x := &s.rd
+	x.bufs, x.n, x.errno = bufs, 0, 0
+	err := s.transfer(ctx, x)
+	x.bufs = nil
+	switch {
+	case err != nil:
+		return 0, err
+	case x.n == 0:
+		return 0, io.EOF
+	}
+	return int(x.n), nil
+}
+
+// Writev writes all.
+func (s *fdStream) Writev(ctx context.Context, bufs [][]byte) (int64, error) {
+	x := &s.wr
+	x.take(bufs, true)
+	err := s.transfer(ctx, x)
+	x.drop()
+	return x.n, err
+}
+
+// transfer runs x until it is done or ctx ends.
+func (s *fdStream) transfer(ctx context.Context, x *fdXfer) error {
+	for {
+		if !x.op.arm.begin(ctx) {
+			return errInterrupted
+		}
+		err := x.op.wait()
+		x.op.arm.end()
+		switch {
+		case err == nil && x.errno == 0:
+			return nil
+		case err == nil && judge(x.errno) == waitMemory:
+			x.errno = 0
+			pause(ctx, memoryPause)
+		case err == nil:
+			return x.errno
+		case err != errInterrupted:
+			return err
+		case ctx.Err() != nil:
+			return errInterrupted
+		case x == &s.wr && s.hangup.seen():
+			return s.brokenErrno()
+		}
+		// The interruption was meant for an operation before this one.
+	}
+}
+
+// pause waits for d or the end of ctx.
+func pause(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
+	}
+}
+
+// TryRead reads what is there, or returns ErrAgain.
+func (s *fdStream) TryRead(bufs [][]byte) (int, error) {
+	x := &s.rd
+	x.bufs, x.n, x.errno = bufs, 0, 0
+	done, err := x.op.now()
+	x.bufs = nil
+	switch {
+	case err != nil:
+		return 0, err
+	case !done || judge(x.errno) == waitMemory:
+		return 0, ErrAgain
+	case x.errno != 0:
+		return 0, x.errno
+	case x.n == 0:
+		return 0, io.EOF
+	}
+	return int(x.n), nil
+}
+
+// TryWrite writes what there is room for, or returns ErrAgain.
+func (s *fdStream) TryWrite(bufs [][]byte) (int, error) {
+	x := &s.wr
+	x.take(bufs, false)
+	_, err := x.op.now()
+	x.drop()
+	switch {
+	case err != nil:
+		return 0, err
+	case x.n > 0: // an error after it comes again
+		return int(x.n), nil
+	case x.errno == 0 || judge(x.errno) == waitMemory:
+		return 0, ErrAgain
+	}
+	return 0, x.errno
+}
+
+// Pending returns how many bytes the kernel holds; if none, why there will be
+// no more, if so.
+func (s *fdStream) Pending() (int, error) {
+	n := 0
+	err := s.sys.control(func(fd int) (err error) {
+		if n, err = queued(fd); err != nil || n > 0 {
+			return err
+		}
+		if errno := brokenBy(fd); errno != 0 {
+			return errno
+		}
+		return nil
+	})
+	return n, err
+}
+
+// brokenErrno returns why the connection is broken.
+func (s *fdStream) brokenErrno() error {
+	err := error(syscall.EPIPE)
+	if cerr := s.sys.control(func(fd int) error {
+		if errno := brokenBy(fd); errno != 0 {
+			err = errno
+		}
+		return nil
+	}); cerr != nil {
+		return cerr
+	}
+	return err
+}
+
+// Disconnect closes the descriptor: that is all that C does.
+func (s *fdStream) Disconnect(context.Context) error { return s.Close() }
+
+// Close closes the descriptor.
+func (s *fdStream) Close() error {
+	s.hangup.forget(s)
+	s.sys.close()
+	return nil
+}
+
+// CloseWrite sends the end of the stream.
+func (s *fdStream) CloseWrite(context.Context) error {
+	return s.sys.control(func(fd int) error { return unix.Shutdown(fd, unix.SHUT_WR) })
+}

@@ -1,0 +1,12 @@
+//go:build unix && !linux
+
+package tsocket
+
+// hangupWatch does nothing here: no event tells of a peer that has gone while
+// nobody reads.
+type hangupWatch struct{}
+
+func (w *hangupWatch) seen() bool       { return false }
+func (w *hangupWatch) forget(*fdStream) {}
+
+func (s *fdStream) watchWrite() bool { return false }

@@ -1,0 +1,34 @@
+package tsocket
+
+import (
+	"fmt"
+	"syscall"
+)
+
+// Notice is what a network told about a datagram that was sent: it did not
+// arrive, or it is too big for the path. RecvFrom and RecvBatch return it as the
+// Err of an OpError, once, on a socket with Dgram.SetNotices on. errors.Is works with the
+// errno it stands for.
+type Notice struct {
+	Dst      Addr // where the datagram went
+	Offender Addr // who complains: a router, the destination; the zero Addr: this host
+	Errno    syscall.Errno
+	Type     uint8 // of the ICMP or ICMPv6 message; 0 from this host
+	Code     uint8
+	MTU      int    // with EMSGSIZE: what fits
+	Data     []byte // the beginning of the datagram, as much as came back
+}
+
+func (n *Notice) Error() string {
+	s := fmt.Sprintf("datagram to %v: %v", n.Dst, n.Errno)
+	if n.MTU > 0 {
+		s += fmt.Sprintf(" (path MTU %d)", n.MTU)
+	}
+	if !n.Offender.IsZero() && n.Offender.IP() != n.Dst.IP() {
+		s += fmt.Sprintf(", says %v", n.Offender.IP())
+	}
+	return s
+}
+
+// Unwrap returns the errno.
+func (n *Notice) Unwrap() error { return n.Errno }

@@ -1,0 +1,321 @@
+package tsocket
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// A Request is an operation that a ...Send method started. It is finished
+// exactly once: by the operation, by Cancel, by its deadline or context, or by the
+// Close of its socket. All methods may be called at any time and from any goroutine.
+//
+//	            take                     the operation ended
+//	parked ---------------> running -----------------------> done
+//	   ^                       |
+//	   +-----------------------+  whoever ran it inside Wait gave up waiting
+//
+// A request that has to wait is parked at first. Who calls Wait runs it on his own
+// goroutine; OnDone, Done and, at the latest, a timer of a millisecond start one for it.
+type Request[T any] struct {
+	state atomic.Uint32
+	job   job[T]
+	lazy  bool // the job may be run inside Wait, and be interrupted without loss
+
+	mu        sync.Mutex // guards the fields below; nothing is called under it
+	parent    context.Context
+	cause     error   // why it is being stopped
+	running   *reqCtx // of the operation that runs now
+	first     reqCtx  // the first one
+	done      chan struct{}
+	callbacks []func(*Request[T])
+	timer     *time.Timer
+	unhook    func() bool // of the parent context
+
+	post func(func()) // where callbacks run; nil: a goroutine of the request
+	val  T            // these two are written before state becomes done
+	err  error
+}
+
+const (
+	stateParked uint32 = iota
+	stateRunning
+	stateDone
+)
+
+// errInterrupted is what a job returns when its context ended before it did.
+var errInterrupted = errors.New("tsocket: interrupted")
+
+// A job is the operation behind a request.
+type job[T any] interface {
+	// run works until the operation is finished, or returns errInterrupted
+	// when ctx has ended. It can be called again, and goes on where it was.
+	run(ctx context.Context) (T, error)
+	// stop ends an operation that is not running, and will not be run again.
+	stop(cause error) (T, error)
+	// release frees the slot of the operation. It is the last call.
+	release()
+}
+
+// finished returns a request that has its result.
+func finished[T any](v T, err error) *Request[T] {
+	r := &Request[T]{val: v, err: err}
+	r.state.Store(stateDone)
+	return r
+}
+
+// newRequest returns a parked request for j.
+func newRequest[T any](ctx context.Context, j job[T], lazy bool) *Request[T] {
+	r := &Request[T]{job: j, lazy: lazy, parent: ctx}
+	r.first.parent = ctx
+	return r
+}
+
+// watchParent makes the end of the parent context stop the request.
+func (r *Request[T]) watchParent() {
+	if r.parent.Done() == nil {
+		return
+	}
+	stop := context.AfterFunc(r.parent, func() { r.halt(ctxError(r.parent)) })
+	r.mu.Lock()
+	r.unhook = stop
+	r.mu.Unlock()
+	if r.state.Load() == stateDone {
+		stop()
+	}
+}
+
+// InProgress reports whether the request has no result yet.
+func (r *Request[T]) InProgress() bool { return r.state.Load() != stateDone }
+
+// Result returns what the operation returned, as often as it is asked for, and
+// ErrInProgress before that.
+func (r *Request[T]) Result() (T, error) {
+	if r.InProgress() {
+		var zero T
+		return zero, &OpError{Op: "result", Err: ErrInProgress}
+	}
+	return r.val, r.err
+}
+
+// OnDone has fn called with the finished request. It never runs inside OnDone or
+// the ...Send that made the request, and when it runs, the slot of the operation
+// is free: fn may start the next one. Each fn is called once, in the order they were given, on a
+// goroutine of the request.
+func (r *Request[T]) OnDone(fn func(*Request[T])) {
+	r.mu.Lock()
+	if r.state.Load() != stateDone {
+		r.callbacks = append(r.callbacks, fn)
+		r.mu.Unlock()
+		r.promote()
+		return
+	}
+	post := r.post
+	r.mu.Unlock()
+	if post == nil {
+		go fn(r)
+		return
+	}
+	post(func() { fn(r) })
+}
+
+// Done returns a channel that is closed when the request is finished.
+func (r *Request[T]) Done() <-chan struct{} {
+	c := r.doneChan()
+	r.promote()
+	return c
+}
+
+func (r *Request[T]) doneChan() chan struct{} {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.done == nil {
+		r.done = make(chan struct{})
+		if r.state.Load() == stateDone {
+			close(r.done)
+		}
+	}
+	return r.done
+}
+
+// Wait waits for the result. The end of ctx ends the waiting, with
+// ErrCanceled or ErrTimeout, and not the request.
+func (r *Request[T]) Wait(ctx context.Context) (T, error) {
+	if r.state.Load() == stateDone {
+		return r.val, r.err
+	}
+	if r.lazy && ctx.Err() == nil && r.take() {
+		if r.runInline(ctx) {
+			return r.val, r.err
+		}
+	}
+	select {
+	case <-r.Done():
+		return r.val, r.err
+	case <-ctx.Done():
+		var zero T
+		return zero, &OpError{Op: "wait", Err: ctxError(ctx)}
+	}
+}
+
+// SetDeadline has the request fail with ErrTimeout at t; the zero Time takes
+// the deadline away.
+func (r *Request[T]) SetDeadline(t time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.timer != nil {
+		r.timer.Stop()
+		r.timer = nil
+	}
+	if t.IsZero() || r.state.Load() == stateDone {
+		return
+	}
+	var timer *time.Timer
+	timer = time.AfterFunc(time.Until(t), func() {
+		r.mu.Lock()
+		current := r.timer == timer
+		r.mu.Unlock()
+		if current {
+			r.halt(ErrTimeout)
+		}
+	})
+	r.timer = timer
+}
+
+// Cancel asks the operation to stop. It returns false if there was nothing to
+// stop any more. Otherwise the request fails with ErrCanceled, unless the
+// operation finishes in the same moment: Result tells.
+//
+// A stream operation that has moved bytes already cannot be undone: its error is
+// an *OpError with N and Poisoned set (see Stream.SetCancelRule).
+func (r *Request[T]) Cancel() bool { return r.halt(ErrCanceled) }
+
+// halt stops the request for that cause.
+func (r *Request[T]) halt(cause error) bool {
+	r.mu.Lock()
+	if r.state.Load() == stateDone {
+		r.mu.Unlock()
+		return false
+	}
+	if r.cause == nil {
+		r.cause = cause
+	}
+	running := r.running
+	r.mu.Unlock()
+	if r.take() {
+		v, err := r.job.stop(cause)
+		r.finish(v, err, true)
+	} else if running != nil {
+		running.cancel(context.Canceled)
+	}
+	return true
+}
+
+// take gives the caller the right to run or to finish the request.
+func (r *Request[T]) take() bool { return r.state.CompareAndSwap(stateParked, stateRunning) }
+
+// promote starts a goroutine for a parked request.
+func (r *Request[T]) promote() {
+	if r.lazy && r.take() {
+		go r.runToEnd()
+	}
+}
+
+// runToEnd runs a request that the caller has taken.
+func (r *Request[T]) runToEnd() {
+	c, cause := r.begin()
+	if cause != nil {
+		v, err := r.job.stop(cause)
+		r.finish(v, err, false)
+		return
+	}
+	v, err := r.job.run(c)
+	if err == errInterrupted {
+		r.mu.Lock()
+		cause = r.cause
+		r.mu.Unlock()
+		v, err = r.job.stop(cause)
+	}
+	r.finish(v, err, false)
+}
+
+// begin makes the context of a run, unless the request is to be stopped.
+func (r *Request[T]) begin() (*reqCtx, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.cause != nil {
+		return nil, r.cause
+	}
+	c := &r.first
+	if r.running != nil {
+		c = &reqCtx{parent: r.parent}
+	}
+	r.running = c
+	return c, nil
+}
+
+// runInline runs a request that the caller has taken on his goroutine, until it
+// is finished (true) or ctx ends: then it goes on on a goroutine of its own.
+func (r *Request[T]) runInline(ctx context.Context) bool {
+	c, cause := r.begin()
+	if cause != nil {
+		v, err := r.job.stop(cause)
+		r.finish(v, err, true)
+		return true
+	}
+	var unhook func() bool
+	if ctx.Done() != nil {
+		unhook = context.AfterFunc(ctx, func() { c.cancel(context.Canceled) })
+	}
+	v, err := r.job.run(c)
+	if unhook != nil {
+		unhook()
+	}
+	if err == errInterrupted {
+		go r.runToEnd() // which looks at the cause first
+		return false
+	}
+	r.finish(v, err, true)
+	return true
+}
+
+// finish makes the result known: first the slot is freed, then whoever waits
+// hears of it, then the callbacks run; elsewhere when the caller's goroutine is not
+// the request's own.
+func (r *Request[T]) finish(v T, err error, elsewhere bool) {
+	r.val, r.err = v, err
+	r.job.release()
+	r.mu.Lock()
+	r.state.Store(stateDone)
+	callbacks, done, timer, unhook, post := r.callbacks, r.done, r.timer, r.unhook, r.post
+	r.callbacks, r.timer, r.unhook, r.job, r.running = nil, nil, nil, nil, nil
+	r.mu.Unlock()
+	if done != nil {
+		close(done)
+	}
+	if timer != nil {
+		timer.Stop()
+	}
+	if unhook != nil {
+		unhook()
+	}
+	switch {
+	case len(callbacks) == 0:
+	case post != nil:
+		for _, fn := range callbacks {
+			post(func() { fn(r) })
+		}
+	case elsewhere:
+		go r.call(callbacks)
+	default:
+		r.call(callbacks)
+	}
+}
+
+func (r *Request[T]) call(callbacks []func(*Request[T])) {
+	for _, fn := range callbacks {
+		fn(r)
+	}
+}

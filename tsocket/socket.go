@@ -1,0 +1,143 @@
+package tsocket
+
+import (
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// newSocket returns a socket that is non-blocking and closed on exec.
+func newSocket(family, kind int) (int, error) {
+	fd, err := socket(family, kind)
+	if err != nil {
+		return -1, err
+	}
+	if fd > 2 {
+		return fd, nil
+	}
+	// Whoever closed one of the standard descriptors must not get a socket
+	// under its number.
+	high, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 3)
+	_ = unix.Close(fd)
+	return high, err
+}
+
+// bindConnect is how all sockets are made. The rules are those of C: the family
+// is that of the remote address where the local one is the wildcard without a port; both
+// must be of one family; an IPv6 socket is for IPv6 only; the address may be reused where a
+// port is given; the wildcard without a port is not bound.
+func familyOf(local, remote Addr) (int, error) {
+	switch {
+	case local.IsUnix() && (remote.IsZero() || remote.IsUnix()):
+		return unix.AF_UNIX, nil
+	case local.kind != addrInet, !remote.IsZero() && remote.kind != addrInet:
+		return 0, ErrInvalid
+	}
+	by := local
+	if !remote.IsZero() {
+		if local.isAny() {
+			by = remote
+		} else if local.is4() != remote.is4() {
+			return 0, ErrInvalid
+		}
+	}
+	if by.is4() {
+		return unix.AF_INET, nil
+	}
+	return unix.AF_INET6, nil
+}
+
+// openSocket makes a socket for these addresses and binds it, but does not connect it.
+func openSocket(kind int, local, remote Addr) (fd int, err error) {
+	family, err := familyOf(local, remote)
+	if err != nil {
+		return -1, err
+	}
+	if fd, err = newSocket(family, kind); err != nil {
+		return -1, err
+	}
+	defer func() {
+		if err != nil {
+			_ = unix.Close(fd)
+			fd = -1
+		}
+	}()
+	if family == unix.AF_INET6 {
+		if err = unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_V6ONLY, 1); err != nil {
+			return fd, err
+		}
+	}
+	if local.kind == addrInet && local.port != 0 {
+		if err = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1); err != nil {
+			return fd, err
+		}
+	}
+	if local.kind == addrInet && local.isAny() || local.kind == addrUnix && local.path == "" {
+		return fd, nil
+	}
+	return fd, bind(fd, local)
+}
+
+func bind(fd int, a Addr) error {
+	return withRaw(a, func(sa unix.Sockaddr) error { return unix.Bind(fd, sa) })
+}
+
+// connect starts to connect; nil, EINPROGRESS or the error.
+func connect(fd int, a Addr) error {
+	return withRaw(a, func(sa unix.Sockaddr) error {
+		err := unix.Connect(fd, sa)
+		if err == syscall.EINTR {
+			return syscall.EINPROGRESS // it goes on
+		}
+		return err
+	})
+}
+
+func withRaw(a Addr, fn func(unix.Sockaddr) error) error {
+	if a == (Addr{kind: addrUnix}) {
+		// C passes all of the empty path, which on Linux is a name of NULs.
+		if !abstractNames {
+			return syscall.ENOENT
+		}
+		name := make([]byte, maxUnixPath+1)
+		name[0] = '@'
+		return fn(&unix.SockaddrUnix{Name: string(name)})
+	}
+	sa, err := a.Sockaddr()
+	if err != nil {
+		return err
+	}
+	return fn(sa)
+}
+
+// sockName returns the address that the socket is bound to.
+func sockName(fd int) Addr {
+	sa, err := unix.Getsockname(fd)
+	if err != nil {
+		return Addr{}
+	}
+	a, _ := AddrFromSockaddr(sa)
+	return a
+}
+
+// peerName returns the address that the socket is connected to.
+func peerName(fd int) Addr {
+	sa, err := unix.Getpeername(fd)
+	if err != nil {
+		return Addr{}
+	}
+	a, _ := AddrFromSockaddr(sa)
+	return a
+}
+
+// sockError returns what became of a connect.
+func sockError(fd int) error {
+	n, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ERROR)
+	if err != nil {
+		return err
+	}
+	if n != 0 {
+		return syscall.Errno(n)
+	}
+	return nil
+}

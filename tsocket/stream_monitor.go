@@ -1,0 +1,109 @@
+package tsocket
+
+import "context"
+
+// Monitor waits until the connection is broken, or ctx ends; it never returns
+// nil. No thread and no read is needed for it. The OpError's Err is
+//
+//	ErrDisconnecting    a disconnect is outstanding, or came meanwhile
+//	ErrAlready          another monitor is outstanding
+//	ErrNotConnected     after a disconnect
+//	ErrClosed           after Close, or Close came meanwhile
+//	ECONNRESET          the peer has finished writing
+//	EPIPE               the connection has hung up
+//	a syscall.Errno     of the socket
+//
+// From then on writes fail with the same error, unless SetHalfOpen is on; what
+// the peer had sent before can be read. (In C it cannot, if nobody was reading.) A kind of
+// stream that cannot watch its connection lets a monitor wait for the error of another
+// operation.
+func (s *Stream) Monitor(ctx context.Context) error {
+	_, err := s.MonitorSend(ctx).Wait(context.Background())
+	return err
+}
+
+// MonitorSend starts a Monitor.
+func (s *Stream) MonitorSend(ctx context.Context) *Request[struct{}] {
+	refuse := func(err error) *Request[struct{}] {
+		return finished(struct{}{}, error(&OpError{Op: "monitor", Err: err}))
+	}
+	if err := s.word.enter(bitMonitor, mayMonitor); err != nil {
+		return refuse(err)
+	}
+	if e := s.writeErr.Load(); e != nil {
+		s.word.leave(bitMonitor)
+		return refuse(e.Err)
+	}
+	m := &monitorJob{s: s}
+	r := newRequest(ctx, job[struct{}](m), false)
+	s.mu.Lock()
+	s.monitor = r
+	s.mu.Unlock()
+	if s.monitorOps != nil {
+		m.watch(func(err error) {
+			if !s.halfOpen.Load() {
+				s.writeErr.CompareAndSwap(nil, &OpError{Op: "monitor", Err: err})
+			}
+			r.halt(err)
+		})
+	}
+	// Whoever set one of these before s.monitor was set has told nobody.
+	switch v := s.word.v.Load(); {
+	case v&bitClosed != 0:
+		r.halt(ErrClosed)
+	case v&(bitDisconnecting|bitDisconnected) != 0:
+		r.halt(ErrDisconnecting)
+	}
+	if e := s.writeErr.Load(); e != nil {
+		r.halt(e.Err)
+	}
+	r.watchParent()
+	return r
+}
+
+// tellMonitor finishes the outstanding monitor.
+func (s *Stream) tellMonitor(err error) {
+	s.mu.Lock()
+	m := s.monitor
+	s.mu.Unlock()
+	if m != nil {
+		m.halt(err)
+	}
+}
+
+// monitorJob is finished by others only.
+type monitorJob struct {
+	s      *Stream
+	unhook func()
+}
+
+func (m *monitorJob) watch(broken func(error)) {
+	stop, err := m.s.monitorOps.Monitor(broken)
+	if err != nil {
+		return // it waits for the error of another operation
+	}
+	m.s.mu.Lock()
+	m.unhook = stop
+	over := m.s.monitor == nil
+	m.s.mu.Unlock()
+	if over {
+		stop()
+	}
+}
+
+func (m *monitorJob) run(context.Context) (struct{}, error) { return struct{}{}, errInterrupted }
+
+func (m *monitorJob) stop(cause error) (struct{}, error) {
+	return struct{}{}, &OpError{Op: "monitor", Err: cause}
+}
+
+func (m *monitorJob) release() {
+	m.s.mu.Lock()
+	m.s.monitor = nil
+	unhook := m.unhook
+	m.s.mu.Unlock()
+	if unhook != nil {
+		unhook()
+	}
+	m.s.word.leave(bitMonitor)
+}
