@@ -69,6 +69,29 @@ func (h *hub) pause(c *conn) {
 	}
 }
 
+// glutted reports whether so much waits for c that nothing more may come of
+// what it asks for. Messages to it have stopped before; these are answers, and replies.
+func (h *hub) glutted(c *conn) bool {
+	n := c.out.len()
+	l := c.acct.limits.QueuedBytes
+	return n >= h.tune.replies || n >= h.tune.share && l >= 0 && c.acct.queued >= l
+}
+
+// choke ends the reading of c until it reads: as every request has an answer,
+// it could otherwise fill the memory by asking.
+func (h *hub) choke(c *conn) {
+	h.pause(c)
+	c.choked = true
+}
+
+func (h *hub) unchoke(c *conn) {
+	c.choked = false
+	if c.paused {
+		c.paused = false
+		h.resumed = append(h.resumed, c)
+	}
+}
+
 // spared reports whether messages to the port of c are to be kept back.
 func (c *conn) spared() bool { return c.held && !c.paused }
 

@@ -45,14 +45,15 @@ type hub struct {
 type tuning struct {
 	queue   int   // bytes: a client with more waiting is full
 	hard    int   // bytes: whoever sends to such a client is not read
-	replies int   // bytes: replies beyond are dropped
+	replies int   // bytes: replies beyond are dropped, and who has as many answers waiting is not read
+	share   int   // bytes: the same where all clients of the uid have too much waiting
 	overrun int   // bytes one sender may still send after Stop
 	hello   int64 // ns a client may take to say Hello
 	bye     int64 // ns a client may take to read its Bye
 }
 
 func defaultTuning() tuning {
-	return tuning{queue: 1 << 20, hard: 2 << 20, replies: 4 << 20, overrun: 1 << 20, hello: 10e9, bye: 5e9}
+	return tuning{queue: 1 << 20, hard: 2 << 20, replies: 4 << 20, share: 64 << 10, overrun: 1 << 20, hello: 10e9, bye: 5e9}
 }
 
 // reg is a registered id.
@@ -82,7 +83,8 @@ type conn struct {
 	closed bool
 
 	in     []byte // read but not handled: part of a frame, or all while paused
-	paused bool   // not read: it sent on after Stop
+	paused bool   // not read: it sent on after Stop, or is choked
+	choked bool   // it asks and does not read the answers
 	events uint32 // what epoll was asked for
 	away   bool   // gone while paused: out of epoll until it is not
 	out    outq

@@ -177,11 +177,11 @@ func TestRepliesDoNotWait(t *testing.T) {
 	agent, caller := s.root(), s.root()
 	for range 100 {
 		agent.send(frame.Header{Port: caller.c.port, Flags: frame.FlagReply}, id1, "reply")
-	}
-	assert.False(t, agent.c.paused)
-	for _, f := range agent.read() {
-		require.Equal(t, frame.Fail, f.Type)
-		require.Equal(t, connector.ErrWouldBlock.Code(), f.Code)
+		assert.False(t, agent.c.paused)
+		for _, f := range agent.read() {
+			require.Equal(t, frame.Fail, f.Type)
+			require.Equal(t, connector.ErrWouldBlock.Code(), f.Code)
+		}
 	}
 	msgs, lost := 0, 0
 	for _, f := range caller.read() {
@@ -336,4 +336,47 @@ func TestConfirmedGroupMessageDoesNotWaitForAMemberThatDoesNotRead(t *testing.T)
 	a.none()
 	b.read()
 	assert.Equal(t, uint32(4), a.one(frame.Ack).Tag)
+}
+
+func TestClientThatDoesNotReadItsAnswersIsNotReadEither(t *testing.T) {
+	s := newSim(t, nil)
+	s.h.tune = tuning{queue: 1000, hard: 2000, replies: 3000, overrun: 500}
+	a := s.root()
+	const n = 1000
+	for i := range uint32(n) {
+		a.write(frame.Header{Type: frame.Ping, Tag: i})
+	}
+	assert.True(t, a.c.paused)
+	assert.Less(t, a.c.out.len(), 3000+frame.HeaderLen)
+	a.take(2000)
+	assert.True(t, a.c.paused, "more than half of the queue is left")
+	for i, f := range a.read() {
+		require.EqualValues(t, i, f.Tag, "each is answered, in order")
+		require.True(t, i < n-1 || len(a.buf) == 0)
+	}
+	assert.False(t, a.c.paused)
+	assert.Empty(t, a.buf)
+}
+
+func TestAnswersCountAgainstTheUsersQueues(t *testing.T) {
+	p, err := ParsePolicy("[[rule]]\nuid = [7, 8]\nadmin = true\n[[limit]]\nqueued_bytes = 5000\n")
+	require.NoError(t, err)
+	s := newSim(t, p)
+	s.h.tune.share = 400
+	greedy, poor, other := s.client(7), s.client(7), s.client(8)
+	for range 200 {
+		greedy.write(frame.Header{Type: frame.Ping})
+	}
+	assert.True(t, greedy.c.paused, "the uid has too much waiting")
+	assert.Less(t, greedy.c.out.len(), 5000+frame.HeaderLen)
+	for range 20 {
+		poor.write(frame.Header{Type: frame.Ping})
+		other.write(frame.Header{Type: frame.Ping})
+	}
+	assert.True(t, poor.c.paused)
+	assert.Less(t, poor.c.out.len(), 400+frame.HeaderLen, "it has its share")
+	assert.False(t, other.c.paused, "another's limit is another's")
+	assert.Len(t, poor.read(), 20)
+	assert.Len(t, greedy.read(), 200)
+	assert.Len(t, other.read(), 20)
 }

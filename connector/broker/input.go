@@ -19,6 +19,11 @@ func (h *hub) input(c *conn, b []byte) (used int) {
 		if errors.Is(err, frame.ErrShort) {
 			return used
 		}
+		if h.glutted(c) {
+			h.choke(c)
+			return used
+		}
+		c.choked = false
 		if err == nil {
 			c.stat.FramesIn++
 			if hd.Type == frame.Send && c.hello {
@@ -114,6 +119,9 @@ func (h *hub) written(c *conn, n int) {
 // relieved is called when at most half of c's queue is left.
 func (h *hub) relieved(c *conn) {
 	c.congested = false
+	if c.choked {
+		h.unchoke(c)
+	}
 	if len(c.lost) > 0 && !c.spared() {
 		h.tellLost(c)
 	}

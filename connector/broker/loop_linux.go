@@ -271,6 +271,10 @@ func (l *loop) adopt(fd int, cred connector.Cred, gids []uint32) *conn {
 // read handles what c sent: at most readMax bytes, so that nobody waits long
 // for its turn.
 func (l *loop) read(c *conn, ev uint32) int {
+	if c.choked && ev&(unix.EPOLLHUP|unix.EPOLLERR) != 0 {
+		l.close(c) // it will never read what it asked for
+		return 0
+	}
 	if c.paused {
 		// It is gone, but what it sent is not handled yet: look again then.
 		if ev&(unix.EPOLLHUP|unix.EPOLLERR) != 0 {

@@ -116,7 +116,7 @@ func (h *hub) unicast(c, d *conn, r *reg, key stopKey, hd *frame.Header, fr []by
 	if h.full(d) || r != nil && r.spared() {
 		switch {
 		case hd.Flags&frame.FlagReply != 0:
-			if d.out.len() >= h.tune.replies {
+			if h.glutted(d) {
 				h.lose(d, 0, 1)
 				return connector.ErrWouldBlock, true
 			}

@@ -15,7 +15,7 @@ type Stats struct {
 	Lost         uint64            `json:"lost"`          // messages dropped at a full receiver
 	LostUntold   uint64            `json:"lost_untold"`   // of these, receivers went away before they were told
 	Stops        uint64            `json:"stops"`         // senders told to stop
-	Pauses       uint64            `json:"pauses"`        // senders that did not
+	Pauses       uint64            `json:"pauses"`        // senders that did not, and clients that do not read their answers
 	Failed       map[string]uint64 `json:"failed"`        // sends refused, by reason
 }
 
