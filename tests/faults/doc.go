@@ -1,0 +1,2 @@
+// Package faults
+package faults
