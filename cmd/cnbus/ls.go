@@ -11,12 +11,15 @@ import (
 	"github.com/cnbus/cnbus/cbid"
 	"github.com/cnbus/cnbus/cmd/internal/cli"
 	"github.com/cnbus/cnbus/connector/broker"
+	"github.com/cnbus/cnbus/connector/client"
 )
 
 // idLine is one line of `ls --json`.
 type idLine struct {
 	broker.IDRow
-	Rate *float64 `json:"rate,omitempty"` // messages a second, with --rate
+	Published uint64   `json:"published"`            // messages to its group, which all ids of that idx share
+	Rate      *float64 `json:"rate,omitempty"`       // messages to the callback a second, with --rate
+	GroupRate *float64 `json:"group_rate,omitempty"` // messages to the group a second, with --rate
 }
 
 func newLs(app *cli.App) *cobra.Command {
@@ -24,8 +27,9 @@ func newLs(app *cli.App) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "ls [IDS]",
 		Short: "List the registered ids",
-		Long: `List the registered ids, as /proc/net/connector does: name, id, who registered
-it, how many listen to its group and how many messages its callback has had.
+		Long: `List the registered ids, as /proc/net/connector does, and more: how many listen
+to the group, how many messages the callback got and how many were published to
+the group, and who registered it. A busy agent asked its senders to wait.
 
 IDS are ids, names or ranges (1:1, proc, 0x100-0x1ff:*); default: all.`,
 		Example: `  # who is there
@@ -55,20 +59,20 @@ func ls(ctx context.Context, app *cli.App, args []string, rate time.Duration) er
 		return err
 	}
 	defer bus.Close()
-	rows, err := cli.Query[[]broker.IDRow](ctx, bus, "ids")
+	lines, err := queryIDs(ctx, bus, set)
 	if err != nil {
 		return err
 	}
-	lines := pick(rows, set)
 	if rate > 0 {
 		start := time.Now()
 		if err := cli.Wait(ctx, rate); err != nil {
 			return err
 		}
-		if rows, err = cli.Query[[]broker.IDRow](ctx, bus, "ids"); err != nil {
+		after, err := queryIDs(ctx, bus, set)
+		if err != nil {
 			return err
 		}
-		lines = withRate(lines, pick(rows, set), time.Since(start))
+		lines = withRate(lines, after, time.Since(start))
 	}
 	if app.JSON {
 		for _, l := range lines {
@@ -81,15 +85,27 @@ func ls(ctx context.Context, app *cli.App, args []string, rate time.Duration) er
 	return printIDs(app, lines, rate > 0)
 }
 
-// pick keeps the rows whose id is in set; nil is every id.
-func pick(rows []broker.IDRow, set *cbid.Set) []idLine {
+// queryIDs returns the registered ids in set; nil is every id.
+func queryIDs(ctx context.Context, bus *client.Bus, set *cbid.Set) ([]idLine, error) {
+	rows, err := cli.Query[[]broker.IDRow](ctx, bus, "ids")
+	if err != nil {
+		return nil, err
+	}
+	groups, err := cli.Query[[]broker.GroupRow](ctx, bus, "groups")
+	if err != nil {
+		return nil, err
+	}
+	published := make(map[uint32]uint64, len(groups))
+	for _, g := range groups {
+		published[g.Group] = g.Published
+	}
 	lines := make([]idLine, 0, len(rows))
 	for _, r := range rows {
 		if set == nil || set.Contains(r.ID) {
-			lines = append(lines, idLine{IDRow: r})
+			lines = append(lines, idLine{IDRow: r, Published: published[r.Group]})
 		}
 	}
-	return lines
+	return lines, nil
 }
 
 // withRate gives the second sample the rates since the first. An id that was
@@ -100,14 +116,23 @@ func withRate(before, after []idLine, d time.Duration) []idLine {
 		old[l.ID] = l
 	}
 	for i := range after {
-		n := after[i].Messages
-		if o, ok := old[after[i].ID]; ok && o.Since.Equal(after[i].Since) && o.Messages <= n {
-			n -= o.Messages
+		o, ok := old[after[i].ID]
+		if !ok || !o.Since.Equal(after[i].Since) {
+			o.Messages = 0
 		}
-		r := math.Round(float64(n)/d.Seconds()*10) / 10
-		after[i].Rate = &r
+		after[i].Rate = perSecond(o.Messages, after[i].Messages, d)
+		after[i].GroupRate = perSecond(o.Published, after[i].Published, d)
 	}
 	return after
+}
+
+// perSecond is a rate to a tenth. A counter that went back was begun anew.
+func perSecond(before, after uint64, d time.Duration) *float64 {
+	if after >= before {
+		after -= before
+	}
+	r := math.Round(float64(after)/d.Seconds()*10) / 10
+	return &r
 }
 
 func printIDs(app *cli.App, lines []idLine, rate bool) error {
@@ -119,17 +144,27 @@ func printIDs(app *cli.App, lines []idLine, rate bool) error {
 	if rate {
 		heads = append(heads, ">RATE/s")
 	}
-	t := cli.NewTable(append(heads, ">PID", "USER", "PROGRAM", "STATE")...)
+	heads = append(heads, ">PUBLISHED")
+	if rate {
+		heads = append(heads, ">RATE/s")
+	}
+	t := cli.NewTable(append(heads, ">PID", "USER", "PROGRAM")...)
 	for _, l := range lines {
 		cells := []any{l.Name, l.ID, l.Group, l.Members, cli.Count(l.Messages)}
 		if rate {
-			cells = append(cells, strconv.FormatFloat(*l.Rate, 'f', 1, 64))
+			cells = append(cells, formatRate(l.Rate))
 		}
-		state := "ready"
+		cells = append(cells, cli.Count(l.Published))
+		if rate {
+			cells = append(cells, formatRate(l.GroupRate))
+		}
+		program := l.Owner.Name
 		if l.Held {
-			state = "busy" // senders wait
+			program += " (busy)" // its senders wait
 		}
-		t.Row(append(cells, l.Owner.PID, cli.User(l.Owner.UID), l.Owner.Name, state)...)
+		t.Row(append(cells, l.Owner.PID, cli.User(l.Owner.UID), program)...)
 	}
 	return t.Print(app.Out, app.Out.Style)
 }
+
+func formatRate(r *float64) string { return strconv.FormatFloat(*r, 'f', 1, 64) }

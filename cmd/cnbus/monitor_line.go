@@ -78,6 +78,9 @@ func body(ev *client.MonEvent, limit int) string {
 	if e, ok := processEvent(ev); ok {
 		return processText(&e)
 	}
+	if c, ok := controlText(ev); ok {
+		return c
+	}
 	if c, ok := notifyText(ev); ok {
 		return c
 	}
@@ -112,6 +115,23 @@ func processText(e *procevent.Event) string {
 		return fmt.Sprintf("comm %d %q", e.Pid, e.Comm())
 	}
 	return fmt.Sprintf("%s %d", e.Kind, e.Pid)
+}
+
+// controlText decodes a request to the proc agent: its operation.
+func controlText(ev *client.MonEvent) (string, bool) {
+	if ev.Msg.ID != procevent.ID || ev.From.Group != 0 || ev.DestPort != 0 || len(ev.Msg.Data) < 4 {
+		return "", false
+	}
+	switch op := binary.NativeEndian.Uint32(ev.Msg.Data); op {
+	case 1:
+		return "listen", true
+	case 2:
+		return "ignore", true
+	case 0x101: // of the agent alone, see package procevent
+		return "subscribe with a filter", true
+	default:
+		return fmt.Sprintf("operation %d", op), true
+	}
 }
 
 // notifyText decodes a request to the control id.

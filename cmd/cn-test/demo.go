@@ -1,0 +1,300 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"github.com/cnbus/cnbus/cbid"
+	"github.com/cnbus/cnbus/cmd/internal/busflag"
+	"github.com/cnbus/cnbus/cmd/internal/cli"
+	"github.com/cnbus/cnbus/connector"
+)
+
+type demoFlags struct {
+	count    int
+	interval time.Duration
+	id       string
+}
+
+// patience is how long something that must come is waited for.
+const patience = 5 * time.Second
+
+// demoRun is one run of cn_test and ucon.
+type demoRun struct {
+	*env
+	f        demoFlags
+	ids      [2]cbid.ID
+	agent    connector.Bus      // cn_test: the driver
+	ep       connector.Endpoint // ucon: the socket
+	registry bool
+	group    uint32 // of the notifications
+
+	called   atomic.Int64 // callbacks that ran
+	callDone chan struct{}
+
+	got counts // of ep, by who receives
+}
+
+// counts is what arrived, and what should.
+type counts struct {
+	Registered int    `json:"registered"`
+	Messages   int    `json:"messages"`
+	Callbacks  int    `json:"callbacks"`
+	Removed    int    `json:"removed"`
+	Lost       uint64 `json:"lost"`
+	Other      int    `json:"other"` // messages of somebody else
+}
+
+// demoSummary ends the output of --json.
+type demoSummary struct {
+	Event string `json:"event"` // summary
+	OK    bool   `json:"ok"`
+	Got   counts `json:"got"`
+	Want  counts `json:"want"`
+}
+
+func demo(ctx context.Context, e *env, f demoFlags) error {
+	id, err := cli.ParseID(f.id)
+	switch {
+	case err != nil:
+		return err
+	case f.count < 0 || f.interval < 0:
+		return cli.Usagef("--count and --interval must not be negative")
+	case id.Val >= 1<<32-32:
+		return cli.Usagef("--id %v: there is no room for the vals that follow", id)
+	}
+	c, err := e.open(ctx)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	d := &demoRun{env: e, f: f, registry: c.Registry, callDone: make(chan struct{}, 16)}
+	d.ids = [2]cbid.ID{id, {Idx: id.Idx, Val: id.Val + 1}}
+	if err := d.open(ctx, c); err != nil {
+		return err
+	}
+	e.app.Notice("on %s", c.Where)
+	err = d.run(ctx)
+	d.close()
+	if err != nil {
+		return err
+	}
+	return d.summary()
+}
+
+func (d *demoRun) open(ctx context.Context, c *busflag.Carrier) error {
+	var err error
+	if d.ids[0].Idx > c.MaxGroup {
+		return cli.Usagef("--id %v: this carrier has groups up to %d", d.ids[0], c.MaxGroup)
+	}
+	if d.agent, err = c.Open(ctx, "cn_test"); err != nil {
+		return err
+	}
+	user, err := c.Open(ctx, "ucon")
+	if err != nil {
+		d.agent.Close()
+		return err
+	}
+	d.agent = &twoBuses{d.agent, user}
+	if d.ep, err = user.Endpoint(ctx); err != nil {
+		d.agent.Close()
+	}
+	return err
+}
+
+// twoBuses closes both.
+type twoBuses struct {
+	connector.Bus
+	user connector.Bus
+}
+
+func (t *twoBuses) Close() error {
+	t.user.Close()
+	return t.Bus.Close()
+}
+
+func (d *demoRun) close() {
+	d.ep.Close()
+	d.agent.Close()
+}
+
+// run plays the parts one after the other, each of which waits until what it
+// caused has arrived.
+func (d *demoRun) run(ctx context.Context) error {
+	if d.registry {
+		d.group = notifyGroup(d.ep.Port())
+		if err := d.ep.Join(ctx, d.group); err != nil {
+			return err
+		}
+		if err := askNotify(ctx, d.ep, wantNotify(d.ids[0], d.group)); err != nil {
+			return err
+		}
+	}
+	if err := d.ep.Join(ctx, d.ids[0].Idx); err != nil {
+		return err
+	}
+	for i, id := range d.ids {
+		if err := d.agent.AddCallback(ctx, id, "cn_test", connector.HandlerFunc(d.callback)); err != nil {
+			return err
+		}
+		if err := d.await(ctx, func() bool { return !d.registry || d.got.Registered > i }); err != nil {
+			return err
+		}
+	}
+	for n := range d.f.count {
+		if n > 0 {
+			if err := cli.Wait(ctx, d.f.interval); err != nil {
+				return err
+			}
+		}
+		if err := d.counter(ctx, n); err != nil {
+			return err
+		}
+	}
+	for _, id := range d.ids {
+		if err := d.ep.Send(ctx, connector.Message{ID: id, Seq: 0x123, Ack: 0x345, Data: []byte("hello from ucon\x00")}, connector.Dest{}); err != nil {
+			return err
+		}
+		if err := d.awaitCallback(ctx); err != nil {
+			return err
+		}
+	}
+	for i, id := range d.ids {
+		if err := d.agent.DelCallback(ctx, id); err != nil {
+			return err
+		}
+		if err := d.await(ctx, func() bool { return !d.registry || d.got.Removed > i }); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// counter is the timer of cn_test.c: it sends to the group of the registered id.
+func (d *demoRun) counter(ctx context.Context, n int) error {
+	m := connector.Message{ID: d.ids[1], Seq: uint32(n), Data: fmt.Appendf(nil, "counter = %d\x00", n)}
+	to := connector.Dest{}
+	if !d.registry {
+		to.Group = m.ID.Idx // nobody could look it up
+	}
+	if err := d.agent.Send(ctx, m, to); err != nil {
+		return err
+	}
+	return d.await(ctx, func() bool { return d.got.Messages > n })
+}
+
+// await receives until done, or for as long as patience lasts: what is missing is the
+// summary's business.
+func (d *demoRun) await(ctx context.Context, done func() bool) error {
+	wait, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	for !done() {
+		ev, err := d.ep.Recv(wait)
+		if err != nil {
+			if ctx.Err() == nil && wait.Err() != nil {
+				return nil
+			}
+			return err
+		}
+		if err := d.take(&ev); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// take counts and prints an event of the endpoint.
+func (d *demoRun) take(ev *connector.Event) error {
+	what, note := "message", ""
+	switch {
+	case ev.Kind == connector.EventLost:
+		d.got.Lost += ev.Lost
+	case ev.Kind != connector.EventMessage:
+	case d.group != 0 && ev.From.Group == d.group && (ev.Msg.ID == d.ids[0] || ev.Msg.ID == d.ids[1]):
+		if note = notification(&ev.Msg); note == "registered" {
+			d.got.Registered++
+		} else {
+			d.got.Removed++
+		}
+		what = note
+	case ev.Msg.ID == d.ids[1] && ev.From.Group == d.ids[0].Idx:
+		d.got.Messages++
+	default:
+		d.got.Other++
+	}
+	return d.show(what, ev, note)
+}
+
+// callback is cn_test_callback: it prints what was sent to the id.
+func (d *demoRun) callback(_ context.Context, del *connector.Delivery) {
+	d.called.Add(1)
+	ev := connector.Event{Kind: connector.EventMessage, Msg: del.Msg, From: del.From}
+	_ = d.show("callback", &ev, "cn_test_callback") // Out keeps the error
+	select {
+	case d.callDone <- struct{}{}:
+	default:
+	}
+}
+
+func (d *demoRun) awaitCallback(ctx context.Context) error {
+	wait, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	select {
+	case <-d.callDone:
+	case <-wait.Done():
+	}
+	return ctx.Err()
+}
+
+// summary says whether everything expected arrived.
+func (d *demoRun) summary() error {
+	d.got.Callbacks = int(d.called.Load())
+	want := counts{Messages: d.f.count, Callbacks: 2}
+	if d.registry {
+		want.Registered, want.Removed = 2, 2
+	}
+	compare := d.got
+	compare.Other = 0
+	s := demoSummary{Event: "summary", OK: compare == want, Got: d.got, Want: want}
+	if d.app.JSON {
+		if err := d.app.Out.JSON(s); err != nil {
+			return err
+		}
+	} else {
+		d.printSummary(&s)
+	}
+	if !s.OK {
+		return cli.ErrSilent
+	}
+	return nil
+}
+
+func (d *demoRun) printSummary(s *demoSummary) {
+	o := d.app.Out
+	o.Printf("\n")
+	row := func(what string, got, want int) {
+		line := fmt.Sprintf("%-21s %d of %d", what, got, want)
+		if got != want {
+			line = o.Style.Red(line)
+		}
+		o.Printf("%s\n", line)
+	}
+	if d.registry {
+		row("registrations told", s.Got.Registered, s.Want.Registered)
+	}
+	row("messages received", s.Got.Messages, s.Want.Messages)
+	row("callbacks run", s.Got.Callbacks, s.Want.Callbacks)
+	if d.registry {
+		row("removals told", s.Got.Removed, s.Want.Removed)
+	}
+	if s.Got.Lost > 0 {
+		o.Printf("%s\n", o.Style.Red(fmt.Sprintf("%-21s %d", "lost", s.Got.Lost)))
+	}
+	if s.OK {
+		o.Printf("%s\n", o.Style.Green("all that was expected arrived"))
+	} else {
+		o.Printf("%s\n", o.Style.Red("something is missing"))
+	}
+}
