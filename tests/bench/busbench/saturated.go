@@ -2,7 +2,9 @@ package busbench
 
 import (
 	"context"
+	"errors"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/cnbus/cnbus/tests/bench/harness"
@@ -16,35 +18,20 @@ type busy struct {
 	n     int // messages of one run of the load
 }
 
-// run keeps the load up for the given time, and makes round trips meanwhile.
+// run keeps the load up, run after run, and makes round trips meanwhile for the given time.
 func (b *busy) run(ctx context.Context, limit time.Duration) error {
-	stop := make(chan struct{})
-	var wg sync.WaitGroup
+	var stop atomic.Bool
 	var loadErr error
-	started := make(chan struct{})
+	var wg sync.WaitGroup
 	wg.Go(func() {
-		for first := true; ; first = false {
-			if first {
-				close(started)
-			}
-			if _, loadErr = b.load.lossless(ctx, b.n); loadErr != nil {
-				return
-			}
-			select {
-			case <-stop:
-				return
-			default:
-			}
+		for loadErr == nil && !stop.Load() {
+			_, loadErr = b.load.lossless(ctx, b.n)
 		}
 	})
-	<-started
 	err := b.trips.run(ctx, maxTrips, limit)
-	close(stop)
+	stop.Store(true)
 	wg.Wait()
-	if err == nil {
-		err = loadErr
-	}
-	return err
+	return errors.Join(err, loadErr)
 }
 
 // maxTrips bounds the round trips of one run; the time ends it before.
