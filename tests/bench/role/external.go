@@ -28,9 +28,6 @@ func Run(cmd *exec.Cmd) (*External, error) {
 // PID is the process id.
 func (e *External) PID() int { return e.cmd.Process.Pid }
 
-// CPU is the processor time used, to the hundredth of a second.
-func (e *External) CPU() time.Duration { return procCPU(e.PID()) }
-
 // Close asks the program to end, kills it if it does not, and waits for it. It is idempotent.
 func (e *External) Close() error {
 	e.once.Do(func() {

@@ -66,9 +66,6 @@ func Start(ctx context.Context, name string, args, ready any) (*Process, error) 
 // PID is the process id of the role.
 func (p *Process) PID() int { return p.cmd.Process.Pid }
 
-// Name is the name of the role.
-func (p *Process) Name() string { return p.name }
-
 // Do asks for one operation and stores what it returns in result, which may be nil.
 // When ctx ends first the process is killed: it is in an unknown state.
 func (p *Process) Do(ctx context.Context, op string, args, result any) error {
