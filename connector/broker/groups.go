@@ -219,7 +219,16 @@ func (h *hub) interest(g *group) {
 	}
 }
 
+// tellInterest tells c the state of a group. One that does not read gets the
+// last state when it does: others change it as often as they like.
 func (h *hub) tellInterest(c *conn, num uint32) {
+	if c.out.len() >= h.tune.hard {
+		if c.interests == nil {
+			c.interests = make(map[uint32]struct{})
+		}
+		c.interests[num] = struct{}{}
+		return
+	}
 	hd := frame.Header{Type: frame.Interest, Group: num}
 	if g := h.groups[num]; g != nil && len(g.members) > 0 {
 		hd.Code = 1

@@ -102,6 +102,7 @@ type conn struct {
 	held      bool                // the client asked to keep messages to its port back
 	lost      []lostCount         // not told yet
 	lagging   []*member           // get their messages from a history
+	interests map[uint32]struct{} // groups whose interest is to be told later
 	stops     []stop              // senders that were told Stop because of this client
 	stopped   map[stopKey]*stopped
 	monitor   bool

@@ -380,3 +380,19 @@ func TestAnswersCountAgainstTheUsersQueues(t *testing.T) {
 	assert.Len(t, greedy.read(), 200)
 	assert.Len(t, other.read(), 20)
 }
+
+func TestInterestThatFlickersDoesNotFillTheQueueOfWhoDoesNotRead(t *testing.T) {
+	s := newSim(t, nil)
+	s.h.tune = tuning{queue: 1000, hard: 2000, replies: 3000, overrun: 500}
+	agent, m := s.root(), s.root()
+	agent.add(id1, "a")
+	for range 200 {
+		m.join(id1.Idx)
+		m.write(frame.Header{Type: frame.Leave, Group: id1.Idx})
+		m.read()
+	}
+	m.join(id1.Idx)
+	assert.Less(t, agent.c.out.len(), 2000+frame.HeaderLen)
+	fr := agent.read()
+	assert.Equal(t, uint16(1), fr[len(fr)-1].Code, "the last one is how it is")
+}

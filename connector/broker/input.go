@@ -122,6 +122,10 @@ func (h *hub) relieved(c *conn) {
 	if c.choked {
 		h.unchoke(c)
 	}
+	for num := range c.interests {
+		delete(c.interests, num)
+		h.tellInterest(c, num)
+	}
 	if len(c.lost) > 0 && !c.spared() {
 		h.tellLost(c)
 	}
