@@ -30,6 +30,7 @@ type loop struct {
 	listeners map[int32]*listener
 	waiting   []*conn // have not said Hello
 	rbuf      []byte
+	spin      spinner
 	draining  bool
 	drainEnd  int64
 
@@ -146,10 +147,39 @@ func (l *loop) run() error {
 // wait first looks without waiting: a loop with work to do spares itself the
 // scheduler.
 func (l *loop) wait(events []unix.EpollEvent) (int, error) {
-	n, _, e := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(l.ep), uintptr(unsafe.Pointer(&events[0])), uintptr(len(events)), 0, 0, 0)
-	if e == 0 && n > 0 {
-		return int(n), nil
+	if n := l.poll(events); n > 0 {
+		return n, nil
 	}
+	start := time.Now()
+	if l.spin.worthwhile() {
+		for range spinTurns {
+			unix.RawSyscall(unix.SYS_SCHED_YIELD, 0, 0, 0)
+			if n := l.poll(events); n > 0 {
+				return n, nil
+			}
+			if time.Since(start) > spinMax {
+				break
+			}
+		}
+		l.spin.failed()
+		start = time.Now()
+	}
+	n, err := l.block(events)
+	l.spin.slept(time.Since(start))
+	return n, err
+}
+
+// poll looks for events without waiting and without telling the scheduler.
+func (l *loop) poll(events []unix.EpollEvent) int {
+	n, _, e := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(l.ep), uintptr(unsafe.Pointer(&events[0])), uintptr(len(events)), 0, 0, 0)
+	if e != 0 {
+		return 0
+	}
+	return int(n)
+}
+
+// block waits for events, or for the next thing that is due.
+func (l *loop) block(events []unix.EpollEvent) (int, error) {
 	timeout := -1
 	if len(l.waiting) > 0 || len(l.hub.leaving) > 0 || l.draining {
 		l.hub.now = now()

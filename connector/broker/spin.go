@@ -1,0 +1,35 @@
+package broker
+
+import "time"
+
+// spinner decides whether the loop looks for work a little longer before it
+// sleeps. To be woken costs a client a good part of its round trip; to look in
+// vain costs the machine spinMax of one core. So the loop looks only while work
+// has lately come within that time, and gives its core to anybody else
+// between looks.
+type spinner struct {
+	score int8 // of how the last sleeps and looks went
+}
+
+const (
+	spinMax   = 20 * time.Microsecond
+	spinTurns = 200
+	spinTop   = 8
+	spinFrom  = 4
+)
+
+func (s *spinner) worthwhile() bool { return s.score >= spinFrom }
+
+// slept takes note of how long the loop slept: a short sleep should have been
+// a look. The time includes the waking up itself.
+func (s *spinner) slept(d time.Duration) {
+	switch {
+	case d > 2*spinMax:
+		s.score = max(s.score-2, 0)
+	case s.score < spinTop:
+		s.score++
+	}
+}
+
+// failed takes note that the loop looked in vain.
+func (s *spinner) failed() { s.score = max(s.score-1, 0) }
