@@ -24,6 +24,8 @@ type agent struct {
 	quiet  chan struct{}  // nobody reads any more
 	wg     sync.WaitGroup // goroutines that read or run handlers
 
+	sentinel sentinel
+
 	mu        sync.Mutex // guards what follows
 	regs      map[cbid.ID]*reg
 	byIdx     map[uint32][]*reg
@@ -48,7 +50,9 @@ func newAgent(b *Bus, l *link) *agent {
 	a.ctx, a.cancel = context.WithCancel(context.Background())
 	a.adopt(l)
 	a.publish(l)
-	a.wg.Add(1)
+	a.sentinel.wake = make(chan struct{}, 1)
+	a.wg.Add(2)
+	go a.watch(&a.sentinel)
 	go a.read(newAgentReader(a, l))
 	return a
 }

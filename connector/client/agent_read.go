@@ -11,17 +11,14 @@ import (
 	"github.com/cnbus/cnbus/connector/internal/frame"
 )
 
-// takeover is how long a callback may keep the goroutine that reads. After it,
-// another one reads.
-const takeover = 200 * time.Microsecond
-
 // agentReader is the reading side of the agent's connection. There is one at a time;
 // the goroutine that has it reads.
 //
 // Of the callbacks that a batch of messages is for, the first runs in this goroutine,
 // which spares the most common case, one callback, a change of goroutines, and the
-// others in goroutines of their own. A timer makes another goroutine the reader when
-// that takes long, so that no callback stops the others.
+// others in goroutines of their own. The sentinel makes another goroutine the reader when
+// that takes long, so that no callback stops the others; such a callback then
+// gets a goroutine of its own for some time.
 type agentReader struct {
 	sharedReader
 	a     *agent
@@ -29,24 +26,25 @@ type agentReader struct {
 	batch []*reg // that have something to run
 	err   error  // of the last batch
 
-	timer  *time.Timer
 	inline atomic.Pointer[reg] // that this goroutine runs
 	taken  atomic.Bool         // another goroutine reads
 }
 
 func newAgentReader(a *agent, l *link) *agentReader {
-	r := &agentReader{a: a, l: l}
-	r.timer = time.AfterFunc(time.Hour, r.replace)
-	r.timer.Stop()
-	return r
+	return &agentReader{a: a, l: l}
 }
 
-// replace runs in a goroutine of the timer: it goes on reading in place of one
-// that a callback keeps. The wait group was raised for it.
+// slowRuns is how many runs a callback that kept the reader gets a goroutine of
+// its own for.
+const slowRuns = 64
+
+// replace goes on reading in place of a goroutine that a callback keeps. The
+// wait group was raised for it.
 func (r *agentReader) replace() {
 	r.taken.Store(true)
 	if g := r.inline.Load(); g != nil {
 		g.pace.Store(uint32(paceBatch))
+		g.slow.Store(slowRuns)
 	}
 	r.l.w.flush()
 	n := newAgentReader(r.a, r.l)
@@ -59,7 +57,6 @@ func (a *agent) read(r *agentReader) {
 	mine := true // this goroutine is still the reader
 	defer func() {
 		if mine {
-			r.timer.Stop()
 			close(a.quiet)
 		}
 		a.wg.Done()
@@ -104,32 +101,38 @@ func (a *agent) runBatch(r *agentReader) bool {
 	for _, g := range r.batch {
 		g.fresh = false
 	}
-	for _, g := range r.batch[1:] {
+	var g *reg
+	for _, x := range r.batch {
+		if g == nil && x.slow.Load() == 0 {
+			g = x
+			continue
+		}
+		if n := x.slow.Load(); n > 0 {
+			x.slow.Store(n - 1)
+		}
 		a.wg.Add(1)
-		go g.runFn()
+		go x.runFn()
 	}
-	g := r.batch[0]
 	clear(r.batch)
 	r.batch = r.batch[:0]
+	if g == nil {
+		return true
+	}
 
 	r.inline.Store(g)
-	a.wg.Add(1) // for replace
-	r.timer.Reset(takeover)
+	beat := a.sentinel.enter(r)
 	done := false
 	defer func() {
-		if !done && r.timer.Stop() {
-			// The callback ended this goroutine; the other one starts now.
+		if !done && a.sentinel.leave(beat) {
+			// The callback ended this goroutine; another one reads.
+			a.wg.Add(1)
 			go r.replace()
 		}
 	}()
 	g.run(r)
 	done = true
 	r.inline.Store(nil)
-	if !r.timer.Stop() {
-		return false
-	}
-	a.wg.Done()
-	return true
+	return a.sentinel.leave(beat)
 }
 
 // sort does what a frame asks for. An error ends the connection. fr is the
@@ -199,6 +202,9 @@ func (a *agent) sort(r *agentReader, h *frame.Header, body, fr []byte) error {
 func (a *agent) reconnect(r *agentReader, cause error) bool {
 	if errors.Is(cause, io.EOF) {
 		cause = errEOF
+	}
+	if a.closed.Load() {
+		cause = connector.ErrClosed
 	}
 	a.broke(r.l, interrupted(cause))
 	for !a.closed.Load() && !a.cfg.Reconnect.Disabled {

@@ -51,6 +51,6 @@
 // Config.Linger for the broker to take what was posted, and for running handlers without limit.
 //
 // Handlers may use the Bus and its endpoints, but must not wait for their own
-// end: DelCallback of their own id, or Close. A handler that takes longer than 200 microseconds
-// costs a goroutine, and holds up nobody but the messages of its own id.
+// end: DelCallback of their own id, or Close. A handler that takes longer than a
+// millisecond costs a goroutine, and may hold up those of other ids for two milliseconds, once in 64 times.
 package client

@@ -44,6 +44,7 @@ type reg struct {
 	told int8
 	d    connector.Delivery
 	pace atomic.Uint32 // of replies
+	slow atomic.Int32  // runs that are to have a goroutine of their own
 
 	mu      sync.Mutex // guards what follows
 	running bool
