@@ -44,7 +44,7 @@ cn-test's own answers, from another connection of this process.`,
 		Example: `  cn-test ping
 
   # an agent of yours, without haste
-  cn-test ping 0x123:0x460 -n 10 --interval 10ms`,
+  cn-test ping 0x123:0x456 -n 10 --interval 10ms`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error { return ping(c.Context(), e, f, args) },
 	}

@@ -132,6 +132,7 @@ func listen(ctx context.Context, app *cli.App, f listenFlags, args []string) err
 			return err
 		}
 	}
+	app.Notice("listening to group %s", joinNumbers(groups))
 	return f.receive(ctx, app, ep)
 }
 

@@ -82,6 +82,7 @@ func monitor(ctx context.Context, app *cli.App, f monitorFlags, args []string) e
 	if err != nil {
 		return err
 	}
+	app.Notice("watching what passes")
 	n, err := f.run(ctx, m, set, s)
 	err = errors.Join(err, s.close())
 	if f.pcap != "" {

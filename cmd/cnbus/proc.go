@@ -128,6 +128,11 @@ func proc(ctx context.Context, app *cli.App, f procFlags) error {
 		return err
 	}
 	defer done()
+	how := "through the broker"
+	if f.direct {
+		how = "from the kernel"
+	}
+	app.Notice("following process events %s", how)
 	p := newProcPrinter(app, &f)
 	for n := 0; f.count == 0 || n < f.count; {
 		e, err := src.Recv(ctx)

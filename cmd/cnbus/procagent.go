@@ -47,6 +47,9 @@ func startProc(ctx context.Context, b *broker.Broker, log *slog.Logger) procAgen
 	a, err := procevent.NewAgent(ctx, bus, &procevent.AgentConfig{Logger: log})
 	if err != nil {
 		bus.Close()
+		if errors.Is(err, connector.ErrPermission) {
+			err = errPolicy
+		}
 		return none(err)
 	}
 	return procAgent{agent: a, bus: bus, log: log, once: new(sync.Once)}
@@ -62,6 +65,9 @@ func tryKernel(ctx context.Context) error {
 	}
 	return c.Close()
 }
+
+// errPolicy is why a broker does not offer what its own policy forbids.
+var errPolicy = errors.New("the policy does not let the broker itself, uid \"self\", register proc")
 
 // procReason says in a few words why there are no process events.
 func procReason(err error) string {

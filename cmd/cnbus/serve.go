@@ -42,7 +42,7 @@ func newServe(app *cli.App) *cobra.Command {
   cnbus serve
 
   # at another place, with a policy (docs/policy.md) and figures for Prometheus
-  cnbus serve --socket /tmp/demo.sock --policy policy.toml --metrics 127.0.0.1:9150`,
+  cnbus serve --socket demo.sock --policy policy.toml --metrics unix:metrics.sock`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return serve(c.Context(), app, f) },
 	}

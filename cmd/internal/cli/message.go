@@ -84,13 +84,16 @@ func errText(err error) string {
 	return explain(err)
 }
 
+// lineLimit is how many bytes of data a line for people shows.
+const lineLimit = 256
+
 // EventText is an event for people, on one line.
 func EventText(ev connector.Event, at time.Time, s Style) string {
 	var b strings.Builder
 	b.WriteString(s.Dim(Clock(at)) + "  ")
 	switch ev.Kind {
 	case connector.EventMessage:
-		fmt.Fprintf(&b, "%s  %s  %s", s.Cyan(ID(ev.Msg.ID)), Data(ev.Msg.Data, 0), s.Dim(FromText(ev.From, ev.Msg)))
+		fmt.Fprintf(&b, "%s  %s  %s", s.Cyan(ID(ev.Msg.ID)), Data(ev.Msg.Data, lineLimit), s.Dim(FromText(ev.From, ev.Msg)))
 	case connector.EventLost:
 		what := fmt.Sprintf("%d messages lost", ev.Lost)
 		switch {
