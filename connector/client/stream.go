@@ -116,6 +116,7 @@ func (s *stream) next(ctx context.Context) (frame.Header, []byte, error) {
 		switch {
 		case n > 0:
 			s.buf.filled(n)
+		case err == nil: // a carrier's empty read
 		case isTimeout(err):
 			_ = s.l.c.SetReadDeadline(noTime)
 		default:
