@@ -16,9 +16,10 @@ import (
 //
 // No datagram is cut off, and none is lost because a buffer was too small.
 type Dgram struct {
-	ops   DgramOps
-	try   TryDgramOps // nil: it cannot
-	batch BatchOps    // nil: it cannot
+	ops      DgramOps
+	try      TryDgramOps // nil: it cannot
+	batch    BatchOps    // nil: it cannot
+	tryBatch TryBatchOps // nil: it cannot
 
 	word word
 	in   recvSide
@@ -51,6 +52,7 @@ func NewDgram(ops DgramOps) *Dgram {
 	d := &Dgram{ops: ops}
 	d.try, _ = ops.(TryDgramOps)
 	d.batch, _ = ops.(BatchOps)
+	d.tryBatch, _ = ops.(TryBatchOps)
 	d.tryFirst.Store(true)
 	d.in.d, d.out.d = d, d
 	return d
@@ -58,6 +60,14 @@ func NewDgram(ops DgramOps) *Dgram {
 
 // Ops returns what the socket was made of, for who knows its kind.
 func (d *Dgram) Ops() DgramOps { return d.ops }
+
+// base returns the socket of a descriptor, nil for another kind.
+func (d *Dgram) base() *fdDgram {
+	if o, ok := d.ops.(interface{ base() *fdDgram }); ok {
+		return o.base()
+	}
+	return nil
+}
 
 // LocalAddr returns the local address, the zero Addr if there is none.
 func (d *Dgram) LocalAddr() Addr {

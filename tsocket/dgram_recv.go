@@ -13,6 +13,7 @@ type recvSide struct {
 	held    []byte // a datagram for which there was no room
 	heldSrc Addr
 	isHeld  bool
+	nextErr error // that came after the datagrams of a batch
 	starter starter
 }
 
@@ -35,6 +36,9 @@ func (d *Dgram) RecvFrom(ctx context.Context, b []byte) (n int, src Addr, err er
 	defer d.word.leave(bitIn)
 	s := &d.in
 	if !s.isHeld {
+		if err := s.takeError(); err != nil {
+			return 0, Addr{}, err
+		}
 		data, src, err := d.ops.RecvFrom(ctx, b)
 		switch {
 		case err != nil && interrupted(ctx, err):
@@ -55,6 +59,13 @@ func (d *Dgram) RecvFrom(ctx context.Context, b []byte) (n int, src Addr, err er
 	return copy(b, s.held), s.heldSrc, nil
 }
 
+// takeError returns the error that is next in line, once.
+func (s *recvSide) takeError() error {
+	err := s.nextErr
+	s.nextErr = nil
+	return err
+}
+
 func (s *recvSide) hold(data []byte, src Addr) {
 	s.held, s.heldSrc, s.isHeld = append(s.held[:0], data...), src, true
 }
@@ -65,6 +76,9 @@ func sameMemory(data, b []byte) bool {
 }
 
 func (d *Dgram) recvError(err error) error {
+	if e, ok := err.(*OpError); ok {
+		return e
+	}
 	if d.word.has(bitClosed) {
 		err = ErrClosed
 	}
@@ -104,6 +118,9 @@ func (d *Dgram) tryRecv() ([]byte, Addr, error) {
 		d.in.isHeld = false
 		return d.in.held, d.in.heldSrc, nil
 	}
+	if err := d.in.takeError(); err != nil {
+		return nil, Addr{}, err
+	}
 	return d.try.TryRecvFrom(nil)
 }
 
@@ -122,6 +139,9 @@ func (s *recvSide) run(ctx context.Context) (Datagram, error) {
 	if s.isHeld {
 		s.isHeld = false
 		return s.owned(s.held, s.heldSrc, nil)
+	}
+	if err := s.takeError(); err != nil {
+		return Datagram{}, err
 	}
 	data, src, err := s.d.ops.RecvFrom(ctx, nil)
 	if err != nil && interrupted(ctx, err) {

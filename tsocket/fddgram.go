@@ -17,7 +17,6 @@ type fdDgram struct {
 	rd            fdRecv
 	wr            fdSend
 	notices       atomic.Bool
-	batch         batchState
 }
 
 // maxUDP is more than any UDP datagram holds.
@@ -45,16 +44,36 @@ type fdSend struct {
 }
 
 func newFDDgram(fd int, udp bool, local, remote Addr) *fdDgram {
-	s := &fdDgram{udp: udp, local: local, remote: remote}
-	s.sys.fd = fd
-	s.rd.op.init(&s.sys, false, s.tryRecv)
-	s.wr.op.init(&s.sys, true, s.trySend)
-	s.batch.init(s)
+	s := &fdDgram{}
+	s.init(fd, udp, local, remote)
 	return s
 }
 
-func (s *fdDgram) LocalAddr() Addr  { return s.local }
+func (s *fdDgram) init(fd int, udp bool, local, remote Addr) {
+	s.udp, s.local, s.remote = udp, local, remote
+	s.sys.fd = fd
+	s.rd.op.init(&s.sys, false, s.tryRecv)
+	s.wr.op.init(&s.sys, true, s.trySend)
+}
+
+// LocalAddr returns the address; the kernel chooses a port as late as with the
+// first datagram that is sent.
+func (s *fdDgram) LocalAddr() Addr {
+	if s.local.kind != addrInet || s.local.port != 0 {
+		return s.local
+	}
+	a := s.local
+	_ = s.sys.control(func(fd int) error {
+		a = sockName(fd)
+		return nil
+	})
+	return a
+}
+
 func (s *fdDgram) RemoteAddr() Addr { return s.remote }
+
+// base is how the options of a Dgram find it, also inside another type.
+func (s *fdDgram) base() *fdDgram { return s }
 
 // room returns memory for a datagram of n bytes: the caller's, if it is enough.
 func (x *fdRecv) room(n int) []byte {
@@ -116,9 +135,6 @@ func (s *fdDgram) takeNotice(fd int) bool {
 
 // RecvFrom waits for the next datagram.
 func (s *fdDgram) RecvFrom(ctx context.Context, b []byte) ([]byte, Addr, error) {
-	if data, src, ok := s.batch.next(); ok {
-		return data, src, nil
-	}
 	x := &s.rd
 	x.buf = b
 	err := s.transfer(ctx, &x.op, func() error {
@@ -136,9 +152,6 @@ func (s *fdDgram) RecvFrom(ctx context.Context, b []byte) ([]byte, Addr, error) 
 
 // TryRecvFrom returns the next datagram, or ErrAgain.
 func (s *fdDgram) TryRecvFrom(b []byte) ([]byte, Addr, error) {
-	if data, src, ok := s.batch.next(); ok {
-		return data, src, nil
-	}
 	x := &s.rd
 	x.buf = b
 	done, err := x.op.now()

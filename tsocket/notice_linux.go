@@ -14,8 +14,8 @@ import (
 // connected socket gets the bare errno, once, and another one nothing. ErrNotSupported if the
 // socket is not one of UDP.
 func (d *Dgram) SetNotices(on bool) error {
-	s, ok := d.ops.(*fdDgram)
-	if !ok || !s.udp {
+	s := d.base()
+	if s == nil || !s.udp {
 		return &OpError{Op: "set notices", Err: ErrNotSupported}
 	}
 	v := 0

@@ -116,3 +116,13 @@ type BatchOps interface {
 	// them is empty. An error is that of the one after these.
 	SendBatch(ctx context.Context, msgs []Message) (int, error)
 }
+
+// TryBatchOps is for datagram sockets that can move batches without waiting.
+type TryBatchOps interface {
+	BatchOps
+	// TryRecvBatch is RecvBatch that returns ErrAgain where it would wait.
+	TryRecvBatch(msgs []Message) (int, error)
+	// TrySendBatch is SendBatch that returns ErrAgain where it would wait; the
+	// number tells how many were sent before.
+	TrySendBatch(msgs []Message) (int, error)
+}

@@ -10,6 +10,7 @@ type readAhead struct {
 	buf  []byte
 	r, w int
 	n    atomic.Int64 // w - r
+	next int          // how large the buffer is to be
 }
 
 func (a *readAhead) size() int { return int(a.n.Load()) }
@@ -31,29 +32,36 @@ func (a *readAhead) discard(n int) {
 	a.n.Store(int64(a.w - a.r))
 }
 
+// The buffer begins small, for there may be many idle streams, and doubles when
+// a read has filled it.
+const (
+	readAheadMin = 4 << 10
+	readAheadMax = 64 << 10
+)
+
 // room makes room for want bytes in all, and at least one more than there are, and
 // returns the free part.
 func (a *readAhead) room(want int) []byte {
 	have := a.w - a.r
-	want = max(want, have+1)
+	want = max(want, have+1, readAheadMin, a.next)
 	switch {
-	case len(a.buf)-a.r >= want:
-	case len(a.buf) >= want:
-		copy(a.buf, a.bytes())
-		a.r, a.w = 0, have
-	default:
-		buf := make([]byte, max(want, readAheadSize))
+	case len(a.buf) < want:
+		buf := make([]byte, want)
 		copy(buf, a.bytes())
 		a.buf, a.r, a.w = buf, 0, have
+	case have == 0 || len(a.buf)-a.r < want:
+		copy(a.buf, a.bytes())
+		a.r, a.w = 0, have
 	}
 	return a.buf[a.w:]
 }
 
-// readAheadSize is how much is read at once.
-const readAheadSize = 64 << 10
-
+// grown counts n bytes that were read into room.
 func (a *readAhead) grown(n int) {
 	a.w += n
+	if a.w == len(a.buf) {
+		a.next = min(2*len(a.buf), readAheadMax)
+	}
 	a.n.Store(int64(a.w - a.r))
 }
 

@@ -34,9 +34,11 @@ type Request[T any] struct {
 	timer     *time.Timer
 	unhook    func() bool // of the parent context
 
-	post func(func()) // where callbacks run; nil: a goroutine of the request
-	val  T            // these two are written before state becomes done
-	err  error
+	post  func(func()) // where callbacks run; nil: a goroutine of the request
+	after func()       // called when the callbacks have returned
+
+	val T // these two are written before state becomes done
+	err error
 }
 
 const (
@@ -208,7 +210,7 @@ func (r *Request[T]) halt(cause error) bool {
 		v, err := r.job.stop(cause)
 		r.finish(v, err, true)
 	} else if running != nil {
-		running.cancel(context.Canceled)
+		running.cancel(contextErr(cause))
 	}
 	return true
 }
@@ -289,7 +291,7 @@ func (r *Request[T]) finish(v T, err error, elsewhere bool) {
 	r.job.release()
 	r.mu.Lock()
 	r.state.Store(stateDone)
-	callbacks, done, timer, unhook, post := r.callbacks, r.done, r.timer, r.unhook, r.post
+	callbacks, done, timer, unhook, post, after := r.callbacks, r.done, r.timer, r.unhook, r.post, r.after
 	r.callbacks, r.timer, r.unhook, r.job, r.running = nil, nil, nil, nil, nil
 	r.mu.Unlock()
 	if done != nil {
@@ -303,19 +305,51 @@ func (r *Request[T]) finish(v T, err error, elsewhere bool) {
 	}
 	switch {
 	case len(callbacks) == 0:
-	case post != nil:
-		for _, fn := range callbacks {
-			post(func() { fn(r) })
+		if after != nil {
+			after()
 		}
+	case post != nil:
+		post(func() { r.call(callbacks, after) })
 	case elsewhere:
-		go r.call(callbacks)
+		go r.call(callbacks, after)
 	default:
-		r.call(callbacks)
+		r.call(callbacks, after)
 	}
 }
 
-func (r *Request[T]) call(callbacks []func(*Request[T])) {
+func (r *Request[T]) call(callbacks []func(*Request[T]), after func()) {
 	for _, fn := range callbacks {
 		fn(r)
 	}
+	if after != nil {
+		after()
+	}
+}
+
+// setPost says where callbacks are to run, before anybody has given one.
+func (r *Request[T]) setPost(post func(func())) {
+	r.mu.Lock()
+	r.post = post
+	r.mu.Unlock()
+}
+
+// setAfter has fn called once, when the request is finished and its callbacks
+// have returned; at once if that is so already.
+func (r *Request[T]) setAfter(fn func()) {
+	r.mu.Lock()
+	if r.state.Load() != stateDone {
+		r.after, fn = fn, nil
+	}
+	r.mu.Unlock()
+	if fn != nil {
+		fn()
+	}
+}
+
+// contextErr is how a context says that cause.
+func contextErr(cause error) error {
+	if isErr(cause, context.DeadlineExceeded) {
+		return context.DeadlineExceeded
+	}
+	return context.Canceled
 }

@@ -70,22 +70,10 @@ func (s *Stream) ReadvSend(ctx context.Context, bufs ...[]byte) *Request[int64] 
 	if err := s.beginRead("readv", bufs); err != nil {
 		return finished[int64](0, err)
 	}
-	d := &s.rd
-	if ctx.Err() != nil {
-		n, err := d.stop(ctxError(ctx))
-		d.release()
-		return finished(n, err)
-	}
-	if (s.try != nil || d.ahead.size() > 0) && s.tryFirst.Load() {
-		if n, err := d.tryNow(); err != errInterrupted {
-			d.release()
-			return finished(n, err)
-		}
-	}
-	r := newRequest(ctx, job[int64](d), true)
-	s.launch(r, r.watchParent)
-	return r
+	return sendRead(ctx, s, &s.rd)
 }
+
+func (d *readSide) try() (int64, error) { return d.tryNow() }
 
 // launch sees to it that a read request is run: later, where trying is cheap and
 // somebody may call Wait; at once otherwise.
@@ -162,7 +150,7 @@ func (d *readSide) tryNow() (int64, error) {
 		}
 		if d.s.try == nil {
 			d.keep(vec)
-			return d.n, errInterrupted
+			return d.n, errInterrupted // it needs a goroutine
 		}
 		if e := d.s.readErr.Load(); e != nil {
 			return d.sticky("readv", e)
@@ -223,20 +211,33 @@ func (d *readSide) fail(op string, err error) (int64, error) {
 }
 
 // stop ends a read that was interrupted.
-func (d *readSide) stop(cause error) (int64, error) {
-	e := opError("readv", d.n, cause)
-	if d.n == 0 || cause == ErrClosed {
-		return d.n, e
+func (d *readSide) stop(cause error) (int64, error) { return d.stopAfter(0, cause) }
+
+// stopAfter is stop where before bytes of the operation were read that cannot
+// be put back.
+func (d *readSide) stopAfter(before int64, cause error) (int64, error) {
+	e := opError("readv", before+d.n, cause)
+	if e.N == 0 || cause == ErrClosed {
+		return e.N, e
 	}
-	switch CancelRule(d.s.cancelRule.Load()) {
-	case CancelPoisons:
+	rule := CancelRule(d.s.cancelRule.Load())
+	if rule == CancelRestores {
+		d.restore()
+		if e.N = before; before > 0 {
+			rule = CancelPoisons
+		}
+	}
+	if rule == CancelPoisons {
 		e.Poisoned = true
 		d.s.readErr.CompareAndSwap(nil, &OpError{Op: e.Op, Err: ErrPoisoned})
-	case CancelRestores:
-		d.ahead.unread(d.orig, d.n)
-		d.n, e.N = 0, 0
 	}
-	return d.n, e
+	return e.N, e
+}
+
+// restore puts what was read into the vectors back into the stream.
+func (d *readSide) restore() {
+	d.ahead.unread(d.orig, d.n)
+	d.n = 0
 }
 
 // release frees the slot.

@@ -79,7 +79,7 @@ func openDgram(local, remote Addr, prepare func(fd int) error) (*Dgram, error) {
 	if local.kind == addrInet {
 		local = sockName(fd)
 	}
-	return NewDgram(newFDDgram(fd, local.kind == addrInet, local, remote)), nil
+	return NewDgram(newDgramOps(fd, local.kind == addrInet, local, remote)), nil
 }
 
 // DgramFromFD makes a datagram socket of an existing one: UDP, unix, netlink or
@@ -104,5 +104,5 @@ func DgramFromFD(fd int) (*Dgram, error) {
 	}
 	local, _ := AddrFromSockaddr(sa)
 	udp := local.kind == addrInet && kind == unix.SOCK_DGRAM
-	return NewDgram(newFDDgram(fd, udp, local, peerName(fd))), nil
+	return NewDgram(newDgramOps(fd, udp, local, peerName(fd))), nil
 }

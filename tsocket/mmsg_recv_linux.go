@@ -1,0 +1,235 @@
+package tsocket
+
+import (
+	"encoding/binary"
+	"sync/atomic"
+	"syscall"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// struct mmsghdr; its size is a multiple of a pointer's.
+type mmsghdr struct {
+	hdr unix.Msghdr
+	n   uint32
+}
+
+const (
+	// batchMax is how many datagrams, or pieces, one system call moves.
+	batchMax = 64
+	// groPieces is how many pieces are asked for; each is up to 64 KiB.
+	groPieces = 8
+	// slotStride is the room for one datagram of any size, and a little, lest
+	// all of them begin in the same set of the processor's cache.
+	slotStride = maxUDP + 4096 + 128
+)
+
+// mmsgIn is the batch that is being received. Its memory is made when it is
+// first needed, for as many as are asked for; of the room for the largest datagrams only what is
+// used becomes memory of the machine.
+type mmsgIn struct {
+	op   fdOp
+	gro  atomic.Bool
+	msgs []Message // of the caller; nil: receive pieces
+	n    int
+	err  error
+
+	hdrs  []mmsghdr
+	iovs  []unix.Iovec // two for each
+	names []rawSockaddr
+	slots []byte
+	oob   [groPieces][64]byte
+
+	// The pieces that are not taken apart yet.
+	pieces, piece, off int
+	sizes              [groPieces]struct{ all, each int }
+	src                Addr
+}
+
+func (x *mmsgIn) outcome() error {
+	if x.err == syscall.ENOMEM {
+		return ErrAgain
+	}
+	return x.err
+}
+
+func (x *mmsgIn) grow(n int) {
+	if len(x.hdrs) >= n {
+		return
+	}
+	x.hdrs = make([]mmsghdr, n)
+	x.iovs = make([]unix.Iovec, 2*n)
+	x.names = make([]rawSockaddr, n)
+	x.slots = make([]byte, n*slotStride)
+}
+
+func (x *mmsgIn) slot(i int) []byte { return x.slots[i*slotStride:][:maxUDP] }
+
+// tryRecvBatch receives once; false: it would wait.
+func (s *udpDgram) tryRecvBatch(fd int) bool {
+	x := &s.in
+	for {
+		n := s.prepareRecv()
+		got, _, errno := unix.Syscall6(unix.SYS_RECVMMSG, uintptr(fd), uintptr(unsafe.Pointer(&x.hdrs[0])), uintptr(n), 0, 0, 0)
+		switch judge(errno) {
+		case tryAgain:
+			continue
+		case waitReady:
+			if s.notices.Load() {
+				if notice := recvNotice(fd); notice != nil {
+					x.err = notice
+					return true
+				}
+			}
+			return false
+		}
+		if errno != 0 {
+			x.err = errno
+			if s.notices.Load() {
+				if notice := recvNotice(fd); notice != nil {
+					x.err = notice
+				}
+			}
+			return true
+		}
+		x.err, x.n = nil, int(got)
+		s.received(int(got))
+		return true
+	}
+}
+
+// prepareRecv points the headers at memory for every datagram and returns
+// their number.
+func (s *udpDgram) prepareRecv() int {
+	x := &s.in
+	n := min(len(x.msgs), batchMax)
+	if x.msgs == nil {
+		n = groPieces
+	}
+	x.grow(n)
+	for i := range n {
+		h := &x.hdrs[i].hdr
+		*h = unix.Msghdr{Name: (*byte)(x.names[i].pointer()), Namelen: uint32(len(x.names[i]))}
+		slot := x.slot(i)
+		iov := x.iovs[2*i : 2*i+2]
+		h.Iov = &iov[0]
+		if x.msgs == nil {
+			setIovec(&iov[0], slot)
+			h.SetIovlen(1)
+			h.Control = &x.oob[i][0]
+			h.SetControllen(len(x.oob[i]))
+			continue
+		}
+		b := x.msgs[i].Buf
+		if len(b) == 0 || len(b) >= maxUDP {
+			if len(b) == 0 {
+				b = slot
+			}
+			setIovec(&iov[0], b)
+			h.SetIovlen(1)
+			continue
+		}
+		// What does not fit goes where it would be if all of it were there.
+		setIovec(&iov[0], b)
+		setIovec(&iov[1], slot[len(b):])
+		h.SetIovlen(2)
+	}
+	return n
+}
+
+func setIovec(v *unix.Iovec, b []byte) {
+	v.Base = unsafe.SliceData(b)
+	v.SetLen(len(b))
+}
+
+// received stores what came.
+func (s *udpDgram) received(n int) {
+	x := &s.in
+	if x.msgs == nil {
+		for i := range n {
+			all := int(x.hdrs[i].n)
+			x.sizes[i].all, x.sizes[i].each = all, segmentSize(x.oob[i][:], x.hdrs[i].hdr.Controllen, all)
+		}
+		x.pieces, x.piece, x.off = n, 0, 0
+		x.src = s.source(0)
+		return
+	}
+	for i := range n {
+		m := &x.msgs[i]
+		size := int(x.hdrs[i].n)
+		m.Addr = s.source(i)
+		if size <= len(m.Buf) {
+			m.Data = m.Buf[:size]
+			continue
+		}
+		copy(x.slot(i), m.Buf)
+		m.Data = x.slot(i)[:size:size]
+	}
+	clear(x.iovs[:2*n]) // the callers' memory is none of ours
+}
+
+func (s *udpDgram) source(i int) Addr {
+	return s.rd.names.decode(&s.in.names[i], int(s.in.hdrs[i].hdr.Namelen))
+}
+
+// segmentSize returns how long each datagram of a piece is, but for the last,
+// which may be shorter.
+func segmentSize[N ~int | ~uint32 | ~uint64](oob []byte, n N, all int) int {
+	const head = unix.SizeofCmsghdr
+	for b := oob[:min(int(n), len(oob))]; len(b) >= head+4; {
+		h := (*unix.Cmsghdr)(unsafe.Pointer(&b[0]))
+		if h.Level == unix.IPPROTO_UDP && h.Type == unix.UDP_GRO {
+			if each := int(binary.NativeEndian.Uint32(b[unix.CmsgLen(0):])); each > 0 {
+				return each
+			}
+			break
+		}
+		step := unix.CmsgSpace(int(h.Len) - unix.CmsgLen(0))
+		if step <= 0 || step > len(b) {
+			break
+		}
+		b = b[step:]
+	}
+	return all
+}
+
+// next returns the next datagram of the pieces that were received.
+func (x *mmsgIn) next() ([]byte, Addr, bool) {
+	if x.piece >= x.pieces {
+		return nil, Addr{}, false
+	}
+	size := &x.sizes[x.piece]
+	end := min(x.off+size.each, size.all)
+	data, src := x.slot(x.piece)[x.off:end:end], x.src
+	if x.off = end; end == size.all {
+		x.off = 0
+		if x.piece++; x.piece < x.pieces {
+			a, err := AddrFromRaw(x.names[x.piece][:min(int(x.hdrs[x.piece].hdr.Namelen), sizeSockaddrU)])
+			if err != nil {
+				a = Addr{}
+			}
+			x.src = a
+		}
+	}
+	return data, src, true
+}
+
+// take moves datagrams of the pieces into msgs.
+func (x *mmsgIn) take(msgs []Message) int {
+	n := 0
+	for ; n < len(msgs); n++ {
+		data, src, ok := x.next()
+		if !ok {
+			break
+		}
+		m := &msgs[n]
+		m.Addr = src
+		if len(m.Buf) > 0 && len(data) <= len(m.Buf) {
+			m.Data = m.Buf[:copy(m.Buf, data)]
+		} else {
+			m.Data = data
+		}
+	}
+	return n
+}

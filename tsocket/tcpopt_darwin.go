@@ -1,0 +1,5 @@
+package tsocket
+
+import "golang.org/x/sys/unix"
+
+const tcpKeepIdle = unix.TCP_KEEPALIVE

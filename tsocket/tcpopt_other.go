@@ -1,0 +1,26 @@
+//go:build unix && !linux
+
+package tsocket
+
+import "time"
+
+func setUserTimeout(int, time.Duration) error { return ErrNotSupported }
+
+// MTUMode says what UDP does about datagrams that are larger than the path takes.
+type MTUMode int
+
+// The modes of Dgram.SetMTUMode.
+const (
+	MTUFragment MTUMode = iota // cut them up, on the way too
+	MTUSystem                  // cut them up here, to the size that is known
+	MTURefuse                  // refuse them with EMSGSIZE
+	MTUProbe                   // send them whole, whatever is known
+)
+
+// SetMTUMode is for Linux only: ErrNotSupported.
+func (d *Dgram) SetMTUMode(MTUMode) error { return &OpError{Op: "set MTU mode", Err: ErrNotSupported} }
+
+// PathMTU is for Linux only: ErrNotSupported.
+func (d *Dgram) PathMTU() (int, error) {
+	return 0, &OpError{Op: "path MTU", Err: ErrNotSupported}
+}
