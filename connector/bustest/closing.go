@@ -44,13 +44,17 @@ var closeTests = []test{
 				return a.Send(ctx, m, connector.Dest{Group: group(0), Full: connector.FullWait})
 			}
 			n := e.fill(f)
+			begun := make(chan struct{})
 			ended := e.spawn(func() {
+				close(begun)
 				var err error
 				for err == nil { // what timed out may have left some room
 					err = f(e.ctx, n)
 				}
 				e.is(err, connector.ErrClosed)
 			})
+			e.await(begun, "Send's begin")
+			e.quiet(a) // until it waits
 			require.NoError(e, a.Close())
 			e.await(ended, "Send's end")
 			require.NoError(e, stuck.Close())
@@ -61,13 +65,17 @@ var closeTests = []test{
 		e.fill(func(ctx context.Context, i int) error {
 			return a.Send(ctx, numbered(id(0), 1, i, floodSize), to(stuck.Port()))
 		})
+		begun := make(chan struct{})
 		ended := e.spawn(func() {
+			close(begun)
 			var err error
 			for err == nil {
 				err = a.Send(e.ctx, numbered(id(0), 1, 0, floodSize), to(stuck.Port()))
 			}
 			e.is(err, connector.ErrNoPort)
 		})
+		e.await(begun, "Send's begin")
+		e.quiet(a) // until it waits
 		require.NoError(e, stuck.Close())
 		e.await(ended, "Send's end")
 	}},

@@ -106,6 +106,24 @@ var lossTests = []test{
 			assert.NotZero(e, ledgers[g].lost)
 		}
 	}},
+	{name: "losses are told where they are, however much is read between them", need: lost, opt: small, run: func(e *env) {
+		a, slow := e.endpoint(), e.member(group(0))
+		var l ledger
+		n := 0
+		for round := range 6 {
+			for range e.carrier.Flood {
+				require.NoError(e, a.Post(e.ctx, numbered(id(0), 1, n, floodSize), toGroup(group(0))))
+				n++
+			}
+			for range 3 + 4*round { // more each time
+				if l.next < n {
+					l.add(e, e.recv(slow), group(0))
+				}
+			}
+		}
+		l.drain(e, slow, group(0), n)
+		assert.NotZero(e, l.lost)
+	}},
 	{name: "a stuck member harms no other member, and not the sender", need: lost, opt: small, run: func(e *env) {
 		a, stuck, fast := e.endpoint(), e.member(group(0)), e.member(group(0))
 		n := e.carrier.Flood

@@ -30,15 +30,17 @@ var removalTests = []test{
 		}
 		e.await(entered, "the first callback")
 		require.NoError(e, ep.Send(e.ctx, numbered(id(0), 0, n, 0), toID)) // now all are with the agent
+		begun := make(chan struct{})
 		deleted := e.spawn(func() {
+			close(begun)
 			assert.NoError(e, agent.DelCallback(e.ctx, id(0)))
 			assert.Zero(e, inside.Load(), "DelCallback returned while a callback was running")
 			assert.EqualValues(e, n+1, handled.Load(), "DelCallback returned before all was handled")
 		})
-		for range 10 { // time for a DelCallback that does not wait to return
-			_, err := ep.Call(e.ctx, text(id(1), "x"), toID)
-			require.NoError(e, err)
-		}
+		e.await(begun, "DelCallback's begin")
+		_, err := ep.Call(e.ctx, text(id(1), "x"), toID)
+		require.NoError(e, err, "other ids go on")
+		e.quiet(ep) // time for a DelCallback that does not wait to return
 		select {
 		case <-deleted:
 			assert.Fail(e, "DelCallback did not wait")
@@ -54,9 +56,10 @@ var removalTests = []test{
 			assert.False(e, gone.Load(), "a callback after DelCallback")
 		})
 		stop := make(chan struct{})
+		var senders []<-chan struct{}
 		for range 3 {
 			ep := e.endpoint()
-			e.spawn(func() {
+			senders = append(senders, e.spawn(func() {
 				for i := 0; ; i++ {
 					select {
 					case <-stop:
@@ -68,11 +71,14 @@ var removalTests = []test{
 						return
 					}
 				}
-			})
+			}))
 		}
 		require.NoError(e, agent.DelCallback(e.ctx, id(0)))
 		gone.Store(true)
 		close(stop)
+		for _, s := range senders {
+			e.await(s, "a sender's end")
+		}
 		e.is(e.endpoint().Send(e.ctx, text(id(0), "x"), toID), connector.ErrNoID)
 	}},
 	{name: "only the bus that registered an id can remove it", need: registry, run: func(e *env) {

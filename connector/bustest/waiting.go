@@ -2,6 +2,7 @@ package bustest
 
 import (
 	"context"
+	"runtime"
 	"sync/atomic"
 
 	"github.com/cnbus/cnbus/connector"
@@ -185,6 +186,34 @@ var waitTests = []test{
 		}
 		stopped.Store(int64(n))
 		close(release)
+		e.await(all, "all callbacks")
+	}},
+	{name: "who waits for a busy callback goes on when it does", need: func(c Caps) bool { return c.Wait && c.Registry }, opt: small, run: func(e *env) {
+		agent := e.bus()
+		const senders = 4
+		n := e.carrier.Flood / 2
+		var next [senders]int
+		count, all := 0, make(chan struct{})
+		e.register(agent, id(0), func(_ context.Context, d *connector.Delivery) {
+			s, i, err := number(d.Msg)
+			assert.NoError(e, err)
+			assert.Equal(e, next[s], i)
+			next[s]++
+			if count++; count == senders*n {
+				close(all)
+			}
+			runtime.Gosched() // let the senders fill its queue
+		})
+		for s := range senders {
+			a := e.endpoint()
+			e.spawn(func() {
+				for i := range n {
+					if !assert.NoError(e, a.Post(e.ctx, numbered(id(0), s, i, floodSize), toID)) {
+						return
+					}
+				}
+			})
+		}
 		e.await(all, "all callbacks")
 	}},
 	{name: "what is sent with FullDrop to a busy callback does not wait", need: func(c Caps) bool { return c.Wait && c.Registry }, opt: small, run: func(e *env) {

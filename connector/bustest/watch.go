@@ -162,7 +162,14 @@ var watchTests = []test{
 		}
 		for i, v := range views {
 			v.until(e, watchers[i], v.has(end))
+		}
+		// Who was told of end as present has changes to come still that were before it.
+		last := id(9, 10)
+		e.register(e.bus(), last, e.echo)
+		for i, v := range views {
+			v.until(e, watchers[i], v.has(last))
 			delete(v.infos, end)
+			delete(v.infos, last)
 			want := map[cbid.ID]bool{}
 			for _, t := range truth {
 				for at := range t {
