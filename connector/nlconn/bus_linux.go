@@ -116,12 +116,14 @@ func (b *Bus) DelCallback(ctx context.Context, id cbid.ID) error {
 		return &connector.OpError{Op: "delete callback", ID: id, HasID: true, Err: err}
 	}
 	b.mu.Lock()
-	c := b.callbacks[id]
+	c, closed := b.callbacks[id], b.closed
 	if c != nil && !c.within(ctx) {
 		delete(b.callbacks, id)
 	}
 	b.mu.Unlock()
 	switch {
+	case closed:
+		return fail(connector.ErrClosed)
 	case c == nil:
 		return fail(connector.ErrNoID)
 	case c.within(ctx):
@@ -144,7 +146,14 @@ func (b *Bus) Send(ctx context.Context, m connector.Message, to connector.Dest) 
 		c := b.callbacks[m.ID]
 		b.mu.Unlock()
 		if c == nil {
-			return &connector.OpError{Op: "send", ID: m.ID, HasID: true, Err: connector.ErrNoID}
+			err := error(connector.ErrNoID)
+			if b.ctx.Err() != nil {
+				err = connector.ErrClosed
+			}
+			if len(m.Data) > connector.MaxData {
+				err = connector.ErrTooBig
+			}
+			return &connector.OpError{Op: "send", ID: m.ID, HasID: true, Err: err}
 		}
 		to.Group = m.ID.Idx
 	}

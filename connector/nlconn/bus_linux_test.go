@@ -1,6 +1,7 @@
 package nlconn
 
 import (
+	"log/slog"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -16,7 +17,7 @@ type site struct {
 }
 
 func (s site) Bus(t testing.TB, _ bustest.BusOptions) connector.Bus {
-	cfg := &Config{Protocol: s.proto}
+	cfg := &Config{Protocol: s.proto, ReadBuffer: 2 << 20, Log: slog.New(slog.DiscardHandler)}
 	if s.small {
 		cfg.Queue = 16 << 10
 	}
@@ -29,7 +30,7 @@ func (s site) Close() {}
 
 // caps are what netlink can promise; the table in the package comment says what not.
 func caps() bustest.Caps {
-	return bustest.Caps{Registry: true, NoID: true, NoPort: true, Cred: true, MaxGroup: MaxGroup}
+	return bustest.Caps{Registry: true, NoID: true, NoPort: true, AgentGone: true, Cred: true, MaxGroup: MaxGroup}
 }
 
 // The suite that every carrier passes, on real netlink in a namespace of its own.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/cnbus/cnbus/connector"
 )
@@ -99,7 +100,8 @@ func (e *Endpoint) send(ctx context.Context, m *connector.Message, to connector.
 	return err
 }
 
-// Call implements connector.Endpoint. The end of the agent is not noticed: ctx ends the wait.
+// Call implements connector.Endpoint. The end of the agent is noticed within a quarter of a second, unless its id
+// has been registered again by then.
 func (e *Endpoint) Call(ctx context.Context, m connector.Message, to connector.Dest) (connector.Event, error) {
 	fail := func(err error, sent bool) (connector.Event, error) {
 		return connector.Event{}, &connector.OpError{
@@ -122,14 +124,37 @@ func (e *Endpoint) Call(ctx context.Context, m connector.Message, to connector.D
 	if err := e.send(ctx, &m, to, port, true); err != nil {
 		return fail(err, false)
 	}
-	select {
-	case ev := <-reply:
-		return ev, nil
-	case <-ctx.Done():
-		return fail(ctx.Err(), true)
-	case <-e.out.done:
-		return fail(connector.ErrClosed, true)
+	alive := time.NewTicker(aliveEvery)
+	defer alive.Stop()
+	for {
+		select {
+		case ev := <-reply:
+			return ev, nil
+		case <-ctx.Done():
+			return fail(ctx.Err(), true)
+		case <-e.out.done:
+			return fail(connector.ErrClosed, true)
+		case <-alive.C:
+			if port != 0 && errors.Is(e.s.Send(nudge, port, 0), connector.ErrNoPort) && !e.replied(reply) {
+				return fail(connector.ErrAgentGone, true)
+			}
+		}
 	}
+}
+
+// aliveEvery is how often a Call makes sure that the port it waits for is there.
+const aliveEvery = 250 * time.Millisecond
+
+// nudge is no message: who gets it drops it.
+var nudge = []byte{0}
+
+// replied reports whether a reply has come after all, the last thing that the agent did. What was sent
+// before the agent's end is in the socket already; the reader gets to it.
+func (e *Endpoint) replied(reply chan connector.Event) bool {
+	if m, err := e.s.MemInfo(); err != nil || m.Queued > 0 {
+		return true // perhaps; look again the next time
+	}
+	return len(reply) > 0
 }
 
 // Recv implements connector.Endpoint. A loss is told behind what was queued when it began, and

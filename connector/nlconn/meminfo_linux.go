@@ -28,7 +28,7 @@ func (s *Socket) MemInfo() (MemInfo, error) {
 	})
 	switch {
 	case err != nil:
-		return MemInfo{}, closedError("meminfo", err)
+		return MemInfo{}, s.error("meminfo", err)
 	case errno != 0:
 		return MemInfo{}, &connector.OpError{Op: "meminfo", Err: os.NewSyscallError("getsockopt SO_MEMINFO", errno)}
 	}

@@ -63,7 +63,7 @@ func (s *Socket) Send(b []byte, port, group uint32) error {
 	s.sends.Put(op)
 	switch {
 	case err != nil:
-		return closedError("send", err)
+		return s.error("send", err)
 	case errno == 0, errno == unix.ECONNREFUSED && group != 0 && port == 0:
 		return nil
 	}

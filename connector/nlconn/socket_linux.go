@@ -3,9 +3,9 @@ package nlconn
 import (
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -26,6 +26,8 @@ type Socket struct {
 	proto Protocol
 	rx    *receiver
 	sends sync.Pool // *sendOp
+
+	closed atomic.Bool
 }
 
 // Dial opens a socket.
@@ -114,7 +116,7 @@ func (s *Socket) Receive(dst []Datagram) (int, error) {
 	r := s.rx
 	r.want = min(len(dst), len(r.hdrs))
 	if err := s.raw.Read(r.read); err != nil {
-		return 0, closedError("receive", err)
+		return 0, s.error("receive", err)
 	}
 	switch {
 	case r.errno == unix.ENOBUFS:
@@ -138,7 +140,7 @@ func (s *Socket) Join(group uint32) error {
 		return err
 	}
 	if err := s.nl.JoinGroup(group); err != nil {
-		return &connector.OpError{Op: "join", Group: group, Err: joinError(err)}
+		return &connector.OpError{Op: "join", Group: group, Err: s.joinError(err)}
 	}
 	return nil
 }
@@ -149,14 +151,14 @@ func (s *Socket) Leave(group uint32) error {
 		return err
 	}
 	if err := s.nl.LeaveGroup(group); err != nil {
-		return &connector.OpError{Op: "leave", Group: group, Err: joinError(err)}
+		return &connector.OpError{Op: "leave", Group: group, Err: s.joinError(err)}
 	}
 	return nil
 }
 
-func joinError(err error) error {
+func (s *Socket) joinError(err error) error {
 	switch {
-	case errors.Is(err, net.ErrClosed) || errors.Is(err, os.ErrClosed):
+	case s.closed.Load():
 		return connector.ErrClosed
 	case errors.Is(err, unix.EPERM):
 		// Since 6.2 the connector's test takes the number for a mask.
@@ -170,7 +172,7 @@ func joinError(err error) error {
 // doubles what it grants).
 func (s *Socket) SetReadBuffer(n int) (int, error) {
 	if err := s.nl.SetReadBuffer(n); err != nil {
-		return 0, closedError("set read buffer", err)
+		return 0, s.error("set read buffer", err)
 	}
 	return s.ReadBuffer()
 }
@@ -179,7 +181,7 @@ func (s *Socket) SetReadBuffer(n int) (int, error) {
 func (s *Socket) ReadBuffer() (int, error) {
 	n, err := s.nl.ReadBuffer()
 	if err != nil {
-		return 0, closedError("read buffer", err)
+		return 0, s.error("read buffer", err)
 	}
 	return n, nil
 }
@@ -187,24 +189,26 @@ func (s *Socket) ReadBuffer() (int, error) {
 // SetBPF attaches a classic filter. What it refuses is not counted by Drops.
 func (s *Socket) SetBPF(prog []bpf.RawInstruction) error {
 	if err := s.nl.SetBPF(prog); err != nil {
-		return closedError("set filter", err)
+		return s.error("set filter", err)
 	}
 	return nil
 }
 
 // Close closes the socket; a Receive that waits returns.
 func (s *Socket) Close() error {
+	s.closed.Store(true)
 	if err := s.nl.Close(); err != nil {
-		return closedError("close", err)
+		return s.error("close", err)
 	}
 	return nil
 }
 
-func closedError(op string, err error) error {
+// error names what failed. Of a closed socket the poller says so in several ways.
+func (s *Socket) error(op string, err error) error {
 	switch {
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return os.ErrDeadlineExceeded
-	case errors.Is(err, net.ErrClosed), errors.Is(err, os.ErrClosed), errors.Is(err, unix.EBADF):
+	case s.closed.Load():
 		err = connector.ErrClosed
 	}
 	return &connector.OpError{Op: op, Err: err}
