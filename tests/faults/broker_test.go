@@ -37,7 +37,7 @@ func brokerMain() error {
 		return err
 	}
 	cfg := &broker.Config{
-		Socket: c.Socket, QueueBytes: c.QueueBytes, Drain: 30 * time.Second,
+		Socket: c.Socket, QueueBytes: c.QueueBytes, Drain: time.Second, // those who never read take all of it
 		Log: slog.New(slog.NewTextHandler(os.Stderr, nil)),
 	}
 	if c.Policy != "" {
@@ -79,8 +79,11 @@ func newSite(t testing.TB, cfg brokerConfig) *site {
 	require.NoError(t, os.Chmod(dir, 0o755)) // nobody may come in too
 	cfg.Socket = filepath.Join(dir, "b.sock")
 	s := &site{t: t, cfg: cfg}
-	s.start()
 	t.Cleanup(func() {
+		if s.process == nil {
+			return
+		}
+		defer s.kill()
 		if !t.Failed() {
 			s.stop()
 		}
@@ -88,6 +91,7 @@ func newSite(t testing.TB, cfg brokerConfig) *site {
 			t.Logf("the broker's log ends:\n%s", tail(s.log.String()))
 		}
 	})
+	s.start()
 	return s
 }
 
@@ -96,7 +100,7 @@ func tail(text string) string { return text[max(0, len(text)-4000):] }
 // start runs the broker, or another one after the end of the last.
 func (s *site) start() {
 	s.t.Helper()
-	s.process = spawn(s.t, "broker", s.cfg)
+	s.process = launch(s.t, "broker", s.cfg)
 	require.Equal(s.t, "ready", s.line())
 }
 

@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/cnbus/cnbus/cbid"
 	"github.com/cnbus/cnbus/connector/broker"
 	"github.com/cnbus/cnbus/connector/client"
 )
@@ -88,6 +89,17 @@ func (o *observer) conn(port uint32) broker.ConnRow {
 		}
 	}
 	return broker.ConnRow{}
+}
+
+// messages is how many messages were for a registered id.
+func (o *observer) messages(id cbid.ID) uint64 {
+	o.t.Helper()
+	for _, row := range ask[[]broker.IDRow](o, "ids") {
+		if row.ID == id {
+			return row.Messages
+		}
+	}
+	return 0
 }
 
 // state is what clients leave behind them when they should not.

@@ -48,8 +48,16 @@ func (s *safeBuffer) String() string {
 	return s.b.String()
 }
 
-// spawn starts a process in a role.
+// spawn starts a process in a role; it is killed when the test ends.
 func spawn(t testing.TB, role string, config any) *process {
+	t.Helper()
+	p := launch(t, role, config)
+	t.Cleanup(func() { p.kill() })
+	return p
+}
+
+// launch is spawn for a process that somebody else sees to the end of.
+func launch(t testing.TB, role string, config any) *process {
 	t.Helper()
 	text, err := json.Marshal(config)
 	require.NoError(t, err)
@@ -69,7 +77,6 @@ func spawn(t testing.TB, role string, config any) *process {
 		close(p.lines)
 		p.err = p.cmd.Wait()
 	}()
-	t.Cleanup(func() { p.kill() })
 	return p
 }
 

@@ -2,6 +2,4 @@
 
 package faults
 
-func mobMain() error    { return nil }
-func victimMain() error { return nil }
-func memberMain() error { return nil }
+func mobMain() error { return nil }
