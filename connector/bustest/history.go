@@ -161,7 +161,7 @@ var historyTests = []test{
 		e.kept(stuck, n, 5)
 		e.nothingFor(stuck)
 	}},
-	{name: "a full member that leaves still gets what came before, and nothing after", need: historyCap, opt: small, run: func(e *env) {
+	{name: "a full member that leaves gets what came before, or is told what of it is lost, and nothing after", need: historyCap, opt: small, run: func(e *env) {
 		n := e.carrier.Flood
 		b := e.historian(connector.History{Messages: 2 * n})
 		stuck := e.member(group(0))
@@ -171,14 +171,15 @@ var historyTests = []test{
 		e.message(other)
 		require.NoError(e, stuck.Leave(e.ctx, group(0)))
 		e.flood(b, n, n+20, floodSize)
-		e.kept(stuck, 0, n)
+		var l ledger
+		l.drain(e, stuck, group(0), n)
 		e.nothingFor(stuck)
 	}},
 	{name: "FullWait to a group with a small history loses nothing", need: func(c Caps) bool { return historyCap(c) && c.Wait }, opt: small, run: func(e *env) {
 		n := e.carrier.Flood
 		b := e.historian(connector.History{Messages: 2})
 		slow := e.member(group(0))
-		e.spawn(func() {
+		sent := e.spawn(func() {
 			for i := range n {
 				if !assert.NoError(e, b.Send(e.ctx, numbered(id(0), 1, i, floodSize), connector.Dest{Group: group(0), Full: connector.FullWait})) {
 					return
@@ -186,6 +187,7 @@ var historyTests = []test{
 			}
 		})
 		e.kept(slow, 0, n)
+		e.await(sent, "the sender's end")
 	}},
 	{name: "who comes and goes misses nothing and gets nothing twice", need: historyCap, run: func(e *env) {
 		const n = 600
