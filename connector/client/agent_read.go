@@ -65,7 +65,7 @@ func (a *agent) read(r *agentReader) {
 		if r.err != nil && !a.reconnect(r, r.err) {
 			return
 		}
-		n, err := r.l.read(r.room())
+		n, err := r.l.c.Read(r.room())
 		if r.err = err; n > 0 {
 			r.buf.filled(n)
 			r.err = a.handleAll(r)

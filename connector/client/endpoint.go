@@ -265,7 +265,7 @@ func (e *Endpoint) fill(ctx context.Context) error {
 	if err := e.check(ctx); err != nil {
 		return err
 	}
-	n, err := l.read(s.buf.room())
+	n, err := l.c.Read(s.buf.room())
 	e.unread.Store(0)
 	if n > 0 {
 		s.buf.filled(n)

@@ -72,6 +72,13 @@ func (e *Endpoint) store(h *frame.Header, body []byte) error {
 		e.side.early.push(h, body)
 		return nil
 	}
+	if h.Type == frame.Msg && h.Flags&frame.FlagReply != 0 && e.pend.size() > 4*e.cfg.PendingBytes {
+		// A reply to no call, which no Hold keeps back: who does not receive
+		// what it asked for loses it.
+		e.pend.drop()
+		e.wakeRecv()
+		return nil
+	}
 	if e.pend.push(h, body) > e.cfg.PendingBytes && !e.held.Load() {
 		e.hold()
 	}

@@ -306,6 +306,27 @@ func TestHoldAndResume(t *testing.T) {
 	}
 }
 
+func TestRepliesThatNobodyReceivesAreDroppedCountedAndTold(t *testing.T) {
+	f := newFake(t)
+	cfg := f.config()
+	cfg.PendingBytes = 1000
+	b, _ := f.dial(cfg)
+	e, p := f.endpoint(b)
+	pinged := run(func() error { return e.Ping(within(t)) })
+	h, _ := p.want(frame.Ping)
+	for i := range 20 {
+		p.raw(msg(frame.Header{Flags: frame.FlagReply}, connector.Message{ID: id1, Seq: uint32(i), Data: make([]byte, 424)})) // 500 bytes
+	}
+	p.raw(msg(frame.Header{}, text(id1, "another")))
+	p.ack(h)
+	require.NoError(t, get(t, pinged))
+	for i := range 9 {
+		require.EqualValues(t, i, recv(t, e).Msg.Seq)
+	}
+	assert.Equal(t, connector.Event{Kind: connector.EventLost, Lost: 11}, recv(t, e))
+	assert.Equal(t, "another", recvText(t, e))
+}
+
 func TestStopAndGo(t *testing.T) {
 	_, e, p := start(t)
 	p.send(frame.Header{Type: frame.Stop, Port: 70})

@@ -25,8 +25,6 @@ type link struct {
 	run  uint64 // of the broker: positions and port ids of another run mean nothing
 	w    writer
 
-	patient *patientReader // nil where the connection has no descriptor
-
 	ended atomic.Bool
 }
 
@@ -59,22 +57,7 @@ func dialLink(ctx context.Context, cfg *Config) (*link, error) {
 		return nil, fmt.Errorf("greeting: %w", err)
 	}
 	l.w.init(c, cfg.OutBytes)
-	if l.w.raw != nil {
-		l.patient = newPatientReader(l.w.raw.rc)
-	}
 	return l, nil
-}
-
-// read reads once, like net.Conn.
-func (l *link) read(b []byte) (int, error) {
-	if l.patient == nil {
-		return l.c.Read(b)
-	}
-	n, err := l.patient.read(b)
-	if n > 0 {
-		return n, nil
-	}
-	return 0, err
 }
 
 // dialConn makes the connection of cfg.

@@ -18,6 +18,7 @@ type pending struct {
 	in    []byte // appended to
 	bytes int    // in in and out
 	own   []connector.Event
+	gap   int // where in in the Lost frame is that ends it, plus 1; 0: none does
 
 	// Recv's: taken whole from in, and lent until it is used up and Recv
 	// called again.
@@ -31,15 +32,36 @@ const typeOwn frame.Type = 0
 // push copies a frame; bytes is how much waits then.
 func (p *pending) push(h *frame.Header, body []byte) (bytes int) {
 	p.mu.Lock()
+	p.pushLocked(h, body)
+	bytes = p.bytes
+	p.mu.Unlock()
+	p.n.Add(1)
+	return bytes
+}
+
+func (p *pending) pushLocked(h *frame.Header, body []byte) {
 	at := len(p.in)
 	p.in = append(p.in, zeroHeader[:]...)
 	h.Put(p.in[at:])
 	p.in = append(p.in, body...)
 	p.bytes += int(h.Len)
-	bytes = p.bytes
-	p.mu.Unlock()
+	p.gap = 0
+}
+
+// drop counts a unicast message that is not kept, in the Lost frame at its place.
+func (p *pending) drop() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if at := p.gap - 1; at >= 0 {
+		h, _, _ := frame.Parse(p.in[at:])
+		h.Pos++
+		h.Put(p.in[at:])
+		return
+	}
+	at := len(p.in)
+	p.pushLocked(&frame.Header{Len: frame.HeaderLen, Type: frame.Lost, Pos: 1}, nil)
+	p.gap = at + 1
 	p.n.Add(1)
-	return bytes
 }
 
 // pushEvent appends an event that is no frame.
@@ -47,10 +69,7 @@ func (p *pending) pushEvent(ev connector.Event) {
 	h := frame.Header{Len: frame.HeaderLen, Type: typeOwn}
 	p.mu.Lock()
 	p.own = append(p.own, ev)
-	at := len(p.in)
-	p.in = append(p.in, zeroHeader[:]...)
-	h.Put(p.in[at:])
-	p.bytes += frame.HeaderLen
+	p.pushLocked(&h, nil)
 	p.mu.Unlock()
 	p.n.Add(1)
 }
@@ -59,13 +78,14 @@ func (p *pending) pushEvent(ev connector.Event) {
 func (p *pending) moveTo(q *pending) {
 	p.mu.Lock()
 	in, own, bytes, n := p.in, p.own, p.bytes, p.n.Load()
-	p.in, p.own, p.bytes = nil, nil, 0
+	p.in, p.own, p.bytes, p.gap = nil, nil, 0, 0
 	p.n.Store(0)
 	p.mu.Unlock()
 	q.mu.Lock()
 	q.in = append(q.in, in...)
 	q.own = append(q.own, own...)
 	q.bytes += bytes
+	q.gap = 0
 	q.mu.Unlock()
 	q.n.Add(n)
 }
@@ -83,6 +103,7 @@ func (p *pending) pop() (h frame.Header, body []byte, ev connector.Event, left i
 	if p.off == len(p.out) {
 		p.mu.Lock()
 		p.out, p.in = p.in, p.out[:0]
+		p.gap = 0
 		if cap(p.in) > keepBuf {
 			p.in = nil
 		}

@@ -112,7 +112,7 @@ func (s *stream) next(ctx context.Context) (frame.Header, []byte, error) {
 		if err := s.check(ctx); err != nil {
 			return h, nil, err
 		}
-		n, err := s.l.read(s.buf.room())
+		n, err := s.l.c.Read(s.buf.room())
 		switch {
 		case n > 0:
 			s.buf.filled(n)
