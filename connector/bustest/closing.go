@@ -79,22 +79,29 @@ var closeTests = []test{
 		require.NoError(e, stuck.Close())
 		e.await(ended, "Send's end")
 	}},
-	{name: "closing a full member lets a FullWait go on", need: waits, opt: small, run: func(e *env) {
-		a, stuck, reader := e.endpoint(), e.member(group(0)), e.member(group(0))
-		n := e.carrier.Flood
-		sent := e.spawn(func() {
-			for i := range n {
-				if !assert.NoError(e, a.Send(e.ctx, numbered(id(0), 1, i, floodSize), connector.Dest{Group: group(0), Full: connector.FullWait})) {
-					return
+	{name: "closing a full member, or its leaving, lets a FullWait go on", need: waits, opt: small, run: func(e *env) {
+		for _, leave := range []bool{false, true} {
+			a, stuck, reader := e.endpoint(), e.member(group(0)), e.member(group(0))
+			n := e.carrier.Flood
+			sent := e.spawn(func() {
+				for i := range n {
+					if !assert.NoError(e, a.Send(e.ctx, numbered(id(0), 1, i, floodSize), connector.Dest{Group: group(0), Full: connector.FullWait})) {
+						return
+					}
 				}
+			})
+			var l ledger
+			l.drain(e, reader, group(0), 10)
+			if leave {
+				require.NoError(e, stuck.Leave(e.ctx, group(0)))
+			} else {
+				require.NoError(e, stuck.Close())
 			}
-		})
-		var l ledger
-		l.drain(e, reader, group(0), 10)
-		require.NoError(e, stuck.Close())
-		l.drain(e, reader, group(0), n)
-		assert.Zero(e, l.lost)
-		e.await(sent, "the sender's end")
+			l.drain(e, reader, group(0), n)
+			assert.Zero(e, l.lost)
+			e.await(sent, "the sender's end")
+			require.NoError(e, reader.Close())
+		}
 	}},
 	{name: "closing an endpoint ends its calls", need: registry, run: func(e *env) {
 		for _, bus := range []bool{false, true} {

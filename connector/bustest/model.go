@@ -43,6 +43,9 @@ type model struct {
 
 	// The history of group(0), set once; nil when the carrier has none.
 	history *modelHistory
+
+	watcher connector.Watcher // from the beginning on; nil when the carrier has none
+	view    *view             // what the watcher was told
 }
 
 type modelID struct {
@@ -80,6 +83,11 @@ func newModel(e *env, t *rapid.T) *model {
 	}
 	m.open(t, 0)
 	m.open(t, 1)
+	if e.carrier.Caps.Watch {
+		w, err := connector.Watch(m.ctx, m.buses[1], nil)
+		require.NoError(t, err)
+		m.watcher, m.view = w, newView()
+	}
 	if e.carrier.Caps.History {
 		permanent := id(0, 1000)
 		m.register(t, 0, permanent)
@@ -324,10 +332,38 @@ func (m *model) actions() map[string]func(*rapid.T) {
 			m.recv(t, ep)
 		},
 	}
+	if m.watcher != nil {
+		a["watch a little"] = func(t *rapid.T) {
+			if !m.view.marked {
+				m.watch(t) // until the marker there is always something to be told
+			}
+		}
+	}
 	if m.history != nil {
 		a["join at a position"] = m.joinAt
 	}
 	return a
+}
+
+func (m *model) watch(t *rapid.T) {
+	c, err := m.watcher.Next(m.ctx)
+	require.NoError(t, err)
+	m.view.apply(t, c)
+}
+
+// watched checks that the watcher was told the truth.
+func (m *model) watched(t *rapid.T) {
+	for val := range 2 { // after the first the watcher follows, so that the second comes behind all else
+		end := id(9, val)
+		m.register(t, 0, end)
+		for !m.view.marked || !m.view.has(end)() {
+			m.watch(t)
+		}
+	}
+	require.Len(t, m.view.infos, len(m.ids))
+	for id := range m.ids {
+		require.Contains(t, m.view.infos, id)
+	}
 }
 
 // joinAt resumes the group with the history at any position of the past.
@@ -370,6 +406,9 @@ func (m *model) finish(t *rapid.T) {
 		require.NoError(t, m.buses[0].Send(m.ctx, end, to(ep.real.Port())))
 		ep.queue = append(ep.queue, modelEvent{number: m.sent})
 		m.recv(t, ep)
+	}
+	if m.watcher != nil {
+		m.watched(t)
 	}
 	for id, entry := range m.ids {
 		require.Empty(t, entry.calls, fmt.Sprint(id))

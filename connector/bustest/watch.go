@@ -39,8 +39,14 @@ type view struct {
 
 func newView() *view { return &view{infos: make(map[cbid.ID]connector.IDInfo)} }
 
+// helper is a test, of testing or of rapid.
+type helper interface {
+	require.TestingT
+	Helper()
+}
+
 // apply adds a change, which must make sense after those before it.
-func (v *view) apply(e *env, c connector.Change) {
+func (v *view) apply(e helper, c connector.Change) {
 	e.Helper()
 	_, have := v.infos[c.Info.ID]
 	switch c.Kind {

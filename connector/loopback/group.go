@@ -23,6 +23,7 @@ type group struct {
 type member struct {
 	endpoint *Endpoint
 	group    *group
+	gone     atomic.Bool // it has left
 
 	// Guarded by group.mu. A member with lagging set gets nothing in its queue: its messages are
 	// in that history, from cursor on, up to end if it has left.
@@ -92,6 +93,8 @@ func (h *Hub) leave(m *member) {
 		m.end = m.lagging.ring.Last() // what was sent until now it still gets
 	}
 	g.mu.Unlock()
+	m.gone.Store(true)
+	m.endpoint.queue.left(g.number)
 	if len(members) == 0 {
 		h.interest(g.number, false)
 		h.forget(g)
@@ -136,7 +139,7 @@ func (g *group) send(s *sender, m *connector.Message, from *connector.From, full
 		}
 		heard = true
 		if full == connector.FullWait && failed == nil {
-			switch err := e.queue.wait(s, m, from); err {
+			switch err := e.queue.wait(s, m, from, &to.gone); err {
 			case nil, connector.ErrNoPort: // who closes needs nothing more
 				continue
 			default:

@@ -153,7 +153,7 @@ func (g *group) behind(n int, sender uint32) (*queueWaiter, *queue) {
 		}
 		q := &to.endpoint.queue
 		q.mu.Lock()
-		if !q.closed && (to.lagging != nil || !q.room(n)) {
+		if !q.closed && !to.gone.Load() && (to.lagging != nil || !q.room(n)) {
 			w := q.waiter(nil, nil)
 			q.mu.Unlock()
 			return w, q

@@ -3,6 +3,7 @@ package loopback
 import (
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/cnbus/cnbus/cbid"
 	"github.com/cnbus/cnbus/connector"
@@ -97,11 +98,12 @@ func (q *queue) put(m *connector.Message, from *connector.From, pos uint64) putR
 	return putDone
 }
 
-// wait puts m in the queue when it has room. An error is a sentinel or the context's.
-func (q *queue) wait(s *sender, m *connector.Message, from *connector.From) error {
+// wait puts m in the queue when it has room. An error is a sentinel or the context's:
+// ErrNoPort when the endpoint is closed, or gone (of a group's member) is set.
+func (q *queue) wait(s *sender, m *connector.Message, from *connector.From, gone *atomic.Bool) error {
 	q.mu.Lock()
 	switch {
-	case q.closed:
+	case q.closed || gone != nil && gone.Load():
 		q.mu.Unlock()
 		return connector.ErrNoPort
 	case q.room(m.Size()) && len(q.waiters) == 0:
@@ -162,6 +164,20 @@ func (q *queue) grant() {
 		n++
 	}
 	q.waiters = slices.Delete(q.waiters, 0, n)
+}
+
+// left ends the wait of those who wait on behalf of a group that the endpoint has left.
+func (q *queue) left(group uint32) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.waiters = slices.DeleteFunc(q.waiters, func(w *queueWaiter) bool {
+		gone := w.m == nil || w.from.Group == group
+		if gone {
+			w.done <- connector.ErrNoPort // who waits for any room looks again
+		}
+		return gone
+	})
+	q.grant()
 }
 
 // push puts a message in the queue, mu held.

@@ -70,7 +70,7 @@ func TestQueueWaitersKeepTheirOrder(t *testing.T) {
 	q.init(4, 1<<20)
 	from := &connector.From{}
 	s := &sender{ctx: context.Background(), done: make(chan struct{})}
-	send := func(n int) error { return q.wait(s, &connector.Message{Seq: uint32(n)}, from) }
+	send := func(n int) error { return q.wait(s, &connector.Message{Seq: uint32(n)}, from, nil) }
 	for n := range 4 {
 		require.NoError(t, send(n))
 	}

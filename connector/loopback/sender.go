@@ -72,7 +72,7 @@ func (h *Hub) unicast(s *sender, m *connector.Message, from *connector.From, to 
 			err = connector.ErrNoPort
 		}
 	} else {
-		err = e.queue.wait(s, m, from)
+		err = e.queue.wait(s, m, from, nil)
 	}
 	if err != nil {
 		return sendError(m, to, err)
