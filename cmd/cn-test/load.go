@@ -16,11 +16,10 @@ import (
 
 // load is senders and receivers in one group. Each message carries the number of
 // its sender and its own, so that a receiver sees what is missing, doubled or out of
-// order; the last message of each sender is marked and waits for everybody, so that a
-// receiver that has all marks has the whole account.
+// order; the last one of each sender is marked and sent to each receiver by itself, which
+// waits for room on every carrier, so that a receiver that has all marks has the whole account.
 type load struct {
 	f     loadFlags
-	reg   bool
 	group uint32
 	start time.Time
 	took  time.Duration
@@ -153,9 +152,10 @@ func (l *load) send(sending, work context.Context, s *loadSender) error {
 		s.sent.Store(n)
 	}
 	put(1)
-	to.Full = connector.FullWait
-	if err := s.ep.Send(work, m, to); err != nil {
-		return fmt.Errorf("sender %d, last message: %w", s.number, err)
+	for _, r := range l.receivers {
+		if err := s.ep.Send(work, m, connector.Dest{Port: r.ep.Port()}); err != nil {
+			return fmt.Errorf("sender %d, last message: %w", s.number, err)
+		}
 	}
 	s.sent.Store(n + 1)
 	return nil

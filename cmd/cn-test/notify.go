@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/spf13/cobra"
 
@@ -42,6 +43,9 @@ func notify(ctx context.Context, e *env, args []string, count int) error {
 		return err
 	}
 	defer c.Close()
+	if !c.Registry {
+		return fmt.Errorf("%s has no registry: nobody there could tell: %w", c.Where, connector.ErrNotSupported)
+	}
 	bus, err := c.Open(ctx, "cn-test notify")
 	if err != nil {
 		return err

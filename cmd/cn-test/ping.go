@@ -82,6 +82,9 @@ func ping(ctx context.Context, e *env, f pingFlags, args []string) error {
 		}
 		defer agent.Close()
 		id.Val = bus2val(bus)
+		if id.Idx > c.MaxGroup {
+			id.Idx = 14 // as the kernel's samples
+		}
 		if err := agent.AddCallback(ctx, id, "cn-test echo", connector.HandlerFunc(echo)); err != nil {
 			return err
 		}

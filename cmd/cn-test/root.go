@@ -52,7 +52,7 @@ func newRoot(app *cli.App) *cobra.Command {
 	root.SetVersionTemplate("{{.Name}} {{.Version}}\n")
 	root.Flags().IntVarP(&f.count, "count", "n", 5, "how many `messages` to send")
 	root.Flags().DurationVar(&f.interval, "interval", time.Second, "the time between two of them")
-	root.Flags().StringVar(&f.id, "id", "0x123:0x456", "the first `id` to register; the second has the next val")
+	root.Flags().StringVar(&f.id, "id", "", "the first `id` to register; the second has the next val (default "+defaultID+", on netlink "+kernelID+")")
 	_ = root.RegisterFlagCompletionFunc("id", cobra.NoFileCompletions)
 	app.Flags(root)
 	root.PersistentFlags().StringVar(&e.bus, "bus", "", busflag.Usage)

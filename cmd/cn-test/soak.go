@@ -107,7 +107,7 @@ func runLoad(ctx context.Context, e *env, f loadFlags) error {
 		return err
 	}
 	defer c.Close()
-	l := &load{f: f, reg: c.Registry}
+	l := &load{f: f}
 	if err := l.open(ctx, c); err != nil {
 		l.close()
 		return err
@@ -120,5 +120,8 @@ func runLoad(ctx context.Context, e *env, f loadFlags) error {
 	if err != nil {
 		return err
 	}
-	return l.report(e)
+	if err := l.report(e); err != nil {
+		return err
+	}
+	return ctx.Err() // an account that balances does not hide the interrupt
 }

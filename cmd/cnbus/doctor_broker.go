@@ -28,11 +28,11 @@ func checkBroker(ctx context.Context, app *cli.App, r *report) {
 	case cli.NoBroker(err):
 		r.fail(check, err.Error(), "or, if one runs elsewhere, name it by --socket or "+cli.EnvSocket)
 		return
-	case errors.Is(err, os.ErrPermission):
-		r.fail(check, err.Error(), "the socket's mode or a directory above it keeps this user out: the broker itself makes it 0666 and goes by its policy")
-		return
 	case errors.Is(err, connector.ErrPermission), errors.Is(err, connector.ErrLimit):
 		r.fail(check, err.Error(), "ask who runs the broker for a [[rule]] in its policy, or run your own: cnbus serve --socket PATH")
+		return
+	case errors.Is(err, os.ErrPermission):
+		r.fail(check, err.Error(), "the socket's mode or a directory above it keeps this user out: the broker itself makes it 0666 and goes by its policy")
 		return
 	default:
 		r.fail(check, err.Error(), "something listens there that is no broker, or it hangs")

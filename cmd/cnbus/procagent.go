@@ -42,15 +42,12 @@ func startProc(ctx context.Context, b *broker.Broker, log *slog.Logger) procAgen
 	}
 	bus, err := client.Dial(ctx, &client.Config{Name: "cnbus serve", Conn: b.Conn, Logger: log})
 	if err != nil {
-		return none(err)
+		return none(byPolicy(err))
 	}
 	a, err := procevent.NewAgent(ctx, bus, &procevent.AgentConfig{Logger: log})
 	if err != nil {
 		bus.Close()
-		if errors.Is(err, connector.ErrPermission) {
-			err = errPolicy
-		}
-		return none(err)
+		return none(byPolicy(err))
 	}
 	return procAgent{agent: a, bus: bus, log: log, once: new(sync.Once)}
 }
@@ -64,6 +61,14 @@ func tryKernel(ctx context.Context) error {
 		return err
 	}
 	return c.Close()
+}
+
+// byPolicy tells the bus's refusal from the kernel's.
+func byPolicy(err error) error {
+	if errors.Is(err, connector.ErrPermission) {
+		return errPolicy
+	}
+	return err
 }
 
 // errPolicy is why a broker does not offer what its own policy forbids.

@@ -1,3 +1,5 @@
+//go:build linux
+
 package e2e
 
 import (
@@ -35,6 +37,7 @@ func newSite(t *testing.T) *site {
 	dir, err := os.MkdirTemp("", "cnbus-site-")
 	require.NoError(t, err)
 	t.Cleanup(func() { os.RemoveAll(dir) })
+	require.NoError(t, os.Chmod(dir, 0o755))
 	if nobody != nil {
 		require.NoError(t, os.Chown(dir, int(nobody.Uid), int(nobody.Gid)))
 	}

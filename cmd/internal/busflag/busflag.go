@@ -4,7 +4,7 @@
 //	loopback:      within this process
 //	unix:PATH      the broker at that socket
 //	unix:          the broker at one of the usual places
-//	netlink:       real netlink, NETLINK_USERSOCK
+//	netlink:       real netlink, NETLINK_CONNECTOR of this network namespace
 //	(empty)        the broker at one of the usual places, or else one started within this process
 package busflag
 
@@ -32,8 +32,7 @@ type Carrier struct {
 	// Where says for people what it is.
 	Where string
 
-	// Registry is false where ids are not registered with anybody: no notification and
-	// no look-up of groups.
+	// Registry is false where nobody keeps a list of ids: no notification.
 	Registry bool
 
 	// MaxGroup is the highest group number.
@@ -71,7 +70,7 @@ func Open(ctx context.Context, spec, socket string, log *slog.Logger) (*Carrier,
 	case kind == "loopback" && rest == "":
 		return loopbackCarrier(log), nil
 	case kind == "netlink" && rest == "":
-		return netlinkCarrier()
+		return netlinkCarrier(log), nil
 	}
 	return nil, cli.Usagef("--bus %q: loopback:, unix:PATH or netlink: is wanted", spec)
 }
