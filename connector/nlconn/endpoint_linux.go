@@ -93,11 +93,14 @@ func (e *Endpoint) send(ctx context.Context, m *connector.Message, to connector.
 		return connector.ErrClosed
 	default:
 	}
-	err := cause(e.out.try(ctx, m, connector.Dest{Port: port, Group: to.Group, Full: to.Full}, call))
-	if to.Port == 0 && errors.Is(err, connector.ErrNoPort) {
-		err = connector.ErrNoID
+	err := e.out.try(ctx, m, connector.Dest{Port: port, Group: to.Group, Full: to.Full}, call)
+	switch {
+	case err == nil:
+		return nil
+	case to.Port == 0 && errors.Is(err, connector.ErrNoPort):
+		return connector.ErrNoID
 	}
-	return err
+	return cause(err)
 }
 
 // Call implements connector.Endpoint. The end of the agent is noticed within a quarter of a second, unless its id

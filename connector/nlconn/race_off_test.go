@@ -1,0 +1,5 @@
+//go:build !race
+
+package nlconn
+
+const raceDetector = false
