@@ -154,7 +154,7 @@ func (c *Carrier) one(t *testing.T, tt test) {
 	func() {
 		ctx, cancel := context.WithTimeout(context.Background(), c.Patience)
 		defer cancel()
-		e := &env{T: t, carrier: c, ctx: ctx}
+		e := &env{T: t, carrier: c, ctx: ctx, cancel: cancel}
 		defer e.end()
 		e.site = c.New(t, tt.opt)
 		tt.run(e)

@@ -26,23 +26,31 @@ type env struct {
 
 	mu    sync.Mutex // guards buses
 	buses []connector.Bus
-	wg    sync.WaitGroup
+
+	cancel context.CancelFunc // of ctx
+	wg     sync.WaitGroup     // of spawn
+	loops  sync.WaitGroup     // of goroutines that end when their bus closes
 }
 
-// end waits for the test's goroutines after closing what they may be blocked in.
+// end waits for what the test has begun, closes its buses, and waits for what
+// that ends.
 func (e *env) end() {
+	if e.Failed() {
+		e.cancel() // what did not come will not come
+	}
+	e.wg.Wait()
 	for _, b := range e.buses {
 		if err := b.Close(); err != nil {
 			e.Errorf("close: %v", err)
 		}
 	}
-	e.wg.Wait()
+	e.loops.Wait()
 	if e.site != nil {
 		e.site.Close()
 	}
 }
 
-// spawn runs f, which the test's end waits for.
+// spawn runs f, which ends by itself and which the test's end waits for.
 func (e *env) spawn(f func()) <-chan struct{} {
 	done := make(chan struct{})
 	e.wg.Go(func() {
@@ -87,7 +95,7 @@ func (e *env) member(groups ...uint32) connector.Endpoint {
 func (e *env) reader(group uint32) {
 	e.Helper()
 	ep := e.member(group)
-	e.spawn(func() {
+	e.loops.Go(func() {
 		for {
 			if _, err := ep.Recv(e.ctx); err != nil {
 				return // the test's end closes it

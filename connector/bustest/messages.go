@@ -149,7 +149,7 @@ var messageTests = []test{
 			if i%2 == 0 {
 				cancel()
 			}
-			e.spawn(func() { assert.NoError(e, a.Send(e.ctx, numbered(id(0), 1, i, 0), to(b.Port()))) })
+			sent := e.spawn(func() { assert.NoError(e, a.Send(e.ctx, numbered(id(0), 1, i, 0), to(b.Port()))) })
 			ev, err := b.Recv(ctx)
 			if err != nil {
 				e.is(err, ctx.Err())
@@ -159,6 +159,7 @@ var messageTests = []test{
 			_, n, err := number(ev.Msg)
 			require.NoError(e, err)
 			require.Equal(e, i, n)
+			e.await(sent, "the confirmation")
 		}
 	}},
 	{name: "an agent sends to a port", run: func(e *env) {
