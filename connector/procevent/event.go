@@ -46,8 +46,7 @@ type Event struct {
 
 	// raw is the kernel's event where this came from it, so that it can be
 	// passed on to the byte, kinds unknown to us included.
-	raw    [Size]byte
-	hasRaw bool
+	raw [Size]byte
 }
 
 // Comm is the new name (Comm).

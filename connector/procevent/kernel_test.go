@@ -240,6 +240,6 @@ func next(t testing.TB, c interface {
 	defer cancel()
 	e, err := c.Recv(ctx)
 	require.NoError(t, err)
-	e.raw, e.hasRaw = [Size]byte{}, false
+	e.raw = [Size]byte{}
 	return e
 }

@@ -56,7 +56,6 @@ func (e *Event) parse(b []byte, order binary.ByteOrder) error {
 		Time: time.Duration(order.Uint64(b[8:])),
 	}
 	copy(e.raw[:], b)
-	e.hasRaw = true
 	w := func(i int) uint32 { return order.Uint32(b[16+4*i:]) }
 	switch e.Kind {
 	case Ack:

@@ -52,7 +52,7 @@ func one() map[string]Event {
 
 // plain is e without the bytes it was parsed from.
 func plain(e Event) Event {
-	e.raw, e.hasRaw = [Size]byte{}, false
+	e.raw = [Size]byte{}
 	return e
 }
 
