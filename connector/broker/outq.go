@@ -13,29 +13,39 @@ type outq struct {
 	sent uint64
 }
 
-// bufPool is the free memory of drained queues. The loop owns it.
+// bufPool is the free memory of drained queues, by size. The loop owns it. A
+// queue that grows takes the next size, so that steady traffic allocates nothing
+// and clears nothing.
 type bufPool struct {
-	free [][]byte
+	free [len(bufSizes)][][]byte
 }
 
-const (
-	outqMin  = 4 << 10   // first buffer of a queue
-	outqKeep = 256 << 10 // larger buffers are not kept
-	poolMax  = 64        // buffers kept
+var (
+	bufSizes = [...]int{4 << 10, 64 << 10, 512 << 10, 4 << 20}
+	bufKeep  = [...]int{256, 64, 8, 2} // buffers kept of each size
 )
 
-func (p *bufPool) get() []byte {
-	if n := len(p.free); n > 0 {
-		b := p.free[n-1]
-		p.free = p.free[:n-1]
-		return b
+// get returns an empty buffer for at least n bytes.
+func (p *bufPool) get(n int) []byte {
+	for i, size := range bufSizes {
+		if n > size {
+			continue
+		}
+		if k := len(p.free[i]); k > 0 {
+			b := p.free[i][k-1]
+			p.free[i] = p.free[i][:k-1]
+			return b
+		}
+		return make([]byte, 0, size)
 	}
-	return make([]byte, 0, outqMin)
+	return make([]byte, 0, n)
 }
 
 func (p *bufPool) put(b []byte) {
-	if cap(b) <= outqKeep && cap(b) > 0 && len(p.free) < poolMax {
-		p.free = append(p.free, b[:0])
+	for i, size := range bufSizes {
+		if cap(b) == size && len(p.free[i]) < bufKeep[i] {
+			p.free[i] = append(p.free[i], b[:0])
+		}
 	}
 }
 
@@ -47,24 +57,30 @@ func (q *outq) pending() []byte { return q.buf[q.off:] }
 
 // extend makes room for n more bytes and returns them for the caller to fill.
 func (q *outq) extend(p *bufPool, n int) []byte {
-	if q.buf == nil {
-		q.buf = p.get()
-	}
 	l := len(q.buf)
-	if l+n > cap(q.buf) && q.off > 0 && q.off >= l/2 {
-		l = copy(q.buf, q.buf[q.off:])
-		q.buf, q.off = q.buf[:l], 0
-	}
-	if l+n > cap(q.buf) {
-		size := max(2*cap(q.buf), l+n)
-		nb := make([]byte, l-q.off, size)
-		copy(nb, q.buf[q.off:])
-		p.put(q.buf)
-		l, q.buf, q.off = len(nb), nb, 0
-	}
-	q.buf = q.buf[:l+n]
 	q.enq += uint64(n)
-	return q.buf[l : l+n]
+	if l+n <= cap(q.buf) {
+		q.buf = q.buf[:l+n]
+		return q.buf[l : l+n : l+n]
+	}
+	return q.grow(p, n)
+}
+
+// grow is extend where the buffer's end is reached: what is waiting moves to
+// the front, or to a larger buffer.
+func (q *outq) grow(p *bufPool, n int) []byte {
+	waiting := q.len()
+	nb := q.buf
+	if waiting+n > cap(q.buf)/2 {
+		nb = p.get(max(waiting+n, cap(q.buf)+1))
+	}
+	nb = nb[:waiting+n]
+	copy(nb, q.buf[q.off:])
+	if cap(nb) != cap(q.buf) {
+		p.put(q.buf)
+	}
+	q.buf, q.off = nb, 0
+	return nb[waiting : waiting+n : waiting+n]
 }
 
 // written takes note that the first n pending bytes are out.
