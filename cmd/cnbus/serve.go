@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -47,7 +46,7 @@ func newServe(app *cli.App) *cobra.Command {
 		RunE: func(c *cobra.Command, _ []string) error { return serve(c.Context(), app, f) },
 	}
 	fl := c.Flags()
-	fl.StringVar(&f.policy, "policy", "", "policy `file` (TOML); default: the own user and root; for root: everybody, within bounds")
+	fl.StringVar(&f.policy, "policy", "", "policy `file` (TOML), or user (the own user and root), or system (everybody, within bounds); default: system for root, else user")
 	fl.Var(&f.queue, "queue", "`bytes` that may wait for one client before its senders are told to stop")
 	fl.StringVar(&f.metrics, "metrics", "", "serve /metrics, /healthz and /debug/pprof at this loopback `address` or unix:PATH")
 	fl.BoolVar(&f.noProc, "no-proc", false, "do not offer the kernel's process events")
@@ -60,12 +59,9 @@ func newServe(app *cli.App) *cobra.Command {
 func serve(ctx context.Context, app *cli.App, f serveFlags) error {
 	log := app.Log(slog.LevelInfo)
 	hangup := app.Hangup() // from here on it is no longer the end
-	var policy *broker.Policy
-	if f.policy != "" {
-		var err error
-		if policy, err = broker.LoadPolicy(f.policy); err != nil {
-			return err
-		}
+	policy, err := f.loadPolicy()
+	if err != nil {
+		return err
 	}
 	mon, err := listenMetrics(f.metrics)
 	if err != nil {
@@ -98,7 +94,7 @@ func serve(ctx context.Context, app *cli.App, f serveFlags) error {
 	for {
 		select {
 		case <-hangup:
-			reload(ctx, b, f.policy, log)
+			reload(ctx, b, &f, log)
 			continue
 		case err = <-served:
 			// Not asked to: something broke.
@@ -121,37 +117,15 @@ func greeting(b *broker.Broker, f serveFlags, agent *procAgent) string {
 		at = "sockets from systemd"
 	}
 	policy := f.policy
-	switch {
-	case policy != "":
-	case os.Geteuid() == 0:
-		policy = "default (everybody, within bounds)"
-	default:
-		policy = "default (" + cli.User(uint32(os.Geteuid())) + " and root)"
+	switch f.policyName() {
+	case policySystem:
+		policy = "system (everybody, within bounds)"
+	case policyUser:
+		policy = "user (" + cli.User(uint32(os.Geteuid())) + " and root)"
 	}
 	events := "yes"
 	if agent.why != "" {
 		events = "no (" + agent.why + ")"
 	}
 	return fmt.Sprintf("serving %s; policy: %s; process events: %s", at, policy, events)
-}
-
-// reload reads the policy file again. A file at fault leaves the old one in force.
-func reload(ctx context.Context, b *broker.Broker, path string, log *slog.Logger) {
-	if path == "" {
-		log.Info("nothing to reload: no --policy was given")
-		return
-	}
-	done := systemdReloading()
-	defer done()
-	p, err := broker.LoadPolicy(path)
-	if err == nil {
-		err = b.Reload(ctx, p)
-	}
-	if err != nil {
-		if !errors.Is(err, context.Canceled) {
-			log.Error("policy not reloaded, the old one stays in force", "err", err)
-		}
-		return
-	}
-	log.Info("policy reloaded", "path", path, "rules", len(p.Rules))
 }

@@ -112,12 +112,12 @@ func TestProcessEventsReachTheService(t *testing.T) {
 func TestSocketPaths(t *testing.T) {
 	b, err := os.ReadFile("../../docs/protocol.md")
 	require.NoError(t, err)
-	for dir, path := range map[string]struct{ unit, documented string }{
-		".":    {"/run/cnbus/cnbus.sock", "`/run/cnbus/cnbus.sock`"},
-		"user": {"%t/cnbus/cnbus.sock", "`$XDG_RUNTIME_DIR/cnbus/cnbus.sock`"},
+	for dir, path := range map[string]struct{ unit, flags, documented string }{
+		".":    {"/run/cnbus/cnbus.sock", " --policy system", "`/run/cnbus/cnbus.sock`"}, // it does not run as root
+		"user": {"%t/cnbus/cnbus.sock", "", "`$XDG_RUNTIME_DIR/cnbus/cnbus.sock`"},
 	} {
 		assert.Equal(t, []string{path.unit}, settings(t, filepath.Join(dir, "cnbus.socket"))["ListenStream"])
-		assert.Equal(t, []string{"/usr/bin/cnbus serve --socket " + path.unit}, settings(t, filepath.Join(dir, "cnbus.service"))["ExecStart"])
+		assert.Equal(t, []string{"/usr/bin/cnbus serve --socket " + path.unit + path.flags}, settings(t, filepath.Join(dir, "cnbus.service"))["ExecStart"])
 		assert.Contains(t, string(b), path.documented)
 	}
 }

@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"context"
 	"io"
 	"net"
 	"net/http"
@@ -22,7 +23,7 @@ func TestServeGreetsAndStops(t *testing.T) {
 		t.Run(sig.String(), func(t *testing.T) {
 			s := newSite(t)
 			b := s.broker()
-			assert.Regexp(t, `^serving `+s.socket()+`; policy: default \(\w+ and root\); process events: (yes|no \(.*\))$`, b.all()[0])
+			assert.Regexp(t, `^serving `+s.socket()+`; policy: user \(\w+ and root\); process events: (yes|no \(.*\))$`, b.all()[0])
 			assert.Len(t, b.all(), 1)
 			assert.Zero(t, b.end(sig))
 			assert.Len(t, b.all(), 1, "a quiet life has a quiet end")
@@ -107,7 +108,9 @@ func TestServeMetrics(t *testing.T) {
 	path := filepath.Join(s.dir, "metrics.sock")
 	b := s.broker("--metrics", "unix:"+path)
 	client := &http.Client{Transport: &http.Transport{
-		Dial: func(string, string) (net.Conn, error) { return net.Dial("unix", path) },
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, "unix", path)
+		},
 	}}
 	get := func(url string) string {
 		resp, err := client.Get("http://broker" + url)
