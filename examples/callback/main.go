@@ -12,21 +12,23 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 
 	"github.com/cnbus/cnbus/cbid"
 	"github.com/cnbus/cnbus/connector"
-	"github.com/cnbus/cnbus/examples/internal/exbus"
+	"github.com/cnbus/cnbus/connector/client"
+	"github.com/cnbus/cnbus/connector/loopback"
 )
 
 // id is in the range that the kernel leaves to others.
 var id = cbid.Make(0x123, 0x456)
 
 func main() {
-	spec := flag.String("bus", "loopback:", "the bus to run on")
+	spec := flag.String("bus", "loopback:", "the bus to run on: loopback: or unix:PATH of a broker")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	bus, err := exbus.Open(*spec)
+	bus, err := open(ctx, *spec)
 	if err == nil {
 		err = run(ctx, bus, os.Stdout)
 	}
@@ -34,6 +36,17 @@ func main() {
 		fmt.Fprintln(os.Stderr, "callback:", err)
 		os.Exit(1)
 	}
+}
+
+// open returns the bus: one of this process alone, or a broker's.
+func open(ctx context.Context, spec string) (connector.Bus, error) {
+	if path, ok := strings.CutPrefix(spec, "unix:"); ok {
+		return client.Dial(ctx, &client.Config{Socket: path})
+	}
+	if spec != "loopback:" {
+		return nil, fmt.Errorf("bus %q: want loopback: or unix:PATH", spec)
+	}
+	return loopback.New(nil).Open(), nil
 }
 
 func run(ctx context.Context, bus connector.Bus, w io.Writer) error {

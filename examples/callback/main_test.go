@@ -6,13 +6,12 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/cnbus/cnbus/examples/internal/exbus"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
 
 func TestRun(t *testing.T) {
-	bus, err := exbus.Open("loopback:")
+	bus, err := open(t.Context(), "loopback:")
 	require.NoError(t, err)
 	var out strings.Builder
 	require.NoError(t, run(t.Context(), bus, &out))

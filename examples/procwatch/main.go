@@ -15,7 +15,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
 	"strings"
 
 	"github.com/cnbus/cnbus/connector/procevent"
@@ -47,23 +46,16 @@ func parseKinds(list string) (mask procevent.Mask, err error) {
 }
 
 func watch(mask procevent.Mask, asJSON bool) error {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
+	ctx := context.Background()
 	c, err := procevent.Dial(ctx, &procevent.Config{Kinds: mask, Enrich: procevent.EnrichExe | procevent.EnrichUser})
 	if err != nil {
 		return err
 	}
 	defer c.Close()
-	// Without IGNORE the kernel would go on producing events for nobody, so not only an
-	// interrupt must lead to Close: `procwatch | head` ends by SIGPIPE.
+	// An interrupt, or the end of the reader in `procwatch | head`, must lead to Close too: without it
+	// the kernel would go on producing events for nobody.
 	defer procevent.CloseOnSignal(c)()
-	err = printEvents(ctx, c, os.Stdout, asJSON)
-	if ctx.Err() != nil {
-		l := c.Ledger()
-		fmt.Fprintf(os.Stderr, "%d events, %d lost, %d forged\n", l.Delivered, l.Lost, l.Forged)
-		return nil
-	}
-	return err
+	return printEvents(ctx, c, os.Stdout, asJSON)
 }
 
 // printEvents prints until ctx ends or nobody reads.

@@ -12,26 +12,40 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/cnbus/cnbus/cbid"
 	"github.com/cnbus/cnbus/connector"
-	"github.com/cnbus/cnbus/examples/internal/exbus"
+	"github.com/cnbus/cnbus/connector/client"
+	"github.com/cnbus/cnbus/connector/loopback"
 )
 
 var adder = cbid.Make(0x124, 1)
 
 func main() {
-	spec := flag.String("bus", "loopback:", "the bus to run on")
+	spec := flag.String("bus", "loopback:", "the bus to run on: loopback: or unix:PATH of a broker")
 	flag.Parse()
-	bus, err := exbus.Open(*spec)
+	ctx := context.Background()
+	bus, err := open(ctx, *spec)
 	if err == nil {
-		err = run(context.Background(), bus, os.Stdout)
+		err = run(ctx, bus, os.Stdout)
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "reqreply:", err)
 		os.Exit(1)
 	}
+}
+
+// open returns the bus: one of this process alone, or a broker's.
+func open(ctx context.Context, spec string) (connector.Bus, error) {
+	if path, ok := strings.CutPrefix(spec, "unix:"); ok {
+		return client.Dial(ctx, &client.Config{Socket: path})
+	}
+	if spec != "loopback:" {
+		return nil, fmt.Errorf("bus %q: want loopback: or unix:PATH", spec)
+	}
+	return loopback.New(nil).Open(), nil
 }
 
 func run(ctx context.Context, bus connector.Bus, w io.Writer) error {
