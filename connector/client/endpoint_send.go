@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"errors"
 
 	"github.com/cnbus/cnbus/connector"
 	"github.com/cnbus/cnbus/connector/internal/frame"
@@ -41,7 +42,7 @@ func (e *Endpoint) Call(ctx context.Context, m connector.Message, to connector.D
 		if err = e.await(ctx, o, &e.calls); err != nil {
 			err = sendErr("call", m.ID, to, err, true)
 		} else if o.err != nil {
-			delivered := o.err == connector.ErrAgentGone || o.broken && l.w.wasWritten(end) //nolint:errorlint // set by gone
+			delivered := errors.Is(o.err, connector.ErrAgentGone) || o.broken && l.w.wasWritten(end)
 			err = sendErr("call", m.ID, to, o.err, delivered)
 		}
 		ev = o.ev

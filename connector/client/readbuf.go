@@ -2,6 +2,7 @@ package client
 
 import (
 	"encoding/binary"
+	"errors"
 
 	"github.com/cnbus/cnbus/connector/internal/frame"
 )
@@ -38,7 +39,7 @@ func (q *readBuf) next() (h frame.Header, body []byte, ok bool, err error) {
 	case err == nil:
 		q.r += int(h.Len)
 		return h, body, true, nil
-	case err == frame.ErrShort: //nolint:errorlint // the hot path; Parse returns it as it is
+	case errors.Is(err, frame.ErrShort):
 		return h, nil, false, nil
 	}
 	return h, nil, false, violation("%v", err)
