@@ -230,7 +230,7 @@ func TestIntegrationForgedEventIsRefusedAndCounted(t *testing.T) {
 		assert.NotEqual(t, uint32(4242424), e.Tgid)
 		return e.Kind == Exit && e.Tgid == uint32(cmd.Process.Pid)
 	})
-	assert.EqualValues(t, 1, c.Ledger().Forged)
+	assert.GreaterOrEqual(t, c.Ledger().Forged, uint64(1))
 }
 
 func TestIntegrationWorksAsNobody(t *testing.T) {
@@ -257,7 +257,7 @@ func TestIntegrationChildNetworkNamespace(t *testing.T) {
 
 // The mask reaches the kernel: what it excludes is not even received.
 func TestIntegrationMask(t *testing.T) {
-	c := dialKernel(t, &Config{Kinds: MaskOf(Exec)})
+	c := dialKernel(t, &Config{Kinds: MaskOf(Exec), Probe: time.Hour})
 	if !c.modern {
 		testenv.Skip(t, "this kernel has no masks")
 	}
@@ -276,35 +276,16 @@ func TestIntegrationMask(t *testing.T) {
 	assert.Zero(t, c.Ledger().Gaps)
 }
 
-// Close takes the subscription back: a socket that is only a member of the group gets nothing
-// afterwards, unless somebody else listens.
+// Close takes the subscription back: the kernel produces nothing afterwards, unless for
+// somebody else.
 func TestIntegrationIgnoreOnClose(t *testing.T) {
-	if listeners(t) {
-		testenv.Skip(t, "somebody else listens to process events")
-	}
+	dialKernel(t, nil).Close()
+	quiet(t, true)
 	for range 3 {
 		c := dialKernel(t, nil)
 		_, err := c.Audit(t.Context())
 		require.NoError(t, err)
 		require.NoError(t, c.Close())
+		quiet(t, false)
 	}
-	assert.False(t, listeners(t), "the kernel goes on producing after Close")
-}
-
-// listeners reports whether the kernel produces events for anybody, by a socket that did not ask for any. An
-// operation that is none is answered only while somebody listens, so that this needs no waiting.
-func listeners(t *testing.T) bool {
-	s, err := nlconn.Dial(&nlconn.SocketConfig{})
-	require.NoError(t, err)
-	defer s.Close()
-	require.NoError(t, s.Join(Group))
-	spawn(t, 1)
-	require.NoError(t, s.SetReadDeadline(time.Now()))
-	var d [1]nlconn.Datagram
-	n, err := s.Receive(d[:])
-	if errors.Is(err, os.ErrDeadlineExceeded) {
-		return false
-	}
-	require.NoError(t, err)
-	return n > 0
 }
