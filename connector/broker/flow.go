@@ -194,7 +194,7 @@ func (h *hub) goneTo(s *callers, port uint32, id *cbid.ID) {
 	}
 	for p := range s.ports {
 		if c := h.conns[p]; c != nil {
-			h.control(c, frame.Header{Type: frame.Gone, Port: port}, body...)
+			h.control(c, frame.Header{Type: frame.Gone, Port: port, Pos: c.stat.FramesIn}, body...)
 		}
 	}
 	*s = callers{}

@@ -93,6 +93,11 @@ func (h *hub) handleJoin(c *conn, hd *frame.Header, body []byte) error {
 func (h *hub) handleLeave(c *conn, hd *frame.Header) {
 	if m := c.members[hd.Group]; m != nil {
 		delete(c.members, hd.Group)
+		if m.lagging && !h.catchUpMember(m) {
+			n := m.g.hist.next() - m.next
+			h.lose(c, m.g.num, n)
+			m.g.dropped += n
+		}
 		h.leave(m)
 	}
 	h.answer(c, hd.Tag, nil, "")
@@ -280,5 +285,5 @@ func historyOf(msgs, bytes, age uint64) connector.History {
 // limit says in the log who exceeded what.
 func (h *hub) limit(c *conn, why string) {
 	h.stats.Limited++
-	h.log.Warn("limit", "port", c.port, "uid", c.cred.UID, "pid", c.cred.PID, "name", c.name, "why", why)
+	h.warn(c, "limit", why)
 }

@@ -94,7 +94,8 @@ func (h *hub) setHistory(g *group, want connector.History, acct *account) (why s
 
 // newHistory makes an empty history, in a file if there is a directory for it.
 func (h *hub) newHistory(group uint32, want connector.History) (*history, error) {
-	t := &history{epoch: h.instance}
+	t := &history{epoch: h.instance + h.histories, start: 1} // positions begin anew, and so does their epoch
+	h.histories++
 	store := []byte(nil)
 	if h.histDir != "" {
 		f, err := createHist(h.histDir, group, historyStart)

@@ -18,15 +18,16 @@ type hub struct {
 	tune  tuning
 	rules *Policy
 
-	instance uint64 // this run; the epoch of histories kept in memory
-	nextPort uint32
-	conns    map[uint32]*conn
-	ids      map[uint64]*reg
-	byIdx    map[uint32][]*reg
-	groups   map[uint32]*group
-	accounts map[uint32]*account
-	monitors []*conn
-	histDir  string // where histories are stored; "" keeps them in memory
+	instance  uint64 // this run; the epoch of histories kept in memory
+	nextPort  uint32
+	conns     map[uint32]*conn
+	ids       map[uint64]*reg
+	byIdx     map[uint32][]*reg
+	groups    map[uint32]*group
+	accounts  map[uint32]*account
+	monitors  []*conn
+	histories uint64 // made in this run
+	histDir   string // where histories are stored; "" keeps them in memory
 
 	notify *connector.Notify
 	watch  *connector.WatchTable
@@ -38,7 +39,8 @@ type hub struct {
 	resumed []*conn // were paused; their kept input is to be handled
 	leaving []*conn // were said Bye; the loop sees to it that they end
 
-	stats Stats
+	stats    Stats
+	warnings warnings
 }
 
 // tuning are the hub's sizes, in one place so that tests can make them small.
@@ -171,7 +173,7 @@ func (h *hub) bye(c *conn, why *connector.Error, format string, args ...any) {
 	}
 	text := sprintf(format, args...)
 	if why != connector.ErrShutdown {
-		h.log.Warn("client refused", "port", c.port, "uid", c.cred.UID, "pid", c.cred.PID, "name", c.name, "why", text)
+		h.warn(c, "client refused", text)
 	}
 	h.control(c, frame.Header{Type: frame.Bye, Code: why.Code()}, []byte(text)...)
 	c.last = true

@@ -1,6 +1,8 @@
 package broker
 
 import (
+	"bytes"
+	"log/slog"
 	"strings"
 	"testing"
 
@@ -395,4 +397,29 @@ func TestInterestThatFlickersDoesNotFillTheQueueOfWhoDoesNotRead(t *testing.T) {
 	assert.Less(t, agent.c.out.len(), 2000+frame.HeaderLen)
 	fr := agent.read()
 	assert.Equal(t, uint16(1), fr[len(fr)-1].Code, "the last one is how it is")
+}
+
+func TestLogIsNotFilledByOneUser(t *testing.T) {
+	p, err := ParsePolicy("[[rule]]\nuid = [7, 8]\nadmin = true\n[[limit]]\nmemberships = 1\n")
+	require.NoError(t, err)
+	s := newSim(t, p)
+	var log bytes.Buffer
+	s.h.log = slog.New(slog.NewTextHandler(&log, nil))
+	flood := func(uid uint32, n int) {
+		c := s.client(uid)
+		for i := range uint32(n + 1) {
+			c.write(frame.Header{Type: frame.Join, Group: i + 1})
+		}
+		s.h.close(c.c)
+	}
+	flood(7, 500)
+	flood(7, 500)
+	assert.Equal(t, warnMax, strings.Count(log.String(), "msg=limit"))
+	flood(8, 1)
+	assert.Contains(t, log.String(), "uid=8", "another user's line is not left out")
+	log.Reset()
+	s.h.now += 1e9
+	flood(8, 1)
+	assert.Contains(t, log.String(), "msg=\"lines left out\" uid=7 lines=980")
+	assert.Equal(t, 1, strings.Count(log.String(), "msg=limit"))
 }
