@@ -8,6 +8,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -201,7 +202,11 @@ func (c *cell) end() {
 		c.done.Wait()
 		close(done)
 	}()
-	<-done
+	select {
+	case <-done:
+	case <-time.After(patience):
+		require.Fail(c.t, "somebody still waits")
+	}
 	c.check()
 }
 

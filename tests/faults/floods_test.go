@@ -5,6 +5,7 @@ package faults
 import (
 	"fmt"
 	"log/slog"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -83,6 +84,7 @@ func TestFloodsReachTheirLimit(t *testing.T) {
 			words := fmt.Sprintf("uid %d has reached its limit of %d %s", ownCred().UID, floodLimit, f.what)
 			assert.Equal(t, words, why)
 			s.logged(words, "name=raw", fmt.Sprintf("pid=%d", ownCred().PID))
+			assert.Less(t, strings.Count(s.log.String(), "\n"), 1000, "nor is the log flooded")
 			u := o.stat().Users[0]
 			assert.EqualValues(t, beyond+1, u.Exceeded[f.what])
 			talks(t, caller, 10)

@@ -43,7 +43,13 @@ func testRestarts(t *testing.T, end func(*site)) {
 
 	const restarts = 5
 	rnd := rand.New(rand.NewPCG(5, 6))
-	for range restarts {
+	back := func(n int) { // without it a broker could come and go before they look again
+		eventually(t, "all are back", func() bool {
+			return kept.ups.Load() >= int64(n) && plain.ups.Load() >= int64(n) && v.again(n)
+		})
+	}
+	for n := range restarts {
+		back(n)
 		l.progress(20 + rnd.Int64N(30))
 		waiting := make(chan error, 1)
 		caller := endpoint(t, s.bus("waits"))
@@ -60,6 +66,7 @@ func testRestarts(t *testing.T, end func(*site)) {
 		assert.True(t, op.MayBeDelivered, "the agent has it")
 		s.start()
 	}
+	back(restarts)
 	l.progress(20)
 	l.end()
 

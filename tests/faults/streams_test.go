@@ -4,6 +4,7 @@ package faults
 
 import (
 	"sync"
+	"sync/atomic"
 
 	"github.com/stretchr/testify/require"
 
@@ -21,6 +22,7 @@ type stream struct {
 	lost    uint64
 	unknown int
 	downs   int
+	ups     atomic.Int64 // read it any time
 	last    connector.EventKind
 }
 
@@ -56,6 +58,7 @@ func (st *stream) take(l *load, name string, ev connector.Event) (done bool) {
 			l.fault("%s: up without having been down", name)
 		}
 		st.last = ev.Kind
+		st.ups.Add(1)
 	case connector.EventLost:
 		if ev.Unknown {
 			st.unknown++
@@ -128,6 +131,13 @@ func (l *load) observe(w connector.Watcher) *view {
 		}
 	}()
 	return v
+}
+
+// again reports whether the watcher has been told the state after n interruptions.
+func (v *view) again(n int) bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.marked && v.resync >= n
 }
 
 // has reports whether the watcher knows exactly these ids.
