@@ -185,3 +185,18 @@ func TestDamagedHistoryIsPutAside(t *testing.T) {
 	_, err = os.Stat(path + ".bad")
 	require.NoError(t, err)
 }
+
+func TestHistoryThatBeginsAnewHasAnotherEpoch(t *testing.T) {
+	s := newSim(t, nil)
+	a := s.root()
+	require.Zero(t, a.history(5, 10, 0, 0))
+	a.send(frame.Header{Group: 5}, id1, "old")
+	require.Zero(t, a.history(5, 0, 0, 0))
+	require.Zero(t, a.history(5, 10, 0, 0))
+	a.send(frame.Header{Group: 5}, id1, "new")
+	_, epoch, rest := s.root().joinAt(5, 77, 1)
+	assert.NotEqual(t, uint64(77), epoch)
+	require.Equal(t, frame.Lost, rest[0].Type)
+	assert.Equal(t, uint8(frame.FlagUnknown), rest[0].Flags)
+	assert.Equal(t, []uint64{1}, positions(rest))
+}

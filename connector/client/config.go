@@ -118,7 +118,7 @@ func (c *Config) withDefaults() *Config {
 	orDuration(&d.Reconnect.Max, 2*time.Second)
 	d.Reconnect.Min = max(d.Reconnect.Min, 1)
 	d.Reconnect.Max = max(d.Reconnect.Max, d.Reconnect.Min)
-	orInt(&d.OutBytes, 256<<10)
+	orInt(&d.OutBytes, defaultOutBytes)
 	orInt(&d.PendingBytes, 1<<20)
 	orInt(&d.MailboxBytes, 256<<10)
 	orInt(&d.QueryBytes, 64<<20)

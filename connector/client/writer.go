@@ -96,6 +96,9 @@ func (w *writer) send(h *frame.Header, m *connector.Message, port uint32, p pace
 	}
 	h.Len = uint32(n)
 	at := len(w.buf)
+	if at+n > cap(w.buf) {
+		w.buf = bigger(w.buf, n)
+	}
 	w.buf = append(w.buf, zeroHeader[:]...)
 	h.Put(w.buf[at:])
 	w.buf, err = m.AppendNative(w.buf, port)
@@ -186,8 +189,10 @@ func (w *writer) takeLocked() {
 // landedLocked takes note that all of fly is in the socket.
 func (w *writer) landedLocked() {
 	w.base += uint64(len(w.fly))
-	if cap(w.fly) <= w.max+frame.MaxLen {
+	if w.spare == nil {
 		w.spare = w.fly[:0]
+	} else {
+		giveBack(w.fly)
 	}
 	w.fly, w.flyOff = nil, 0
 }
@@ -196,9 +201,11 @@ func (w *writer) landedLocked() {
 func (w *writer) restLocked() {
 	w.writing = false
 	if cap(w.buf) > keepBuf {
+		giveBack(w.buf)
 		w.buf = nil
 	}
 	if cap(w.spare) > keepBuf {
+		giveBack(w.spare)
 		w.spare = nil
 	}
 	w.quiet.Broadcast()
