@@ -78,38 +78,6 @@ func openSocket(kind int, local, remote Addr) (fd int, err error) {
 	return fd, bind(fd, local)
 }
 
-func bind(fd int, a Addr) error {
-	return withRaw(a, func(sa unix.Sockaddr) error { return unix.Bind(fd, sa) })
-}
-
-// connect starts to connect; nil, EINPROGRESS or the error.
-func connect(fd int, a Addr) error {
-	return withRaw(a, func(sa unix.Sockaddr) error {
-		err := unix.Connect(fd, sa)
-		if err == syscall.EINTR {
-			return syscall.EINPROGRESS // it goes on
-		}
-		return err
-	})
-}
-
-func withRaw(a Addr, fn func(unix.Sockaddr) error) error {
-	if a == (Addr{kind: addrUnix}) {
-		// C passes all of the empty path, which on Linux is a name of NULs.
-		if !abstractNames {
-			return syscall.ENOENT
-		}
-		name := make([]byte, maxUnixPath+1)
-		name[0] = '@'
-		return fn(&unix.SockaddrUnix{Name: string(name)})
-	}
-	sa, err := a.Sockaddr()
-	if err != nil {
-		return err
-	}
-	return fn(sa)
-}
-
 // sockName returns the address that the socket is bound to.
 func sockName(fd int) Addr {
 	sa, err := unix.Getsockname(fd)

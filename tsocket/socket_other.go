@@ -47,3 +47,24 @@ func accept(fd int) (int, unix.Sockaddr, error) {
 	}
 	return n, sa, err
 }
+
+func bind(fd int, a Addr) error {
+	sa, err := a.Sockaddr()
+	if err != nil {
+		return err
+	}
+	return unix.Bind(fd, sa)
+}
+
+// connect starts to connect; nil, EINPROGRESS or the error.
+func connect(fd int, a Addr) error {
+	sa, err := a.Sockaddr()
+	if err != nil {
+		return err
+	}
+	err = unix.Connect(fd, sa)
+	if err == syscall.EINTR {
+		return syscall.EINPROGRESS // it goes on
+	}
+	return err
+}
