@@ -62,7 +62,8 @@ func Open(ctx context.Context, spec, socket string, log *slog.Logger) (*Carrier,
 	switch {
 	case spec == "":
 		return foundOrOwn(ctx, socket, log)
-	case kind == "unix" && found:
+	case !found:
+	case kind == "unix":
 		if rest == "" {
 			rest = socket
 		}

@@ -45,7 +45,7 @@ func IsText(b []byte) bool {
 }
 
 func trimNUL(b []byte) []byte {
-	if n := len(b); n > 0 && b[n-1] == 0 {
+	if n := len(b); n > 1 && b[n-1] == 0 {
 		return b[:n-1]
 	}
 	return b
