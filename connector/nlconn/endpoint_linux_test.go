@@ -36,26 +36,24 @@ func TestEndpointTellsItsLoss(t *testing.T) {
 		slow, a := endpoint(t, b), endpoint(t, b)
 		require.NoError(t, slow.Join(t.Context(), 9))
 		const n = 3000
-		for i := range uint32(n) {
-			require.NoError(t, a.Send(t.Context(), connector.Message{ID: cbid.Make(9, 1), Seq: i}, connector.Dest{Group: 9}))
-		}
-		received, lost := 0, 0
-		for received+lost < n {
-			ev, err := slow.Recv(t.Context())
-			require.NoError(t, err)
-			if ev.Kind == connector.EventLost {
-				lost += int(ev.Lost)
-				continue
+		for range 2 { // the second loss is counted from the first
+			for i := range uint32(n) {
+				require.NoError(t, a.Send(t.Context(), connector.Message{ID: cbid.Make(9, 1), Seq: i}, connector.Dest{Group: 9}))
 			}
-			assert.EqualValues(t, received+lost, ev.Msg.Seq, "the loss stands where messages are missing")
-			received++
+			received, lost := 0, 0
+			for received+lost < n {
+				ev, err := slow.Recv(t.Context())
+				require.NoError(t, err)
+				if ev.Kind == connector.EventLost {
+					lost += int(ev.Lost)
+					continue
+				}
+				assert.EqualValues(t, received+lost, ev.Msg.Seq, "the loss stands where messages are missing")
+				received++
+			}
+			assert.Equal(t, n, received+lost)
+			assert.NotZero(t, lost)
 		}
-		assert.Equal(t, n, received+lost)
-		assert.NotZero(t, lost)
-		require.NoError(t, a.Send(t.Context(), connector.Message{ID: cbid.Make(9, 1), Seq: n}, connector.Dest{Group: 9}))
-		ev, err := slow.Recv(t.Context())
-		require.NoError(t, err)
-		assert.EqualValues(t, n, ev.Msg.Seq)
 	})
 }
 

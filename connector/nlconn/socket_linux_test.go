@@ -1,6 +1,7 @@
 package nlconn
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"os/exec"
@@ -276,7 +277,9 @@ func TestIntegrationIdx1IsTheKernels(t *testing.T) {
 	m := connector.Message{ID: cbid.Make(1, 7)}
 	for _, to := range []connector.Dest{{}, {Group: 1}, {Group: 14}, {Port: ep.Port()}} {
 		assert.ErrorIs(t, ep.Send(t.Context(), m, to), connector.ErrPermission)
-		_, err := ep.Call(t.Context(), m, to)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		_, err := ep.Call(ctx, m, to)
+		cancel()
 		assert.ErrorIs(t, err, connector.ErrPermission)
 	}
 	assert.ErrorIs(t, b.Send(t.Context(), m, connector.Dest{Group: 1}), connector.ErrPermission)

@@ -124,7 +124,9 @@ func TestClientRefusesForgedAndMalformed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		k := &fakeKernel{}
 		c, s := dialFake(t, k, 100, Config{})
-		k.forge(1234, exec1(666))
+		k.forge(1234, 7, exec1(666))
+		k.forge(1234, 0, exec1(666))
+		k.forge(0, 7, exec1(666))
 		k.mu.Lock()
 		for _, b := range [][]byte{nil, make([]byte, 15), make([]byte, 76)} {
 			s.deliver(nlconn.Datagram{Data: b, Group: Group})
@@ -133,7 +135,7 @@ func TestClientRefusesForgedAndMalformed(t *testing.T) {
 		k.emit(0, exec1(1))
 		assert.EqualValues(t, 1, next(t, c).Pid)
 		l := c.Ledger()
-		assert.EqualValues(t, 1, l.Forged)
+		assert.EqualValues(t, 3, l.Forged)
 		assert.EqualValues(t, 3, l.Malformed)
 		require.NoError(t, c.Close())
 	})

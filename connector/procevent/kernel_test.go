@@ -56,14 +56,14 @@ func (k *fakeKernel) send(cpu uint32, e Event, ack uint32) {
 	}
 }
 
-// forge is what root in another process can do.
-func (k *fakeKernel) forge(port uint32, e Event) {
+// forge is what root in another process can do; each half of the source alone gives it away.
+func (k *fakeKernel) forge(port, pid uint32, e Event) {
 	data, _ := e.Append(nil, native)
 	b, _ := (&connector.Message{ID: ID, Data: data}).AppendNative(nil, 0)
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	for _, s := range k.socks {
-		s.deliver(nlconn.Datagram{Data: b, Group: Group, Port: port, HasCred: true, Cred: connector.Cred{PID: 7}})
+		s.deliver(nlconn.Datagram{Data: b, Group: Group, Port: port, HasCred: true, Cred: connector.Cred{PID: pid}})
 	}
 }
 
