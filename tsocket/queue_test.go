@@ -181,7 +181,7 @@ func TestProbesQueue(t *testing.T) {
 		assert.ErrorIs(t, err, tsocket.ErrClosed)
 		_, err = q.WritevSend(background, a, []byte("x")).Result()
 		assert.ErrorIs(t, err, tsocket.ErrClosed)
-		drain(t, b)
+		drainUntil(t, b, running.Done())
 		_, err = running.Wait(soon(t))
 		require.NoError(t, err)
 	})
@@ -219,15 +219,21 @@ func TestProbesQueue(t *testing.T) {
 	})
 }
 
-// drain reads until nothing more comes for a moment.
-func drain(t testing.TB, s *tsocket.Stream) {
+// drainUntil reads until done is closed.
+func drainUntil(t testing.TB, s *tsocket.Stream, done <-chan struct{}) {
+	ctx, cancel := context.WithCancel(soon(t))
+	defer cancel()
+	go func() {
+		select {
+		case <-done:
+		case <-ctx.Done():
+		}
+		cancel()
+	}()
 	b := make([]byte, 1<<20)
 	for {
-		ctx, stop := ctxAfter(20 * time.Millisecond)
-		_, err := s.ReadSome(ctx, b)
-		stop()
-		if err != nil {
-			require.ErrorIs(t, err, tsocket.ErrTimeout)
+		if _, err := s.ReadSome(ctx, b); err != nil {
+			require.ErrorIs(t, err, tsocket.ErrCanceled)
 			return
 		}
 	}
