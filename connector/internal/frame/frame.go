@@ -123,13 +123,18 @@ func Parse(b []byte) (h Header, body []byte, err error) {
 	if uint32(len(b)) < n {
 		return h, nil, ErrShort
 	}
-	h = Header{
-		Len: n, Type: Type(b[4]), Flags: b[5], Code: order.Uint16(b[6:]),
+	return ParseHeader(b), b[HeaderLen:n], nil
+}
+
+// ParseHeader reads the header in b[:HeaderLen], whatever it says.
+func ParseHeader(b []byte) Header {
+	_ = b[HeaderLen-1]
+	return Header{
+		Len: order.Uint32(b), Type: Type(b[4]), Flags: b[5], Code: order.Uint16(b[6:]),
 		Port: order.Uint32(b[8:]), Group: order.Uint32(b[12:]), Tag: order.Uint32(b[16:]),
 		UID: order.Uint32(b[20:]), GID: order.Uint32(b[24:]), PID: order.Uint32(b[28:]),
 		Pos: order.Uint64(b[32:]),
 	}
-	return h, b[HeaderLen:n], nil
 }
 
 // Put writes the header into b[:HeaderLen].

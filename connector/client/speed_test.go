@@ -1,0 +1,116 @@
+package client_test
+
+import (
+	"context"
+	"io"
+	"net"
+	"testing"
+	"time"
+
+	"github.com/cnbus/cnbus/cbid"
+	"github.com/cnbus/cnbus/connector"
+	"github.com/cnbus/cnbus/connector/client"
+	"github.com/cnbus/cnbus/connector/internal/frame"
+)
+
+// endless is a broker that always has another message, and takes everything.
+// What is measured with it is this package alone.
+type endless struct {
+	welcome []byte
+	batch   []byte
+	off     int
+	stop    chan struct{}
+}
+
+func newEndless() *endless {
+	m := connector.Message{ID: cbid.Make(1, 2), Data: make([]byte, 128)}
+	body, err := m.AppendBinary(nil)
+	if err != nil {
+		panic(err)
+	}
+	e := &endless{stop: make(chan struct{})}
+	e.welcome = frame.Header{Type: frame.Welcome, Port: 5, Pos: 1}.Append(nil)
+	for range 300 {
+		e.batch = frame.Header{Type: frame.Msg, Port: 9, Group: 3}.Append(e.batch, body...)
+	}
+	return e
+}
+
+func (e *endless) Read(b []byte) (int, error) {
+	if len(e.welcome) > 0 {
+		n := copy(b, e.welcome)
+		e.welcome = e.welcome[n:]
+		return n, nil
+	}
+	select {
+	case <-e.stop:
+		return 0, io.EOF
+	default:
+	}
+	n := copy(b, e.batch[e.off:])
+	e.off = (e.off + n) % len(e.batch)
+	return n, nil
+}
+
+func (e *endless) Write(b []byte) (int, error)      { return len(b), nil }
+func (e *endless) Close() error                     { close(e.stop); return nil }
+func (e *endless) LocalAddr() net.Addr              { return &net.UnixAddr{} }
+func (e *endless) RemoteAddr() net.Addr             { return &net.UnixAddr{} }
+func (e *endless) SetDeadline(time.Time) error      { return nil }
+func (e *endless) SetReadDeadline(time.Time) error  { return nil }
+func (e *endless) SetWriteDeadline(time.Time) error { return nil }
+
+// quietThenEndless gives the agent side of a Bus a connection without messages.
+func dialEndless(tb testing.TB) connector.Endpoint {
+	first := true
+	bus, err := client.Dial(context.Background(), &client.Config{
+		Reconnect: client.Reconnect{Disabled: true},
+		Conn: func(context.Context) (net.Conn, error) {
+			if first {
+				first = false
+				ours, theirs := net.Pipe()
+				go func() {
+					b := make([]byte, 100)
+					_, _ = theirs.Read(b)
+					_, _ = theirs.Write(frame.Header{Type: frame.Welcome, Port: 4, Pos: 1}.Append(nil))
+					_, _ = io.Copy(io.Discard, theirs)
+					_ = theirs.Close()
+				}()
+				return ours, nil
+			}
+			return newEndless(), nil
+		},
+	})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() { _ = bus.Close() })
+	ep, err := bus.Endpoint(context.Background())
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return ep
+}
+
+func BenchmarkRecv(b *testing.B) {
+	ep := dialEndless(b)
+	ctx := context.Background()
+	b.ReportAllocs()
+	for b.Loop() {
+		if ev, err := ep.Recv(ctx); err != nil || ev.Kind != connector.EventMessage {
+			b.Fatal(ev, err)
+		}
+	}
+}
+
+func BenchmarkPost(b *testing.B) {
+	ep := dialEndless(b)
+	ctx := context.Background()
+	m := connector.Message{ID: cbid.Make(1, 2), Data: make([]byte, 128)}
+	b.ReportAllocs()
+	for b.Loop() {
+		if err := ep.Post(ctx, m, connector.Dest{Port: 9}); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
