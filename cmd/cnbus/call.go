@@ -34,8 +34,9 @@ Exit code 3 means that no reply came: not in time, or the agent went away.`,
 
   # not for ever
   cnbus call 0x123:0x456 --timeout 500ms ping`,
-		Args: cobra.RangeArgs(1, 2),
-		RunE: func(c *cobra.Command, args []string) error { return call(c.Context(), app, f, args) },
+		Args:              cobra.RangeArgs(1, 2),
+		ValidArgsFunction: completeIDs(app, 1),
+		RunE:              func(c *cobra.Command, args []string) error { return call(c.Context(), app, f, args) },
 	}
 	fl := c.Flags()
 	fl.Uint32Var(&f.port, "port", 0, "call this `port` id instead of the registered callback")

@@ -215,6 +215,6 @@ func checkForged(r *report, p *kernelProbe) {
 		r.ok(check, "whatever came was from the kernel")
 		return
 	}
-	r.warn(check, fmt.Sprintf("%d events did not come from the kernel but from port %d (pid %d)", p.total.forged, p.total.forger.Port, p.total.forger.Cred.PID),
+	r.warn(check, fmt.Sprintf("%s did not come from the kernel but from port %d (pid %d)", plural(p.total.forged, "event"), p.total.forger.Port, p.total.forger.Cred.PID),
 		"cnbus refuses and counts them; other programs that do not look at the sender's address believe them")
 }

@@ -53,7 +53,8 @@ CNBUS_GID and CNBUS_PID are in its environment.`,
 
   # all that group 291 has kept, and on
   cnbus listen 291 --history --json`,
-		Args: cobra.ArbitraryArgs,
+		Args:              cobra.ArbitraryArgs,
+		ValidArgsFunction: completeIDs(app, 0),
 		RunE: func(c *cobra.Command, args []string) error {
 			f.replies = c.Flags().Changed("reply")
 			return listen(c.Context(), app, f, args)

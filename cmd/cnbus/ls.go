@@ -40,7 +40,8 @@ IDS are ids, names or ranges (1:1, proc, 0x100-0x1ff:*); default: all.`,
 
   # for a script
   cnbus ls --json proc`,
-		RunE: func(c *cobra.Command, args []string) error { return ls(c.Context(), app, args, rate) },
+		ValidArgsFunction: completeIDs(app, 0),
+		RunE:              func(c *cobra.Command, args []string) error { return ls(c.Context(), app, args, rate) },
 	}
 	c.Flags().DurationVar(&rate, "rate", 0, "look twice, this far apart, and tell the messages a second")
 	return c

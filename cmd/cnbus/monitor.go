@@ -40,7 +40,8 @@ which Wireshark and tshark open; "-" is stdout.`,
 
   # a hundred messages for Wireshark
   cnbus monitor --pcap bus.pcapng --count 100`,
-		RunE: func(c *cobra.Command, args []string) error { return monitor(c.Context(), app, f, args) },
+		ValidArgsFunction: completeIDs(app, 0),
+		RunE:              func(c *cobra.Command, args []string) error { return monitor(c.Context(), app, f, args) },
 	}
 	fl := c.Flags()
 	fl.StringVarP(&f.pcap, "pcap", "w", "", "write to this `file` in pcapng; - is stdout")

@@ -17,12 +17,16 @@ type procSeen struct {
 	start  time.Duration // since boot; 0 for one that was there before
 	exe    string
 	args   []string
+	gone   bool // it ended before it could be looked at
 }
 
 // String is the command line, shortened for a line of output.
 func (p *procSeen) String() string {
 	if p == nil {
 		return ""
+	}
+	if p.gone {
+		return "(gone)"
 	}
 	s := strings.Join(p.args, " ")
 	if s == "" {
@@ -66,9 +70,8 @@ func (n *procNames) see(e *procevent.Event) *procSeen {
 		}
 	case procevent.Exec:
 		p := *n.get(e.Tgid)
-		if exe, args := n.read(e.Tgid); exe != "" || args != nil {
-			p.exe, p.args = exe, args
-		}
+		p.exe, p.args = n.read(e.Tgid)
+		p.gone = p.exe == "" && p.args == nil
 		n.m[e.Tgid] = &p
 	}
 	return n.get(e.Tgid)

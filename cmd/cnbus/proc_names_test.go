@@ -42,6 +42,10 @@ func TestProcNames(t *testing.T) {
 	assert.Equal(t, "cc -c a b", exec.String(), "nobody's name breaks the line")
 	assert.Equal(t, time.Second, exec.start)
 
+	fork(13, 12)
+	assert.Equal(t, "cc -c a b", n.get(13).String())
+	assert.Equal(t, "(gone)", n.see(&procevent.Event{Kind: procevent.Exec, Pid: 13, Tgid: 13}).String(), "what it ran nobody knows")
+
 	end := &procevent.Event{Kind: procevent.Exit, Pid: 12, Tgid: 12}
 	assert.Equal(t, "cc -c a b", n.see(end).String())
 	n.done(end)

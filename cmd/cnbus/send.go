@@ -43,8 +43,9 @@ DATA is text, or "-" for all of stdin; without it the message is empty.`,
 
   # bytes
   cnbus send 0x123:0x456 --hex "de ad be ef"`,
-		Args: cobra.RangeArgs(1, 2),
-		RunE: func(c *cobra.Command, args []string) error { return send(c.Context(), app, f, args) },
+		Args:              cobra.RangeArgs(1, 2),
+		ValidArgsFunction: completeIDs(app, 1),
+		RunE:              func(c *cobra.Command, args []string) error { return send(c.Context(), app, f, args) },
 	}
 	fl := c.Flags()
 	fl.Uint32Var(&f.port, "port", 0, "send to this `port` id")

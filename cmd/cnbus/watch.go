@@ -47,7 +47,8 @@ IDS are ids, names or ranges (1:1, proc, 0x100-0x1ff:*); default: all.`,
 
   # a range, for a script
   cnbus watch --json 0x100-0x1ff:*`,
-		RunE: func(c *cobra.Command, args []string) error { return watch(c.Context(), app, args, count) },
+		ValidArgsFunction: completeIDs(app, 0),
+		RunE:              func(c *cobra.Command, args []string) error { return watch(c.Context(), app, args, count) },
 	}
 	c.Flags().IntVarP(&count, "count", "n", 0, "end after `n` ids or changes")
 	return c

@@ -199,6 +199,15 @@ func TestCnTestSoakInterrupted(t *testing.T) {
 	p.expect(`"event":"summary".*"ok":true`)
 }
 
+// timeout(1) signals the process and its group: that is one wish to end it, not two.
+func TestCnTestUnderTimeout(t *testing.T) {
+	s := newSite(t)
+	s.broker("--no-proc")
+	r := s.run("timeout", "-s", "INT", "--preserve-status", "0.5", "cn-test", "soak", "--duration", "1h", "--json")
+	assert.Equal(t, 130, r.code)
+	assert.Contains(t, r.out, `"event":"summary"`)
+}
+
 // Against the real kernel.
 func TestCnTestProc(t *testing.T) {
 	s := withEvents(t)

@@ -98,6 +98,18 @@ func TestExitCodes(t *testing.T) {
 	caller.expect(`the agent went away before it replied`)
 }
 
+// The Tab key knows what is registered, and does not wait for a broker that is not there.
+func TestCompletion(t *testing.T) {
+	s := newSite(t)
+	assert.Equal(t, ":4\n", s.ok("__complete", "call", ""))
+	s.broker("--no-proc")
+	s.start("cnbus", "listen", "--id", "7:1", "--name", "seven").expect(`registered`)
+	assert.Equal(t, "7:1\tseven\n:4\n", s.ok("__complete", "call", ""))
+	assert.Equal(t, ":4\n", s.ok("__complete", "call", "8"))
+	assert.Contains(t, s.ok("__complete", "proc", "--event", "nonz"), "nonzero-exit\n")
+	assert.Contains(t, s.ok("completion", "bash"), "cnbus")
+}
+
 // A flag names the broker before the environment does.
 func TestSocketFlagWins(t *testing.T) {
 	s := newSite(t)

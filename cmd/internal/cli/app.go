@@ -8,6 +8,7 @@ import (
 	"os/signal"
 	"sync/atomic"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 )
@@ -115,6 +116,10 @@ func each(c *cobra.Command, f func(*cobra.Command)) {
 	}
 }
 
+// sameSignal is how close two signals are one: timeout(1) and others signal the
+// process, and then its group.
+const sameSignal = 300 * time.Millisecond
+
 // catch makes the first signal end the context and the second the process.
 // A broken pipe becomes an error of the write. The function returned undoes it.
 func (a *App) catch() func() {
@@ -124,7 +129,7 @@ func (a *App) catch() func() {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		ended := false
+		var ended time.Time
 		for s := range ch {
 			sig := s.(syscall.Signal)
 			if h := a.hangup.Load(); sig == syscall.SIGHUP && h != nil {
@@ -134,11 +139,13 @@ func (a *App) catch() func() {
 				}
 				continue
 			}
-			if ended {
+			switch {
+			case ended.IsZero():
+				ended = time.Now()
+				a.cancel(&interrupted{sig})
+			case time.Since(ended) > sameSignal:
 				os.Exit(128 + int(sig))
 			}
-			ended = true
-			a.cancel(&interrupted{sig})
 		}
 	}()
 	return func() {
