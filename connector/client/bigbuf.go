@@ -19,9 +19,16 @@ const (
 // to fill them.
 var bigBufs = sync.Pool{New: func() any { return new([bigBufLen]byte) }}
 
+// smallBuf is the first buffer of a writer: what is more than a few messages is
+// a burst.
+const smallBuf = 4 << 10
+
 // bigger returns a buffer with the bytes of b, and room for n more.
 func bigger(b []byte, n int) []byte {
-	if cap(b) < keepBuf && len(b)+n <= keepBuf || len(b)+n > bigBufLen {
+	switch {
+	case len(b)+n <= smallBuf:
+		return append(make([]byte, 0, smallBuf), b...)
+	case len(b)+n > bigBufLen:
 		return b // append does it
 	}
 	nb := bigBufs.Get().(*[bigBufLen]byte)[:len(b)]
@@ -34,4 +41,13 @@ func giveBack(b []byte) {
 	if cap(b) == bigBufLen {
 		bigBufs.Put((*[bigBufLen]byte)(b[:bigBufLen]))
 	}
+}
+
+// rested is what a writer without work keeps of an empty buffer.
+func rested(b []byte) []byte {
+	if cap(b) <= smallBuf {
+		return b
+	}
+	giveBack(b)
+	return nil
 }

@@ -60,7 +60,8 @@ func (e *endless) SetDeadline(time.Time) error      { return nil }
 func (e *endless) SetReadDeadline(time.Time) error  { return nil }
 func (e *endless) SetWriteDeadline(time.Time) error { return nil }
 
-// quietThenEndless gives the agent side of a Bus a connection without messages.
+// dialEndless returns an endpoint on such a connection; the agent side of its Bus has a
+// quiet one.
 func dialEndless(tb testing.TB) connector.Endpoint {
 	first := true
 	bus, err := client.Dial(context.Background(), &client.Config{
@@ -103,9 +104,40 @@ func BenchmarkRecv(b *testing.B) {
 	}
 }
 
+// BenchmarkPost posts to a socket whose other end throws everything away.
 func BenchmarkPost(b *testing.B) {
-	ep := dialEndless(b)
+	l, err := net.Listen("unix", b.TempDir()+"/s")
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer l.Close()
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				buf := make([]byte, 256<<10)
+				_, _ = c.Read(buf)
+				_, _ = c.Write(frame.Header{Type: frame.Welcome, Port: 4, Pos: 1}.Append(nil))
+				for err == nil {
+					_, err = c.Read(buf)
+				}
+				_ = c.Close()
+			}()
+		}
+	}()
 	ctx := context.Background()
+	bus, err := client.Dial(ctx, &client.Config{Socket: l.Addr().String(), Reconnect: client.Reconnect{Disabled: true}})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer bus.Close()
+	ep, err := bus.Endpoint(ctx)
+	if err != nil {
+		b.Fatal(err)
+	}
 	m := connector.Message{ID: cbid.Make(1, 2), Data: make([]byte, 128)}
 	b.ReportAllocs()
 	for b.Loop() {

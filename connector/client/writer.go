@@ -44,7 +44,8 @@ type writer struct {
 // batchGap is how close two posts must be for the second to wait for company.
 const batchGap = 5 * time.Microsecond
 
-// keepBuf is the size of a drained buffer that is kept for the next burst.
+// keepBuf is the size of a drained mailbox that is kept for the next burst, and
+// how much may be held together before it is written.
 const keepBuf = 64 << 10
 
 // since is the clock of batchGap.
@@ -126,6 +127,9 @@ func (w *writer) control(h frame.Header, body []byte, p pace) (end uint64, err e
 		w.mu.Unlock()
 		return 0, w.err
 	}
+	if n := frame.HeaderLen + len(body); len(w.buf)+n > cap(w.buf) {
+		w.buf = bigger(w.buf, n)
+	}
 	w.buf = h.Append(w.buf, body...)
 	end = w.endLocked()
 	w.count++
@@ -200,14 +204,7 @@ func (w *writer) landedLocked() {
 // restLocked ends the writing and releases mu.
 func (w *writer) restLocked() {
 	w.writing = false
-	if cap(w.buf) > keepBuf {
-		giveBack(w.buf)
-		w.buf = nil
-	}
-	if cap(w.spare) > keepBuf {
-		giveBack(w.spare)
-		w.spare = nil
-	}
+	w.buf, w.spare = rested(w.buf), rested(w.spare)
 	w.quiet.Broadcast()
 	told := w.waiting > 0
 	w.mu.Unlock()
