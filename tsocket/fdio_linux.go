@@ -69,9 +69,9 @@ func errnoOf(err error) syscall.Errno {
 // queued returns how many bytes can be read.
 func queued(fd int) (int, error) { return unix.IoctlGetInt(fd, unix.TIOCINQ) }
 
-// brokenBy returns why the connection is broken, 0 if it is not: the error of
-// the socket, EPIPE after a hang-up, ECONNRESET when the peer has finished writing.
-func brokenBy(fd int) syscall.Errno {
+// brokenBy returns why the connection is broken, 0 if it is not, and the error
+// that it took off the socket to know.
+func brokenBy(fd int) (why, soError syscall.Errno) {
 	p := [1]unix.PollFd{{Fd: int32(fd), Events: unix.POLLRDHUP}}
 	for {
 		_, err := unix.Poll(p[:], 0)
@@ -79,24 +79,24 @@ func brokenBy(fd int) syscall.Errno {
 			break
 		}
 		if err != syscall.EINTR {
-			return errnoOf(err)
+			return errnoOf(err), 0
 		}
 	}
 	got := p[0].Revents
 	if got&unix.POLLERR != 0 {
 		if n, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ERROR); err == nil && n != 0 {
-			return syscall.Errno(n)
+			return syscall.Errno(n), syscall.Errno(n)
 		}
 	}
 	switch {
 	case got&unix.POLLNVAL != 0:
-		return syscall.EBADF
+		return syscall.EBADF, 0
 	case got&unix.POLLHUP != 0:
-		return syscall.EPIPE
+		return syscall.EPIPE, 0
 	case got&unix.POLLRDHUP != 0:
-		return syscall.ECONNRESET
+		return syscall.ECONNRESET, 0
 	case got&unix.POLLERR != 0:
-		return syscall.EPIPE
+		return syscall.EPIPE, 0
 	}
-	return 0
+	return 0, 0
 }

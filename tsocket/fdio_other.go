@@ -46,21 +46,22 @@ func queued(fd int) (int, error) { return unix.IoctlGetInt(fd, fionread) }
 // fionread is the same number on all of these systems.
 const fionread = 0x4004667f
 
-// brokenBy returns why the connection is broken, 0 if it is not known to be:
-// these systems tell of the end of the peer's writing by reading only.
-func brokenBy(fd int) syscall.Errno {
+// brokenBy returns why the connection is broken, 0 if it is not known to be,
+// and the error that it took off the socket to know. These systems tell of the end of the peer's
+// writing by reading only.
+func brokenBy(fd int) (why, soError syscall.Errno) {
 	p := [1]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
 	if _, err := unix.Poll(p[:], 0); err != nil {
-		return 0
+		return 0, 0
 	}
 	got := p[0].Revents
 	if got&unix.POLLERR != 0 {
 		if n, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ERROR); err == nil && n != 0 {
-			return syscall.Errno(n)
+			return syscall.Errno(n), syscall.Errno(n)
 		}
 	}
 	if n, err := queued(fd); got&unix.POLLHUP != 0 && err == nil && n == 0 {
-		return syscall.EPIPE
+		return syscall.EPIPE, 0
 	}
-	return 0
+	return 0, 0
 }

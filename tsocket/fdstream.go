@@ -19,6 +19,9 @@ type fdStream struct {
 	// What Stream.SetHalfOpen and Stream.SetFailEarly say.
 	halfOpen, failEarly atomic.Bool
 
+	// soError is the error of the socket that a look at it has taken off it.
+	soError atomic.Uint32
+
 	hangup hangupWatch
 }
 
@@ -88,7 +91,7 @@ func (s *fdStream) tryRead(fd int) bool {
 	x := &s.rd
 	for {
 		if s.failEarly.Load() {
-			if x.errno = brokenBy(fd); x.errno != 0 {
+			if x.errno = s.brokenBy(fd); x.errno != 0 {
 				return true
 			}
 		}
@@ -98,6 +101,9 @@ func (s *fdStream) tryRead(fd int) bool {
 			continue
 		case waitReady:
 			return false
+		}
+		if n == 0 && errno == 0 {
+			errno = syscall.Errno(s.soError.Load()) // 0: the end
 		}
 		x.n, x.errno = int64(n), errno
 		return true
@@ -114,7 +120,7 @@ func (s *fdStream) tryWrite(fd int) bool {
 			continue
 		case waitReady:
 			if x.waits && s.watchWrite() {
-				if x.errno = brokenBy(fd); x.errno == 0 {
+				if x.errno = s.brokenBy(fd); x.errno == 0 {
 					x.errno = syscall.EPIPE
 				}
 				return true
@@ -122,6 +128,9 @@ func (s *fdStream) tryWrite(fd int) bool {
 			return false
 		}
 		if x.errno = errno; errno != 0 {
+			if e := s.soError.Load(); errno == syscall.EPIPE && e != 0 {
+				x.errno = syscall.Errno(e)
+			}
 			return true
 		}
 		x.n += int64(n)
@@ -249,7 +258,7 @@ func (s *fdStream) Pending() (int, error) {
 		if n, err = queued(fd); err != nil || n > 0 {
 			return err
 		}
-		if errno := brokenBy(fd); errno != 0 {
+		if errno := s.brokenBy(fd); errno != 0 {
 			return errno
 		}
 		return nil
@@ -261,7 +270,7 @@ func (s *fdStream) Pending() (int, error) {
 func (s *fdStream) brokenErrno() error {
 	err := error(syscall.EPIPE)
 	if cerr := s.sys.control(func(fd int) error {
-		if errno := brokenBy(fd); errno != 0 {
+		if errno := s.brokenBy(fd); errno != 0 {
 			err = errno
 		}
 		return nil
@@ -269,6 +278,20 @@ func (s *fdStream) brokenErrno() error {
 		return cerr
 	}
 	return err
+}
+
+// brokenBy returns why the connection is broken, 0 if it is not: the error of
+// the socket, EPIPE after a hang-up, ECONNRESET when the peer has finished writing. The kernel
+// tells an error once; it is kept for whoever reads or writes next.
+func (s *fdStream) brokenBy(fd int) syscall.Errno {
+	errno, soError := brokenBy(fd)
+	switch {
+	case soError != 0:
+		s.soError.CompareAndSwap(0, uint32(soError))
+	case errno != 0 && s.soError.Load() != 0:
+		return syscall.Errno(s.soError.Load())
+	}
+	return errno
 }
 
 // Disconnect closes the descriptor: that is all that C does.

@@ -10,7 +10,7 @@ import (
 // Err of an OpError, once, on a socket with Dgram.SetNotices on. errors.Is works with the
 // errno it stands for.
 type Notice struct {
-	Dst      Addr // where the datagram went
+	Dst      Addr // where the datagram went; without a port if this host refused it
 	Offender Addr // who complains: a router, the destination; the zero Addr: this host
 	Errno    syscall.Errno
 	Type     uint8 // of the ICMP or ICMPv6 message; 0 from this host

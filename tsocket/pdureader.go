@@ -135,11 +135,11 @@ func (r *PDUReader) outcome(err error) error {
 	case err == io.EOF:
 		err = ErrEOF
 	}
-	if err == ErrEOF && s.rd.ahead.size() > 0 {
-		err = ErrUnexpectedEOF
-	}
 	e := opError("read pdu", 0, err)
 	s.fail(e, &s.readErr)
+	if err == ErrEOF && s.rd.ahead.size() > 0 {
+		return opError("read pdu", 0, ErrUnexpectedEOF)
+	}
 	return e
 }
 

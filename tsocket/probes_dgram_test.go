@@ -372,7 +372,11 @@ func TestProbesDgram(t *testing.T) {
 
 // sendEmpty sends a datagram without data, which a Dgram refuses to.
 func sendEmpty(t testing.TB, to tsocket.Addr) {
-	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM, 0)
+	family := unix.AF_INET
+	if to.IsInet("ipv6") {
+		family = unix.AF_INET6
+	}
+	fd, err := unix.Socket(family, unix.SOCK_DGRAM, 0)
 	require.NoError(t, err)
 	defer unix.Close(fd)
 	sa, err := to.Sockaddr()
