@@ -5,12 +5,12 @@ import "fmt"
 // Limits bound what the connections of one uid may hold together. A zero field
 // means the default given with it; a negative one means no limit.
 type Limits struct {
-	Connections   int   `toml:"connections"`   // 8192
-	Registrations int   `toml:"registrations"` // 65536
-	Memberships   int   `toml:"memberships"`   // 65536
-	Watches       int   `toml:"watches"`       // 1024 watches and notification requests
-	QueuedBytes   int64 `toml:"queued_bytes"`  // 512 MiB waiting for the uid's clients
-	HistoryBytes  int64 `toml:"history_bytes"` // 256 MiB of histories set by the uid
+	Connections   int   `toml:"connections" json:"connections"`     // 8192
+	Registrations int   `toml:"registrations" json:"registrations"` // 65536
+	Memberships   int   `toml:"memberships" json:"memberships"`     // 65536
+	Watches       int   `toml:"watches" json:"watches"`             // 1024 watches and notification requests
+	QueuedBytes   int64 `toml:"queued_bytes" json:"queued_bytes"`   // 512 MiB waiting for the uid's clients
+	HistoryBytes  int64 `toml:"history_bytes" json:"history_bytes"` // 256 MiB of histories set by the uid
 }
 
 // withDefaults fills in the zero fields.

@@ -36,7 +36,8 @@ func (h *hub) controlMessage(c *conn, hd *frame.Header, fr []byte) {
 		Data: native.AppendUint32(nil, errno(err)),
 	}
 	out, _ := reply.AppendNative(make([]byte, frame.HeaderLen), 0) // 4 bytes always fit
-	h.put(c, 0, h.self, out, frame.FlagReply, 0, 0)
+	stamp(out, 0, h.self, frame.FlagReply, 0, 0)
+	h.put(c, out)
 }
 
 func (h *hub) notifyRequest(c *conn, data []byte) *connector.Error {

@@ -170,7 +170,11 @@ func (h *hub) multicast(c *conn, port uint32, cred connector.Cred, g *group, fr 
 	g.published++
 	var pos uint64
 	if g.hist != nil {
-		pos = h.remember(g, port, cred, fr)
+		pos = g.hist.next()
+	}
+	stamp(fr, port, cred, 0, g.num, pos)
+	if g.hist != nil {
+		h.remember(g, fr)
 	}
 	var join *ackJoin
 	waiting := 0
@@ -195,7 +199,7 @@ func (h *hub) multicast(c *conn, port uint32, cred connector.Cred, g *group, fr 
 			h.lose(d, g.num, 1)
 			continue
 		}
-		h.put(d, port, cred, fr, 0, g.num, pos)
+		h.put(d, fr)
 		h.stats.Delivered++
 		m.next = pos + 1
 		if ack && (wait || !d.mute) {

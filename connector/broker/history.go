@@ -11,9 +11,8 @@ type history struct {
 	ring  *connector.HistoryRing
 	epoch uint64
 	want  connector.History
-	acct  *account  // whose limit the store counts against; nil: the policy set it
-	file  *histFile // where the store is; nil: in memory
-	hdr   [frame.HeaderLen]byte
+	acct  *account                // whose limit the store counts against; nil: the policy set it
+	file  *histFile               // where the store is; nil: in memory
 	end   connector.HistoryCursor // just before the newest message
 
 	start   uint64 // first position of this run: ports in earlier ones were others'
@@ -145,11 +144,9 @@ func (h *hub) uncharge(t *history) {
 	}
 }
 
-// remember appends the Send fr to g's history and returns its position.
-func (h *hub) remember(g *group, port uint32, cred connector.Cred, fr []byte) uint64 {
+// remember appends the stamped message fr to g's history.
+func (h *hub) remember(g *group, fr []byte) {
 	t := g.hist
-	hd := msgHeader(port, cred, len(fr), 0, g.num, t.next())
-	hd.Put(t.hdr[:])
 	if !t.ring.MakeRoom(h.now, len(fr)) && t.ring.StoreLen() < storeMax(t.want) {
 		h.growHistory(g.num, t)
 	}
@@ -158,11 +155,10 @@ func (h *hub) remember(g *group, port uint32, cred connector.Cred, fr []byte) ui
 		t.file.save(t.ring.State())
 	}
 	t.end = t.ring.Seek(t.ring.Last())
-	pos := t.ring.Append(h.now, t.hdr[:], fr[frame.HeaderLen:])
+	t.ring.Append(h.now, fr, nil)
 	if t.file != nil {
 		t.file.save(t.ring.State())
 	}
-	return pos
 }
 
 // growHistory doubles the store. Without room for that the history stays as

@@ -133,7 +133,8 @@ func (h *hub) unicast(c, d *conn, r *reg, key stopKey, hd *frame.Header, fr []by
 			}
 		}
 	}
-	h.put(d, c.port, c.cred, fr, flags|hd.Flags&(frame.FlagCall|frame.FlagReply), 0, 0)
+	stamp(fr, c.port, c.cred, flags|hd.Flags&(frame.FlagCall|frame.FlagReply), 0, 0)
+	h.put(d, fr)
 	h.stats.Delivered++
 	if hd.Flags&frame.FlagAck != 0 {
 		lossy := hd.Flags&(frame.FlagDrop|frame.FlagReply) != 0
@@ -146,21 +147,19 @@ func (h *hub) unicast(c, d *conn, r *reg, key stopKey, hd *frame.Header, fr []by
 	return nil, true
 }
 
-// put queues the message of the Send fr for d, stamped with its sender.
-func (h *hub) put(d *conn, port uint32, cred connector.Cred, fr []byte, flags uint8, group uint32, pos uint64) {
+// put queues a stamped message for d.
+func (h *hub) put(d *conn, fr []byte) {
 	if len(d.lost) > 0 {
 		h.tellLost(d)
 	}
-	b := h.append(d, len(fr))
-	stamp(b, port, cred, fr, flags, group, pos)
+	copy(h.append(d, len(fr)), fr)
 	d.stat.Delivered++
 }
 
-// stamp writes the Msg frame of the Send fr into b, which is as long.
-func stamp(b []byte, port uint32, cred connector.Cred, fr []byte, flags uint8, group uint32, pos uint64) {
+// stamp makes a Msg of the Send fr, in place: its receivers get the same bytes.
+func stamp(fr []byte, port uint32, cred connector.Cred, flags uint8, group uint32, pos uint64) {
 	hd := msgHeader(port, cred, len(fr), flags, group, pos)
-	hd.Put(b)
-	copy(b[frame.HeaderLen:], fr[frame.HeaderLen:])
+	hd.Put(fr)
 }
 
 func msgHeader(port uint32, cred connector.Cred, n int, flags uint8, group uint32, pos uint64) frame.Header {

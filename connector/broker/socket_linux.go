@@ -26,8 +26,10 @@ type socketLock struct {
 func openSocket(path string) (*os.File, *socketLock, error) {
 	if path == "" {
 		path = sockpath.Listen()
-		if err := makeDir(filepath.Dir(path)); err != nil {
-			return nil, nil, err
+		if os.Getenv(sockpath.Env) == "" { // where the user names a place, it is the user's
+			if err := makeDir(filepath.Dir(path)); err != nil {
+				return nil, nil, err
+			}
 		}
 	}
 	lock, err := lockSocket(path)
