@@ -109,9 +109,11 @@ type conn struct {
 	stopped   map[stopKey]*stopped
 	monitor   bool
 
-	// The last id sent to, and its registration while routes is the hub's.
+	// The last id sent to, with its registration unless that is dead, and the last
+	// port's client.
 	routeKey uint64
 	route    *reg
+	peer     *conn
 	stat     ConnStats
 }
 
@@ -214,6 +216,7 @@ func (h *hub) close(c *conn) {
 	c.acct.queued -= int64(c.out.len())
 	h.pool.put(c.out.buf)
 	c.out = outq{}
+	c.route, c.peer = nil, nil
 	c.in, c.regs, c.members, c.watches, c.stopped, c.lagging = nil, nil, nil, nil, nil, nil
 	c.acct.conns--
 	if c.acct.conns == 0 && c.acct.history == 0 && len(c.acct.exceeded) == 0 {

@@ -91,7 +91,11 @@ func (h *hub) sendID(c *conn, hd *frame.Header, fr []byte, id cbid.ID) (*connect
 
 // sendPort delivers to the client with hd.Port.
 func (h *hub) sendPort(c *conn, hd *frame.Header, fr []byte) (*connector.Error, bool) {
-	d := h.conns[hd.Port]
+	d := c.peer
+	if d == nil || d.port != hd.Port || d.closed {
+		d = h.conns[hd.Port]
+		c.peer = d
+	}
 	if d == nil || !d.hello || d.last {
 		return connector.ErrNoPort, true
 	}
