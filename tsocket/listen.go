@@ -149,11 +149,10 @@ func (l *Listener) Addr() Addr { return l.local }
 // tryAccept accepts once; false: it would wait.
 func (l *Listener) tryAccept(fd int) bool {
 	for {
-		n, sa, err := accept(fd)
-		switch err {
-		case nil:
-			l.fd, l.errno = n, nil
-			l.remote, _ = AddrFromSockaddr(sa)
+		n, peer, errno := accept(fd)
+		switch errno {
+		case 0:
+			l.fd, l.remote, l.errno = n, peer, nil
 			return true
 		case syscall.EAGAIN:
 			return false
@@ -162,7 +161,7 @@ func (l *Listener) tryAccept(fd int) bool {
 			// The connection that was next has failed already: see accept(2).
 			continue
 		}
-		l.errno = err
+		l.errno = errno
 		return true
 	}
 }

@@ -78,26 +78,6 @@ func openSocket(kind int, local, remote Addr) (fd int, err error) {
 	return fd, bind(fd, local)
 }
 
-// sockName returns the address that the socket is bound to.
-func sockName(fd int) Addr {
-	sa, err := unix.Getsockname(fd)
-	if err != nil {
-		return Addr{}
-	}
-	a, _ := AddrFromSockaddr(sa)
-	return a
-}
-
-// peerName returns the address that the socket is connected to.
-func peerName(fd int) Addr {
-	sa, err := unix.Getpeername(fd)
-	if err != nil {
-		return Addr{}
-	}
-	a, _ := AddrFromSockaddr(sa)
-	return a
-}
-
 // sockError returns what became of a connect.
 func sockError(fd int) error {
 	n, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ERROR)

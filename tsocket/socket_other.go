@@ -38,14 +38,35 @@ func socketPair(kind int) ([2]int, error) {
 	return fds, err
 }
 
-func accept(fd int) (int, unix.Sockaddr, error) {
+func accept(fd int) (int, Addr, syscall.Errno) {
 	syscall.ForkLock.RLock()
 	defer syscall.ForkLock.RUnlock()
 	n, sa, err := unix.Accept(fd)
 	if err == nil {
 		err = settle(n)
 	}
-	return n, sa, err
+	a, _ := AddrFromSockaddr(sa)
+	return n, a, errnoOf(err)
+}
+
+// sockName returns the address that the socket is bound to.
+func sockName(fd int) Addr {
+	sa, err := unix.Getsockname(fd)
+	if err != nil {
+		return Addr{}
+	}
+	a, _ := AddrFromSockaddr(sa)
+	return a
+}
+
+// peerName returns the address that the socket is connected to.
+func peerName(fd int) Addr {
+	sa, err := unix.Getpeername(fd)
+	if err != nil {
+		return Addr{}
+	}
+	a, _ := AddrFromSockaddr(sa)
+	return a
 }
 
 func bind(fd int, a Addr) error {

@@ -1,8 +1,6 @@
 package tsocket
 
 import (
-	"errors"
-
 	"golang.org/x/sys/unix"
 )
 
@@ -98,11 +96,7 @@ func DgramFromFD(fd int) (*Dgram, error) {
 	if err := unix.SetNonblock(fd, true); err != nil {
 		return nil, &OpError{Op: op, Err: err}
 	}
-	sa, err := unix.Getsockname(fd)
-	if err != nil && !errors.Is(err, unix.EAFNOSUPPORT) { // package unix does not know all families
-		return nil, &OpError{Op: op, Err: err}
-	}
-	local, _ := AddrFromSockaddr(sa)
+	local := sockName(fd)
 	udp := local.kind == addrInet && kind == unix.SOCK_DGRAM
 	return NewDgram(newDgramOps(fd, udp, local, peerName(fd))), nil
 }

@@ -1,0 +1,5 @@
+//go:build race
+
+package tsocket_test
+
+const raceEnabled = true

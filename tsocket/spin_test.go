@@ -1,0 +1,62 @@
+package tsocket_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+
+	"github.com/cnbus/cnbus/tsocket"
+)
+
+func setNoLinger(fd int) error {
+	return unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
+}
+
+func cpuTime(t testing.TB) time.Duration {
+	var u unix.Rusage
+	require.NoError(t, unix.Getrusage(unix.RUSAGE_SELF, &u))
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+// TestSpin: idle sockets whose peers have finished writing, and full ones, cost no
+// processor time, with everything outstanding that can be.
+func TestSpin(t *testing.T) {
+	onlyLinux(t)
+	var open []*tsocket.Request[int64]
+	for _, p := range streamPairs {
+		// The peer has finished writing; a write waits, half-open.
+		a, b := full(t, p.make)
+		a.SetHalfOpen(true)
+		require.NoError(t, b.CloseWrite(background))
+		_, err := a.Readv(soon(t), make([]byte, 1))
+		require.ErrorIs(t, err, tsocket.ErrEOF)
+		_, err = a.MonitorSend(background).Wait(soon(t))
+		require.Error(t, err)
+		open = append(open, a.WritevSend(background, make([]byte, 4<<20)))
+
+		// Nothing happens; a read waits, and a monitor.
+		c, _ := p.make(t)
+		c.MonitorSend(background)
+		r := c.ReadvSend(background, make([]byte, 1))
+		r.Done()
+		open = append(open, r)
+	}
+	a, b, err := tsocket.UnixDgramPair()
+	require.NoError(t, err)
+	closeLater(t, a, b)
+	for r := a.SendToSend(background, []byte("x"), tsocket.Addr{}); !r.InProgress(); {
+		r = a.SendToSend(background, []byte("x"), tsocket.Addr{})
+	}
+
+	const quiet = 500 * time.Millisecond
+	used := cpuTime(t)
+	_, err = open[0].Wait(shortlyFor(t, quiet))
+	require.ErrorIs(t, err, tsocket.ErrTimeout)
+	assert.Less(t, cpuTime(t)-used, quiet/5)
+	for _, r := range open {
+		assert.True(t, r.InProgress())
+	}
+}
