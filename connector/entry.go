@@ -10,19 +10,23 @@ import (
 
 // Entry is one registration of a callback.
 //
-// Whoever sets running in state is the runner: it alone calls the handler and touches
-// the fields below "runner only", until it clears running again. The two compare-and-swaps
-// that begin and end an uncontended run are all the synchronisation it costs.
+// The runner is who calls the handler and touches the fields below "runner only". An
+// uncontended message costs two atomic additions to state, one to become the runner and one to
+// cease to be, and touches no other synchronisation; state.go says how the rest works.
 type Entry struct {
+	key      uint64          // of info.ID
+	run      Handler         // what is called: handler, less the mark of Inline
+	ctx      context.Context // the handler's
+	via      Replier         // see Binding
+	tag      any             // see Binding
 	r        *Registry
 	info     IDInfo
 	handler  Handler
 	interest InterestHandler // handler, if it is one
-	ctx      context.Context // the handler's
 
-	_ [64]byte // entries of different ids must not share a cache line that is written
+	_ [96]byte // see TestEntryLayout
 
-	state atomic.Uint64 // flags below; from bit 8 on: messages handled
+	state atomic.Uint64
 
 	// Runner only.
 	d     Delivery // the message being handled
@@ -36,27 +40,26 @@ type Entry struct {
 	box      *mailbox   // nil when empty
 	waiters  []*waiter  // senders waiting for room; only while box is full
 	wantRoom bool       // Enqueue has reported the mailbox full
+	free     bool       // nobody is the runner, though there are claims: one of them will be
+	before   uint64     // messages handled that state does not count any more
 	drained  chan struct{}
 
 	_ [64]byte
 }
 
-// Flags of Entry.state. queued is changed under mu only.
-const (
-	stateRunning = 1 << iota // somebody is the runner
-	stateQueued              // box is not empty; only together with running
-	stateRemoved             // takes no more messages
-
-	stateFlags = stateRunning | stateQueued | stateRemoved
-	oneHandled = 1 << 8 // one message handled
-)
-
 type entryKey struct{}
 
-func newEntry(r *Registry, info IDInfo, h Handler) *Entry {
-	e := &Entry{r: r, info: info, handler: h, drained: make(chan struct{})}
+func newEntry(r *Registry, info IDInfo, h Handler, b *Binding) *Entry {
+	e := &Entry{
+		r: r, key: info.ID.Key(), info: info, handler: h, run: unmarked(h),
+		via: b.Via, tag: b.Tag, drained: make(chan struct{}),
+	}
 	e.interest, _ = h.(InterestHandler)
-	e.ctx = context.WithValue(r.ctx, entryKey{}, e)
+	parent := b.Context
+	if parent == nil {
+		parent = r.ctx
+	}
+	e.ctx = context.WithValue(parent, entryKey{}, e)
 	return e
 }
 
@@ -67,7 +70,11 @@ func (e *Entry) within(ctx context.Context) bool { return ctx.Value(entryKey{}) 
 func (e *Entry) Info() IDInfo { return e.info }
 
 // Handled is how many messages the handler was called with.
-func (e *Entry) Handled() uint64 { return e.state.Load() / oneHandled }
+func (e *Entry) Handled() uint64 {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.before + e.state.Load()/oneHandled
+}
 
 // Panics is how many calls of the handler panicked.
 func (e *Entry) Panics() uint64 { return e.panics.Load() }
@@ -82,58 +89,69 @@ func (e *Entry) Queued() int {
 
 // deliver is Registry.Deliver for this entry. A removed one gives ErrNoID itself.
 func (e *Entry) deliver(ctx context.Context, m *Message, from *From, call bool, via Replier, full WhenFull) error {
-	s := e.state.Load()
-	if s&stateFlags != 0 || !e.state.CompareAndSwap(s, s|stateRunning) {
-		return e.deliverBusy(ctx, &Delivery{Msg: *m, From: *from, Call: call, Via: via}, full)
+	if e.Take() {
+		e.handleTaken(m, from, call, via)
+		return nil
 	}
-	e.d.Msg, e.d.From, e.d.Call, e.d.Via = *m, *from, call, via
-	e.call()
-	e.d.Msg.Data, e.d.Via = nil, nil
-	if !e.state.CompareAndSwap(s|stateRunning, s+oneHandled) {
-		e.state.Add(oneHandled)
-		e.run(true)
-	}
-	return nil
+	return e.behind(ctx, &Delivery{Msg: *m, From: *from, Call: call, Via: via}, full)
 }
 
-func (e *Entry) deliverBusy(ctx context.Context, d *Delivery, full WhenFull) error {
-	e.mu.Lock()
-	for {
-		s := e.state.Load()
-		switch {
-		case s&stateRemoved != 0:
-			e.mu.Unlock()
-			return ErrNoID
-		case s&stateRunning == 0:
-			if !e.state.CompareAndSwap(s, s|stateRunning) {
-				continue
-			}
-			e.mu.Unlock()
-			e.handle(d)
-			e.run(true)
-			return nil
-		case !e.full():
-			if e.mark(s) {
-				e.push().copy(d)
-				e.mu.Unlock()
-				return nil
-			}
-		case full == FullDrop || e.within(ctx):
-			e.mu.Unlock()
-			return e.sendError(fmt.Errorf("%d messages are waiting: %w", e.r.config.Queue, ErrWouldBlock))
-		default:
-			w := &waiter{d: *d, done: make(chan error, 1)}
-			e.waiters = append(e.waiters, w)
-			e.mu.Unlock()
-			return e.wait(ctx, w)
+// handleTaken is the way of a message whose callback is idle: everything here and in
+// Take is counted in nanoseconds. What is stored between the two atomic additions delays the second one,
+// which is why fields are only written when they change, and why the last
+// message's data stay until the next one.
+func (e *Entry) handleTaken(m *Message, from *From, call bool, via Replier) {
+	done := false
+	defer func() {
+		if !done && e.failed(recover(), oneHandled) {
+			return
 		}
+		if s := e.state.Add(handledAndLeft); s&stateMore != 0 {
+			e.stay(s)
+		}
+	}()
+	e.d.Msg = *m
+	if e.d.From != *from {
+		e.d.From = *from
 	}
+	if e.d.Call != call {
+		e.d.Call = call
+	}
+	e.d.Via = via
+	e.run.Handle(e.ctx, &e.d)
+	done = true
 }
 
-// mark sets queued on behalf of something about to be put in the mailbox, mu held. It
-// fails when the runner has just left.
-func (e *Entry) mark(s uint64) bool {
-	return s&stateQueued != 0 || e.state.CompareAndSwap(s, s|stateQueued)
+// behind is deliver for who has claimed e, and has not become the runner by it.
+func (e *Entry) behind(ctx context.Context, d *Delivery, full WhenFull) error {
+	e.mu.Lock()
+	switch {
+	case e.state.Load()&stateRemoved != 0:
+		e.unclaim()
+		e.mu.Unlock()
+		return ErrNoID
+	case e.free:
+		e.free = false
+		e.mu.Unlock()
+		e.handle(d)
+		e.loop(true)
+		return nil
+	case !e.full():
+		e.push().copy(d)
+		e.queued()
+		e.mu.Unlock()
+		return nil
+	case full == FullDrop || e.within(ctx):
+		e.unclaim()
+		e.mu.Unlock()
+		return e.sendError(fmt.Errorf("%d messages are waiting: %w", e.r.config.Queue, ErrWouldBlock))
+	default:
+		w := &waiter{d: *d, done: make(chan error, 1)}
+		e.waiters = append(e.waiters, w)
+		e.unclaim()
+		e.mu.Unlock()
+		return e.wait(ctx, w)
+	}
 }
 
 func (e *Entry) sendError(err error) error {
@@ -148,7 +166,7 @@ func (e *Entry) call() {
 			e.failed(recover(), oneHandled)
 		}
 	}()
-	e.handler.Handle(e.ctx, &e.d)
+	e.run.Handle(e.ctx, &e.d)
 	done = true
 }
 
@@ -176,26 +194,27 @@ func (e *Entry) handle(d *Delivery) {
 	e.state.Add(oneHandled)
 }
 
-// failed deals with a handler that did not return. handled is what the call
-// adds to state.
-func (e *Entry) failed(value any, handled uint64) {
+// failed deals with a handler that did not return. When the goroutine is ending, it
+// reports so: somebody else is the runner then, handled (what the call adds to state) has been added.
+func (e *Entry) failed(value any, handled uint64) (ending bool) {
 	e.panics.Add(1)
 	if f := e.r.config.Panic; f != nil {
 		f(e, value, debug.Stack())
 	}
-	if value == nil {
-		// runtime.Goexit: this goroutine unwinds and will not be the runner any
-		// more, but what is queued must run and Del must not wait for ever.
-		e.d.Msg.Data, e.d.Via = nil, nil
-		e.state.Add(handled)
-		go e.run(false)
+	if value != nil {
+		return false
 	}
+	// runtime.Goexit: what is queued must run and Del must not wait for ever.
+	e.d.Msg.Data, e.d.Via = nil, nil
+	e.state.Add(handled)
+	go e.loop(false)
+	return true
 }
 
-// run handles what is in the mailbox until it is empty, and then stops being
+// loop handles what is in the mailbox until it is empty, and then stops being
 // the runner. A sender that does this inline does not do it for longer than one
 // mailbox: a goroutine takes over.
-func (e *Entry) run(inline bool) {
+func (e *Entry) loop(inline bool) {
 	for emptied := false; ; {
 		for e.taken != nil {
 			if e.next == len(e.taken.items) {
@@ -207,23 +226,20 @@ func (e *Entry) run(inline bool) {
 			e.next++
 			e.item(at)
 		}
-		s := e.state.Load()
-		switch {
-		case s&stateQueued == 0:
-			if e.state.CompareAndSwap(s, s&^uint64(stateRunning)) {
-				if s&stateRemoved != 0 {
-					close(e.drained)
-				}
-				return
-			}
-		case inline && emptied:
-			go e.run(false)
+		if e.leaveIdle() {
 			return
-		default:
-			emptied = true
-			if e.take() {
-				e.r.config.Room(e)
-			}
+		}
+		if inline && emptied && e.state.Load()&stateQueued != 0 {
+			go e.loop(false)
+			return
+		}
+		left, room := e.take()
+		if left {
+			return
+		}
+		emptied = true
+		if room {
+			e.r.config.Room(e)
 		}
 	}
 }
@@ -240,10 +256,16 @@ func (e *Entry) item(at *item) {
 	e.handle(&at.d)
 }
 
-// take moves the mailbox to taken and lets waiting senders fill the next one. It
-// reports whether the room hook is due.
-func (e *Entry) take() (room bool) {
+// take moves the mailbox to taken and lets waiting senders fill the next one. With
+// an empty one, the caller is not the runner any more: left. room says that the room hook is due.
+func (e *Entry) take() (left, room bool) {
 	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.fold()
+	if e.box == nil {
+		e.leave()
+		return true, false
+	}
 	e.taken, e.next, e.box = e.box, 0, nil
 	n := 0
 	for n < len(e.waiters) && !e.full() {
@@ -261,6 +283,5 @@ func (e *Entry) take() (room bool) {
 	if room {
 		e.wantRoom = false
 	}
-	e.mu.Unlock()
-	return room
+	return false, room
 }

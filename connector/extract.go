@@ -1,6 +1,20 @@
 package connector
 
-import "context"
+import (
+	"context"
+
+	"github.com/cnbus/cnbus/cbid"
+)
+
+// Binding is what a carrier adds to a registration. All of it may be left out.
+type Binding struct {
+	// Context is the parent of the handler's contexts, instead of the registry's.
+	Context context.Context
+	// Via is the Delivery.Via of what Entry.HandleTaken and Behind deliver.
+	Via Replier
+	// Tag is for the carrier, see Entry.Tag.
+	Tag any
+}
 
 // Del in two steps, for a carrier that must tell others of the removal at the
 // moment the id is free, and wait for the callback only after it has let go of its locks.
@@ -27,3 +41,26 @@ func (e *Entry) Handler() Handler { return e.handler }
 func (e *Entry) Deliver(ctx context.Context, m *Message, from *From, call bool, via Replier, full WhenFull) error {
 	return e.deliver(ctx, m, from, call, via, full)
 }
+
+// Take, HandleTaken and Behind are Deliver in parts, for a carrier that keeps the Entry to
+// which a sender sends again and again. Take makes the caller the one who runs the callback, if
+// it is idle. One call of HandleTaken must follow if it does, one of Behind if not.
+func (e *Entry) Take() bool { return e.state.Add(oneClaim)&stateLow == oneClaim }
+
+// HandleTaken runs the callback with m, for which no reply is waited, and with the Binding's
+// Via, and then what others sent meanwhile; see Take.
+func (e *Entry) HandleTaken(m *Message, from *From) { e.handleTaken(m, from, false, e.via) }
+
+// Behind is Deliver without waiting (FullDrop) for a callback that is not idle; see Take.
+func (e *Entry) Behind(m *Message, from *From) error {
+	return e.behind(e.ctx, &Delivery{Msg: *m, From: *from, Via: e.via}, FullDrop)
+}
+
+// ID returns the registered id.
+func (e *Entry) ID() cbid.ID { return cbid.FromKey(e.key) }
+
+// Is reports whether e is, or was, the registration of id.
+func (e *Entry) Is(id cbid.ID) bool { return e.key == id.Key() }
+
+// Tag returns the Binding's Tag.
+func (e *Entry) Tag() any { return e.tag }

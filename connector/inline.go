@@ -27,3 +27,14 @@ type inline struct{ h Handler }
 func (i inline) Handle(ctx context.Context, d *Delivery) { i.h.Handle(ctx, d) }
 
 type inlineInterest struct{ InterestHandler }
+
+// unmarked is h without the mark of Inline.
+func unmarked(h Handler) Handler {
+	switch i := h.(type) {
+	case inline:
+		return i.h
+	case inlineInterest:
+		return i.InterestHandler
+	}
+	return h
+}

@@ -158,45 +158,17 @@ func interestOf(listening bool) int8 {
 	return -1
 }
 
-// begin marks that something will be put in the mailbox, mu held. start is true when the
-// caller became the runner by it.
-func (e *Entry) begin() (start, ok bool) {
-	for {
-		s := e.state.Load()
-		if s&stateRemoved != 0 {
-			return false, false
-		}
-		if e.state.CompareAndSwap(s, s|stateRunning|stateQueued) {
-			return s&stateRunning == 0, true
-		}
-	}
-}
-
 // Interest tells an InterestHandler whether anybody listens, now or after the messages before
 // it. It does not wait.
 func (e *Entry) Interest(listening bool) {
 	if e.EnqueueInterest(listening) {
-		e.run(true)
+		e.loop(true)
 	}
 }
 
 // Run handles what is in the mailbox until it is empty. It must be called once,
 // on any goroutine, for each Enqueue that returned Start, and never otherwise.
-func (e *Entry) Run() { e.run(false) }
-
-// remove makes e take no more messages and refuses those that wait for room.
-func (e *Entry) remove() {
-	e.mu.Lock()
-	old := e.state.Or(stateRemoved)
-	for _, w := range e.waiters {
-		w.done <- ErrNoID
-	}
-	e.waiters = nil
-	e.mu.Unlock()
-	if old&stateRunning == 0 {
-		close(e.drained)
-	}
-}
+func (e *Entry) Run() { e.loop(false) }
 
 // drain waits until the callback of a removed entry has run for the last time.
 func (e *Entry) drain(ctx context.Context) error {

@@ -82,7 +82,10 @@ func NewRegistry(ctx context.Context, config *RegistryConfig) *Registry {
 // Group is set to ID.Idx. It fails with ErrDuplicate when the id is registered,
 // with ErrInvalid for a name of more than MaxName bytes or with a NUL in it, or a nil h, and
 // with ErrClosed after Close.
-func (r *Registry) Add(info IDInfo, h Handler) (*Entry, error) {
+func (r *Registry) Add(info IDInfo, h Handler) (*Entry, error) { return r.Bind(info, h, &Binding{}) }
+
+// Bind is Add for a carrier, with what the carrier has for each registration.
+func (r *Registry) Bind(info IDInfo, h Handler, b *Binding) (*Entry, error) {
 	switch {
 	case h == nil:
 		return nil, addError(info.ID, fmt.Errorf("no handler: %w", ErrInvalid))
@@ -92,7 +95,7 @@ func (r *Registry) Add(info IDInfo, h Handler) (*Entry, error) {
 		return nil, addError(info.ID, fmt.Errorf("NUL in name %q: %w", info.Name, ErrInvalid))
 	}
 	info.Group = info.ID.Idx
-	e := newEntry(r, info, h)
+	e := newEntry(r, info, h, b)
 	if err := r.insert(e); err != nil {
 		return nil, addError(info.ID, err)
 	}
@@ -123,27 +126,40 @@ func (r *Registry) insert(e *Entry) error {
 func (r *Registry) Lookup(id cbid.ID) *Entry { return r.table.get(id.Key()) }
 
 // Deliver runs the callback of m.ID, now or after the messages before it; see
-// Registry. It keeps neither m nor its data after it has returned, nor does it make m, from or
-// what they are parts of escape to the heap. The other arguments are fields of the Delivery.
+// Registry. It does not look at m and its data after it has returned, though the memory of the data may be
+// held until the id's next message; nor does it make m, from or what they are parts of escape to the heap. The other arguments are fields of the Delivery.
 //
 // A full mailbox is waited for, up to ctx; with FullDrop, and from a callback of the same id,
 // which could wait for ever, it fails with ErrWouldBlock instead. No such id, or one that is being removed: ErrNoID.
 // A cycle of callbacks that send to each other is the callers' to avoid: let one of them use FullDrop or a
 // deadline.
 func (r *Registry) Deliver(ctx context.Context, m *Message, from *From, call bool, via Replier, full WhenFull) error {
-	for e := r.table.get(m.ID.Key()); e != nil; {
-		err := e.deliver(ctx, m, from, call, via, full)
+	e := r.table.get(m.ID.Key())
+	if e != nil && e.Take() {
+		e.handleTaken(m, from, call, via)
+		return nil
+	}
+	return r.deliver(ctx, e, &Delivery{Msg: *m, From: *from, Call: call, Via: via}, full)
+}
+
+// deliver is Deliver after e was found, and claimed, but is not idle; or when it was not found.
+func (r *Registry) deliver(ctx context.Context, e *Entry, d *Delivery, full WhenFull) error {
+	for e != nil {
+		err := e.behind(ctx, d, full)
 		if err != error(ErrNoID) {
 			return err
 		}
 		// The id may have been registered anew since.
-		next := r.table.get(m.ID.Key())
-		if next == e {
+		next := r.table.get(d.Msg.ID.Key())
+		if next == e || next == nil {
 			break
 		}
-		e = next
+		if e = next; e.Take() {
+			e.handleTaken(&d.Msg, &d.From, d.Call, d.Via)
+			return nil
+		}
 	}
-	return &OpError{Op: "send", ID: m.ID, HasID: true, Err: ErrNoID}
+	return &OpError{Op: "send", ID: d.Msg.ID, HasID: true, Err: ErrNoID}
 }
 
 // Dispatch is Deliver for who has a Delivery.

@@ -44,7 +44,6 @@ func (b *Bus) AddCallback(ctx context.Context, id cbid.ID, name string, handler 
 	if err := ctx.Err(); err != nil {
 		return b.addError(id, err)
 	}
-	c := newCallback(b, handler)
 	h := b.hub
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -59,11 +58,10 @@ func (b *Bus) AddCallback(ctx context.Context, id cbid.ID, name string, handler 
 		return b.addError(id, fmt.Errorf("%d callbacks: %w", h.config.Callbacks, connector.ErrLimit))
 	}
 	info := connector.IDInfo{ID: id, Name: name, Group: id.Idx, Port: b.port, Owner: h.cred}
-	entry, err := h.registry.Add(info, c)
+	c, err := b.register(info, handler)
 	if err != nil {
 		return err
 	}
-	c.begin(entry)
 	b.callbacks[id] = c
 	c.interest(h.listening(id.Idx))
 	h.watch.IDAdded(info)

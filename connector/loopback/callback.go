@@ -8,16 +8,13 @@ import (
 	"github.com/cnbus/cnbus/connector"
 )
 
-// callback is a registered handler as the registry knows it. It bounds what waits
-// for the handler and keeps its senders in order.
+// callback is a registration. It bounds what waits for the handler and keeps its
+// senders in order.
 type callback struct {
-	bus        *Bus
-	entry      *connector.Entry
-	handler    connector.Handler
-	interested connector.InterestHandler // handler, if it is one
-	inline     bool
-	run        func()       // entry.Run, made once so that starting it allocates nothing
-	ctx        *callbackCtx // the handler's; used by who runs the callback only
+	bus    *Bus
+	entry  *connector.Entry
+	inline bool
+	run    func() // entry.Run, made once so that starting it allocates nothing
 
 	mu      sync.Mutex // guards what follows
 	full    bool       // the mailbox is: senders wait, in order
@@ -30,54 +27,25 @@ type callbackWaiter struct {
 	done chan error // has room for the one result
 }
 
-// callbackCtx is what a handler gets: it ends when the Bus closes, and has the values of
-// the registry's context, which knows whose callback it is.
-type callbackCtx struct {
-	context.Context // of the bus
-	values          context.Context
-	callback        *callback
-}
-
+// callbackKey is the key by which the context of a handler knows whose callback it is.
 type callbackKey struct{}
 
-func (c *callbackCtx) Value(key any) any {
-	if key == (callbackKey{}) {
-		return c.callback
+// register adds h to the registry as a callback of b.
+func (b *Bus) register(info connector.IDInfo, h connector.Handler) (*callback, error) {
+	c := &callback{bus: b, inline: connector.IsInline(h)}
+	e, err := b.hub.registry.Bind(info, h, &connector.Binding{
+		Context: context.WithValue(b.ctx, callbackKey{}, c), Via: b, Tag: c,
+	})
+	if err != nil {
+		return nil, err
 	}
-	return c.values.Value(key)
-}
-
-func newCallback(b *Bus, h connector.Handler) *callback {
-	c := &callback{bus: b, handler: h, inline: connector.IsInline(h)}
-	c.interested, _ = h.(connector.InterestHandler)
-	return c
-}
-
-func (c *callback) begin(e *connector.Entry) {
-	c.entry = e
-	c.run = e.Run
-}
-
-// Handle implements connector.Handler for the registry.
-func (c *callback) Handle(ctx context.Context, d *connector.Delivery) {
-	c.handler.Handle(c.context(ctx), d)
-}
-
-// Interest implements connector.InterestHandler for the registry.
-func (c *callback) Interest(ctx context.Context, group uint32, listening bool) {
-	c.interested.Interest(c.context(ctx), group, listening)
-}
-
-func (c *callback) context(values context.Context) context.Context {
-	if c.ctx == nil {
-		c.ctx = &callbackCtx{Context: c.bus.ctx, values: values, callback: c}
-	}
-	return c.ctx
+	c.entry, c.run = e, e.Run
+	return c, nil
 }
 
 // interest has the handler told, in order with its messages.
 func (c *callback) interest(listening bool) {
-	if c.interested != nil && c.entry.EnqueueInterest(listening) {
+	if c.entry.EnqueueInterest(listening) {
 		go c.run()
 	}
 }

@@ -13,8 +13,10 @@ import (
 type Endpoint struct {
 	bus    *Bus
 	port   uint32
+	from   connector.From // of what it sends to one receiver
 	closed atomic.Bool
-	done   chan struct{} // closed by Close
+	last   atomic.Pointer[connector.Entry] // the callback to which it sent last, if that is quick
+	done   chan struct{}                   // closed by Close
 	queue  queue
 
 	calls       *connector.Genealogy
@@ -31,7 +33,7 @@ var (
 
 func newEndpoint(b *Bus, port uint32) *Endpoint {
 	e := &Endpoint{
-		bus: b, port: port, done: make(chan struct{}), members: make(map[uint32]*member),
+		bus: b, port: port, from: connector.From{Port: port, Cred: b.hub.cred}, done: make(chan struct{}), members: make(map[uint32]*member),
 		calls: connector.NewGenealogy(&connector.GenealogyConfig{Limit: b.hub.config.Calls}),
 	}
 	e.queue.init(b.hub.config.QueueMessages, b.hub.config.QueueBytes)
@@ -43,22 +45,58 @@ func (e *Endpoint) Port() uint32 { return e.port }
 
 // Send implements connector.Endpoint.
 func (e *Endpoint) Send(ctx context.Context, m connector.Message, to connector.Dest) error {
-	if err := check(ctx, &m, to, e.closed.Load()); err != nil {
-		return sendError(&m, to, err)
+	if last := e.again(&m, to.Port|to.Group); last != nil && ctx.Err() == nil {
+		if last.Take() {
+			last.HandleTaken(&m, &e.from)
+			return nil
+		} else if last.Behind(&m, &e.from) == nil {
+			return nil
+		}
 	}
-	return e.route(ctx, &m, to, nil)
+	return e.send(ctx, &m, to)
 }
 
 // Post implements connector.Endpoint. That nobody is there to receive is told by
-// an EventFailed; only when the stream is full of those, by the error.
+// an EventFailed; only when the stream is full of those, by the error. Whether ctx has
+// ended makes no difference to a message for which nothing is waited.
 func (e *Endpoint) Post(ctx context.Context, m connector.Message, to connector.Dest) error {
-	if err := check(ctx, &m, to, e.closed.Load()); err != nil {
-		return sendError(&m, to, err)
+	last := e.again(&m, to.Port|to.Group)
+	if last != nil && last.Take() {
+		last.HandleTaken(&m, &e.from)
+		return nil
 	}
-	err := e.route(ctx, &m, to, nil)
+	return e.post(ctx, last, &m, to)
+}
+
+// again returns the callback that had the last message, if m, which is for the id alone when to is 0, is
+// for that and nothing is in the way. It may have been removed: then it refuses m.
+func (e *Endpoint) again(m *connector.Message, to uint32) *connector.Entry {
+	last := e.last.Load()
+	if last != nil && last.Is(m.ID) && to == 0 && len(m.Data) <= connector.MaxData && !e.closed.Load() {
+		return last
+	}
+	return nil
+}
+
+func (e *Endpoint) send(ctx context.Context, m *connector.Message, to connector.Dest) error {
+	if err := check(ctx, m, to, e.closed.Load()); err != nil {
+		return sendError(m, to, err)
+	}
+	return e.route(ctx, m, to, nil)
+}
+
+// post is Post when last, unless nil, was not idle.
+func (e *Endpoint) post(ctx context.Context, last *connector.Entry, m *connector.Message, to connector.Dest) error {
+	if last != nil && last.Behind(m, &e.from) == nil {
+		return nil
+	}
+	if err := check(ctx, m, to, e.closed.Load()); err != nil {
+		return sendError(m, to, err)
+	}
+	err := e.route(ctx, m, to, nil)
 	if err != nil && deferred(err) {
 		e.bus.hub.stats.postFailed.Add(1)
-		if e.queue.fail(&m, to, err) {
+		if e.queue.fail(m, to, err) {
 			return nil
 		}
 	}
@@ -68,7 +106,7 @@ func (e *Endpoint) Post(ctx context.Context, m connector.Message, to connector.D
 // route sends m, which was checked; as a call, if p is given.
 func (e *Endpoint) route(ctx context.Context, m *connector.Message, to connector.Dest, p *pending) error {
 	h := e.bus.hub
-	from := connector.From{Port: e.port, Cred: h.cred}
+	from := e.from
 	s := sender{ctx: ctx, done: e.done}
 	switch {
 	case to.Port != 0:
@@ -84,6 +122,9 @@ func (e *Endpoint) route(ctx context.Context, m *connector.Message, to connector
 	}
 	err := error(connector.ErrNoID)
 	if c != nil {
+		if c.inline && e.last.Load() != c.entry {
+			e.last.Store(c.entry)
+		}
 		err = c.deliver(&s, m, &from, p != nil, to.Full)
 	}
 	if err != nil {

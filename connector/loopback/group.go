@@ -104,7 +104,7 @@ func (h *Hub) leave(m *member) {
 // interest tells the callbacks of the group, mu held.
 func (h *Hub) interest(number uint32, listening bool) {
 	for _, e := range h.registry.Group(number) {
-		e.Handler().(*callback).interest(listening)
+		e.Tag().(*callback).interest(listening)
 	}
 }
 

@@ -31,7 +31,7 @@ func (b *Bus) SetHistory(ctx context.Context, number uint32, bounds connector.Hi
 	h := b.hub
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	mine := slices.ContainsFunc(h.registry.Group(number), func(e *connector.Entry) bool { return e.Handler().(*callback).bus == b })
+	mine := slices.ContainsFunc(h.registry.Group(number), func(e *connector.Entry) bool { return e.Tag().(*callback).bus == b })
 	switch {
 	case b.closed.Load():
 		return fail(connector.ErrClosed)

@@ -71,7 +71,7 @@ func New(config *Config) *Hub {
 		Queue:      h.config.CallbackMessages,
 		QueueBytes: h.config.CallbackBytes,
 		Panic:      h.panicked,
-		Room:       func(e *connector.Entry) { e.Handler().(*callback).hasRoom() },
+		Room:       func(e *connector.Entry) { e.Tag().(*callback).hasRoom() },
 	})
 	return h
 }
@@ -126,7 +126,7 @@ func (h *Hub) lookup(id cbid.ID) *callback {
 	if e == nil {
 		return nil
 	}
-	return e.Handler().(*callback)
+	return e.Tag().(*callback)
 }
 
 // now is the time of the histories.
