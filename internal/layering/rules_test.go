@@ -76,6 +76,7 @@ var libraries = []library{
 	{path: "golang.org/x/crypto", code: []string{"rxrpc/...", "tests/..."}},
 	{path: "golang.org/x/sync", code: []string{"tests/...", "cmd/..."}, tests: anywhere},
 	{path: "golang.org/x/net/bpf", code: netlinkUsers, tests: []string{"connector/..."}},
+	{path: "golang.org/x/net/nettest", code: testCode, tests: []string{"tsocket/..."}},
 	{path: "github.com/mdlayher/netlink", code: netlinkUsers, tests: []string{"connector/..."}},
 	{path: "github.com/mdlayher/socket", code: append([]string{"tsocket/..."}, netlinkUsers...)},
 	{path: "github.com/vishvananda/netns", code: netlinkUsers, tests: anywhere},
