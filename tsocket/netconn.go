@@ -69,19 +69,22 @@ func (c *netConn) Write(b []byte) (int, error) {
 
 // fail turns an error of the stream into one of package net.
 func (c *netConn) fail(op string, ctx context.Context, err error) error {
-	err = netCause(ctx, err)
+	err = netCause(hasEnded(ctx), err)
 	if err == io.EOF {
 		return err
 	}
 	return &net.OpError{Op: op, Net: c.LocalAddr().Network(), Source: c.LocalAddr(), Addr: c.RemoteAddr(), Err: err}
 }
 
-// netCause returns the name that package net has for err.
-func netCause(ctx context.Context, err error) error {
+func hasEnded(ctx context.Context) bool { return ctx != nil && ctx.Err() != nil }
+
+// netCause returns the name that package net has for err; late says that a
+// deadline has passed.
+func netCause(late bool, err error) error {
 	switch cause := Cause(err); {
 	case cause == ErrEOF:
 		return io.EOF
-	case ctx != nil && ctx.Err() != nil && isErr(cause, ErrCanceled):
+	case late && isErr(cause, ErrCanceled):
 		return os.ErrDeadlineExceeded
 	case isErr(cause, net.ErrClosed):
 		return net.ErrClosed

@@ -39,5 +39,5 @@ func (n *netListener) Addr() net.Addr { return asNetAddr(n.l.Addr(), "tcp", "uni
 
 func (n *netListener) fail(op string, err error) error {
 	a := n.Addr()
-	return &net.OpError{Op: op, Net: a.Network(), Addr: a, Err: netCause(nil, err)}
+	return &net.OpError{Op: op, Net: a.Network(), Addr: a, Err: netCause(false, err)}
 }

@@ -72,7 +72,7 @@ func toAddr(a net.Addr) (Addr, error) {
 
 func (c *netPacketConn) fail(op string, addr net.Addr, ctx context.Context, err error) error {
 	local := c.LocalAddr()
-	return &net.OpError{Op: op, Net: local.Network(), Source: local, Addr: addr, Err: netCause(ctx, err)}
+	return &net.OpError{Op: op, Net: local.Network(), Source: local, Addr: addr, Err: netCause(hasEnded(ctx), err)}
 }
 
 func (c *netPacketConn) Close() error {
