@@ -21,7 +21,6 @@ type scriptOps struct {
 	room    int           // how many bytes more may be written; beyond it a write waits
 	changed chan struct{} // closed and replaced at every change
 	waiting chan struct{} // a value for every wait
-	canTry  bool
 }
 
 func newScript(in string) *scriptOps {

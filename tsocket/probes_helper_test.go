@@ -30,7 +30,9 @@ func (v *u32Vector) next(*tsocket.Stream) ([][]byte, error) {
 		if n > 1000 {
 			return nil, syscall.EMSGSIZE
 		}
-		v.body = make([]byte, n)
+		if v.body = make([]byte, n); n == 0 {
+			return nil, nil
+		}
 		return [][]byte{v.body}, nil
 	}
 	return nil, nil
