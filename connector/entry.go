@@ -90,7 +90,8 @@ func (e *Entry) Queued() int {
 // deliver is Registry.Deliver for this entry. A removed one gives ErrNoID itself.
 func (e *Entry) deliver(ctx context.Context, m *Message, from *From, call bool, via Replier, full WhenFull) error {
 	if e.Take() {
-		e.handleTaken(m, from, call, via)
+		e.d.Call, e.d.Via = call, via
+		e.handleTaken(m, from)
 		return nil
 	}
 	return e.behind(ctx, &Delivery{Msg: *m, From: *from, Call: call, Via: via}, full)
@@ -100,7 +101,7 @@ func (e *Entry) deliver(ctx context.Context, m *Message, from *From, call bool, 
 // Take is counted in nanoseconds. What is stored between the two atomic additions delays the second one,
 // which is why fields are only written when they change, and why the last
 // message's data stay until the next one.
-func (e *Entry) handleTaken(m *Message, from *From, call bool, via Replier) {
+func (e *Entry) handleTaken(m *Message, from *From) {
 	done := false
 	defer func() {
 		if !done && e.failed(recover(), oneHandled) {
@@ -114,10 +115,6 @@ func (e *Entry) handleTaken(m *Message, from *From, call bool, via Replier) {
 	if e.d.From != *from {
 		e.d.From = *from
 	}
-	if e.d.Call != call {
-		e.d.Call = call
-	}
-	e.d.Via = via
 	e.run.Handle(e.ctx, &e.d)
 	done = true
 }

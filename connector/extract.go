@@ -49,7 +49,10 @@ func (e *Entry) Take() bool { return e.state.Add(oneClaim)&stateLow == oneClaim 
 
 // HandleTaken runs the callback with m, for which no reply is waited, and with the Binding's
 // Via, and then what others sent meanwhile; see Take.
-func (e *Entry) HandleTaken(m *Message, from *From) { e.handleTaken(m, from, false, e.via) }
+func (e *Entry) HandleTaken(m *Message, from *From) {
+	e.d.Call, e.d.Via = false, e.via
+	e.handleTaken(m, from)
+}
 
 // Behind is Deliver without waiting (FullDrop) for a callback that is not idle; see Take.
 func (e *Entry) Behind(m *Message, from *From) error {

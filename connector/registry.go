@@ -134,9 +134,15 @@ func (r *Registry) Lookup(id cbid.ID) *Entry { return r.table.get(id.Key()) }
 // A cycle of callbacks that send to each other is the callers' to avoid: let one of them use FullDrop or a
 // deadline.
 func (r *Registry) Deliver(ctx context.Context, m *Message, from *From, call bool, via Replier, full WhenFull) error {
-	e := r.table.get(m.ID.Key())
+	var e *Entry
+	if s := r.table.current.Load(); s != nil { // as table.get, which is not inlined
+		if _, e = s.find(m.ID.Key()); e == gravestone {
+			e = nil
+		}
+	}
 	if e != nil && e.Take() {
-		e.handleTaken(m, from, call, via)
+		e.d.Call, e.d.Via = call, via
+		e.handleTaken(m, from)
 		return nil
 	}
 	return r.deliver(ctx, e, &Delivery{Msg: *m, From: *from, Call: call, Via: via}, full)
@@ -155,7 +161,8 @@ func (r *Registry) deliver(ctx context.Context, e *Entry, d *Delivery, full When
 			break
 		}
 		if e = next; e.Take() {
-			e.handleTaken(&d.Msg, &d.From, d.Call, d.Via)
+			e.d.Call, e.d.Via = d.Call, d.Via
+			e.handleTaken(&d.Msg, &d.From)
 			return nil
 		}
 	}

@@ -93,7 +93,7 @@ func TestRemovedWhileClaimed(t *testing.T) {
 func TestHandledGoesOn(t *testing.T) {
 	r := NewRegistry(t.Context(), nil)
 	id := cbid.Make(1, 2)
-	const many = stateFold / oneHandled
+	const many uint64 = stateFold / oneHandled
 	for _, queued := range []bool{false, true} {
 		e := mustAdd(t, r, id, nothing)
 		e.state.Store(stateFold - oneHandled)
@@ -106,7 +106,7 @@ func TestHandledGoesOn(t *testing.T) {
 			} else {
 				require.NoError(t, r.Dispatch(t.Context(), numbered(id, i), FullDefault))
 			}
-			assert.EqualValues(t, many+i, e.Handled())
+			assert.Equal(t, many+uint64(i), e.Handled())
 		}
 		assert.Less(t, e.state.Load(), uint64(stateFold))
 		require.NoError(t, r.Del(t.Context(), e))

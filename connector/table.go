@@ -19,7 +19,7 @@ type table struct {
 }
 
 type slots struct {
-	seed  uint64
+	mult  uint64
 	shift uint8
 	slot  []slot
 }
@@ -35,47 +35,34 @@ var gravestone = new(Entry)
 const minSlots = 64
 
 func newSlots(n int) *slots {
-	// The seed keeps somebody who may choose ids from choosing ones that collide.
-	return &slots{seed: rand.Uint64(), shift: uint8(64 - bits.TrailingZeros(uint(n))), slot: make([]slot, n)}
+	// A random odd factor and the upper bits of the product: no choice of ids by who
+	// does not know the factor makes many collide (Dietzfelbinger's multiply-shift).
+	return &slots{mult: rand.Uint64() | 1, shift: uint8(64 - bits.TrailingZeros(uint(n))), slot: make([]slot, n)}
 }
 
-func (s *slots) start(key uint64) uint64 {
-	hi, lo := bits.Mul64(key^s.seed, 0x9e3779b97f4a7c15)
-	return (hi ^ lo) >> s.shift
-}
+func (s *slots) start(key uint64) uint64 { return key * s.mult >> (s.shift & 63) }
 
-// find returns the slot of key, or the empty slot where it belongs. There is
-// always an empty one.
-func (s *slots) find(key uint64) *slot {
+// find returns the slot of key and what is in it, or the empty slot where it belongs. There is
+// always an empty one. The slot may be taken at any moment: what was in it is looked at once.
+func (s *slots) find(key uint64) (*slot, *Entry) {
 	mask := uint64(len(s.slot) - 1)
-	for i := s.start(key) & mask; ; i = (i + 1) & mask {
-		at := &s.slot[i]
-		if at.entry.Load() == nil || at.key == key {
-			return at
+	for i := s.start(key); ; i++ {
+		at := &s.slot[i&mask]
+		e := at.entry.Load()
+		if e == nil || at.key == key {
+			return at, e
 		}
 	}
 }
 
 // get returns the entry of key, or nil.
 func (t *table) get(key uint64) *Entry {
-	s := t.current.Load()
-	if s == nil {
-		return nil
-	}
-	mask := uint64(len(s.slot) - 1)
-	for i := s.start(key) & mask; ; i = (i + 1) & mask {
-		at := &s.slot[i]
-		e := at.entry.Load()
-		if e == nil {
-			return nil
-		}
-		if at.key == key {
-			if e == gravestone {
-				return nil
-			}
+	if s := t.current.Load(); s != nil {
+		if _, e := s.find(key); e != gravestone {
 			return e
 		}
 	}
+	return nil
 }
 
 // put adds an entry whose key is not in the table.
@@ -84,8 +71,8 @@ func (t *table) put(key uint64, e *Entry) {
 	if s == nil || 4*(t.used+1) > 3*len(s.slot) {
 		s = t.rebuild(t.live + 1)
 	}
-	at := s.find(key)
-	if at.entry.Load() == nil {
+	at, old := s.find(key)
+	if old == nil {
 		at.key = key
 		t.used++
 	}
@@ -96,7 +83,8 @@ func (t *table) put(key uint64, e *Entry) {
 // remove takes away a key that is in the table.
 func (t *table) remove(key uint64) {
 	s := t.current.Load()
-	s.find(key).entry.Store(gravestone)
+	at, _ := s.find(key)
+	at.entry.Store(gravestone)
 	t.live--
 	if len(s.slot) > minSlots && 16*t.live < len(s.slot) {
 		t.rebuild(t.live)
@@ -114,7 +102,7 @@ func (t *table) rebuild(live int) *slots {
 	if old := t.current.Load(); old != nil {
 		for i := range old.slot {
 			if e := old.slot[i].entry.Load(); e != nil && e != gravestone {
-				at := s.find(old.slot[i].key)
+				at, _ := s.find(old.slot[i].key)
 				at.key = old.slot[i].key
 				at.entry.Store(e)
 			}

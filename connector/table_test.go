@@ -111,6 +111,12 @@ func TestLookupDuringChanges(t *testing.T) {
 				t.Error("an id was not found")
 				return
 			}
+			for i := range 100 {
+				if r.Lookup(cbid.Make(3, uint32(i))) != nil {
+					t.Error("an id that is not registered was found")
+					return
+				}
+			}
 			if err := r.Dispatch(t.Context(), numbered(cbid.Make(2, 5), 0), FullDefault); err != nil {
 				assert.ErrorIs(t, err, ErrNoID)
 			}
