@@ -26,6 +26,7 @@
 //	and dying                   TestNothingIsLeftOfClientsThatDie
 //	broker killed under load    TestBrokerKilledUnderLoad; histories: TestHistorySurvivesASuddenEnd (hub)
 //	broker stopped under load   TestBrokerStoppedUnderLoad; TestBrokerStopsGracefully
+//	confirmed means delivered   TestConfirmedMessagesAreOutOfTheBroker
 //	client killed at any point  TestClientKilledWhileItRegistersAndCalls
 //	a stopped client            TestStoppedProcessHarmsOnlyItself
 //	another user                TestAnotherUser
