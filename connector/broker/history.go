@@ -27,8 +27,11 @@ const (
 // next is the position that the next message gets.
 func (t *history) next() uint64 { return t.ring.Last() + 1 }
 
-// storeMax is the largest store that the bounds can make use of.
-func storeMax(w connector.History) int {
+// storeMax is the largest store that the bounds can make use of, and at least
+// the first one.
+func storeMax(w connector.History) int { return max(storeWanted(w), historyStart) }
+
+func storeWanted(w connector.History) int {
 	bytes := w.Bytes
 	if bytes == 0 {
 		bytes = historyMax
