@@ -1,0 +1,98 @@
+package docs
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/cnbus/cnbus/cbid"
+	"github.com/cnbus/cnbus/connector"
+	"github.com/cnbus/cnbus/connector/broker"
+	"github.com/cnbus/cnbus/connector/client"
+	"github.com/cnbus/cnbus/internal/testenv"
+)
+
+// build compiles one of the examples.
+func build(t *testing.T, name string) string {
+	bin := filepath.Join(t.TempDir(), name)
+	out, err := exec.Command("go", "build", "-o", bin, "../../examples/"+name).CombinedOutput()
+	require.NoError(t, err, "%s", out)
+	return bin
+}
+
+func serve(t *testing.T) (socket string) {
+	socket = filepath.Join(t.TempDir(), "s")
+	b, err := broker.New(&broker.Config{Socket: socket, Log: slog.New(slog.DiscardHandler)})
+	if errors.Is(err, connector.ErrNotSupported) {
+		testenv.Skip(t, "the broker needs Linux")
+	}
+	require.NoError(t, err)
+	ctx, stop := context.WithCancel(context.Background())
+	done := make(chan error)
+	go func() { done <- b.Serve(ctx) }()
+	t.Cleanup(func() { stop(); require.NoError(t, <-done) })
+	return socket
+}
+
+func TestHello(t *testing.T) {
+	cmd := exec.Command(build(t, "hello"))
+	cmd.Env = append(os.Environ(), "CNBUS_SOCKET="+serve(t))
+	out, err := cmd.CombinedOutput()
+	require.NoError(t, err, "%s", out)
+	assert.Equal(t, fmt.Sprintf("hello, uid %d: it works\n", os.Geteuid()), string(out))
+}
+
+func TestThermometer(t *testing.T) {
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	socket := serve(t)
+	bus, err := client.Dial(ctx, &client.Config{Socket: socket})
+	require.NoError(t, err)
+	defer bus.Close()
+	id := cbid.Make(0x2000, 1)
+	w, err := bus.Watch(ctx, cbid.SetOf(id))
+	require.NoError(t, err)
+
+	agent := exec.CommandContext(ctx, build(t, "thermometer"))
+	agent.Env = append(os.Environ(), "CNBUS_SOCKET="+socket)
+	var log bytes.Buffer
+	agent.Stderr = &log
+	require.NoError(t, agent.Start())
+	for {
+		c, err := w.Next(ctx)
+		require.NoError(t, err, "%s", &log)
+		if c.Kind == connector.ChangeAdded {
+			assert.Equal(t, "thermometer", c.Info.Name)
+			break
+		}
+	}
+	ep, err := bus.Endpoint(ctx)
+	require.NoError(t, err)
+	reply, err := ep.Call(ctx, connector.Message{ID: id}, connector.Dest{})
+	require.NoError(t, err)
+	assert.Regexp(t, `^2\d\.\d °C$`, string(reply.Msg.Data))
+	require.NoError(t, ep.Join(ctx, id.Idx))
+	for range 3 {
+		ev, err := ep.Recv(ctx)
+		require.NoError(t, err)
+		require.Equal(t, connector.EventMessage, ev.Kind)
+		assert.Regexp(t, `^2\d\.\d °C$`, string(ev.Msg.Data))
+	}
+	require.NoError(t, agent.Process.Signal(syscall.SIGTERM))
+	require.NoError(t, agent.Wait(), "%s", &log)
+	assert.Empty(t, log.String())
+	c, err := w.Next(ctx)
+	require.NoError(t, err)
+	assert.Equal(t, connector.ChangeRemoved, c.Kind)
+}
