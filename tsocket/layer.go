@@ -1,6 +1,9 @@
 package tsocket
 
-import "context"
+import (
+	"context"
+	"io"
+)
 
 // Layer is what the ops of a stream that is built on another one embed: they have
 // its addresses, they learn from it when the connection breaks, and what SetHalfOpen and
@@ -44,4 +47,13 @@ func Cause(err error) error {
 		}
 		err = e.Err
 	}
+}
+
+// EndOfRead is Cause for the ReadSome of an upper stream: the end between two reads
+// of the lower one is io.EOF.
+func EndOfRead(err error) error {
+	if err = Cause(err); err == ErrEOF {
+		return io.EOF
+	}
+	return err
 }
