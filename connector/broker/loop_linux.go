@@ -154,14 +154,18 @@ func (l *loop) wait(events []unix.EpollEvent) (int, error) {
 	if l.spin.worthwhile() {
 		for range spinTurns {
 			unix.RawSyscall(unix.SYS_SCHED_YIELD, 0, 0, 0)
-			if n := l.poll(events); n > 0 {
+			n := l.poll(events)
+			took := time.Since(start)
+			if took > spinMax {
+				l.spin.failed(took)
+				if n == 0 {
+					break
+				}
+			}
+			if n > 0 {
 				return n, nil
 			}
-			if time.Since(start) > spinMax {
-				break
-			}
 		}
-		l.spin.failed()
 		start = time.Now()
 	}
 	n, err := l.block(events)

@@ -31,5 +31,13 @@ func (s *spinner) slept(d time.Duration) {
 	}
 }
 
-// failed takes note that the loop looked in vain.
-func (s *spinner) failed() { s.score = max(s.score-1, 0) }
+// failed takes note that the loop looked for that long, in vain or not. If it was
+// much longer than it should have been, others had the core: they are many, and
+// whoever yields waits for all of them, where a sleeper would be woken.
+func (s *spinner) failed(d time.Duration) {
+	if d > 3*spinMax {
+		s.score = 0
+		return
+	}
+	s.score = max(s.score-1, 0)
+}
