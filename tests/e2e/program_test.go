@@ -194,7 +194,9 @@ func (p *program) expectFunc(what string, f func(line string) []string) []string
 				return m
 			}
 		}
-		require.False(p.t, over, "%v ended (%v) before a line with %s", p.args, p.cmd.ProcessState, what)
+		if over {
+			require.Fail(p.t, "it ended too early", "%v ended (%v) before a line with %s", p.args, p.cmd.ProcessState, what)
+		}
 		select {
 		case <-p.more:
 		case <-p.done:
