@@ -38,14 +38,19 @@ test: ## everything: set-up, build, lint, fuzz smoke, race, tests; nothing is sk
 	@scripts/parts.sh deps build lint fuzz-smoke race
 	@$(MAKE) --no-print-directory unit
 
+# The tests of the whole load the machine with programs: one package at a time.
+PARTS = $(shell $(GO) list ./... | grep -v /tests/)
+
 .PHONY: unit
 unit: ## all tests once, none of them skipped
 	@scripts/header.sh unit 'all tests, CNBUS_REQUIRE=$(REQUIRE)'
-	$(GO) test -count=1 -shuffle=on -timeout $(TIMEOUT) ./...
+	$(GO) test -count=1 -shuffle=on -timeout $(TIMEOUT) $(PARTS)
+	$(GO) test -count=1 -shuffle=on -timeout $(TIMEOUT) -p 1 ./tests/...
 
 .PHONY: race
 race: ## all tests under the race detector
-	$(GO) test -count=1 -race -shuffle=on -timeout $(TIMEOUT) ./...
+	$(GO) test -count=1 -race -shuffle=on -timeout $(TIMEOUT) $(PARTS)
+	$(GO) test -count=1 -race -shuffle=on -timeout $(TIMEOUT) -p 1 ./tests/...
 
 .PHONY: lint
 lint: ## gofumpt, vet, staticcheck, layering, house rules, builds for other systems
