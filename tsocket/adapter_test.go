@@ -72,4 +72,3 @@ func TestNettest(t *testing.T) {
 		})
 	}
 }
-
