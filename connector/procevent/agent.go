@@ -56,11 +56,6 @@ func (c *AgentConfig) withDefaults() AgentConfig {
 	return d
 }
 
-// poster is what a Bus may have besides Send: not to wait for each receiver.
-type poster interface {
-	Post(ctx context.Context, m connector.Message, to connector.Dest) error
-}
-
 // Agent shares one subscription to the kernel's process events among any number
 // of subscribers on a bus. See the package comment for its protocol.
 //
@@ -118,7 +113,7 @@ type AgentStats struct {
 // NewAgent registers the agent on bus as "proc", id 1:1. The bus stays the caller's.
 func NewAgent(ctx context.Context, bus connector.Bus, cfg *AgentConfig) (*Agent, error) {
 	a := &Agent{cfg: cfg.withDefaults(), bus: bus, send: bus.Send, woken: make(chan struct{}, 1)}
-	if p, ok := bus.(poster); ok {
+	if p, ok := bus.(connector.Poster); ok {
 		a.send = p.Post
 	}
 	a.loop.filters = make(map[string]*filterGroup)

@@ -136,9 +136,15 @@ func (a *Agent) subscribe(ctx context.Context, f Filter, uid, joined uint32) (ui
 	return g.group, nil
 }
 
+// delPatience is how long a removal may take: a bus that is gone would make it
+// wait until it is back.
+const delPatience = 2 * time.Second
+
 // del removes a registration; the bus may be gone already.
 func (a *Agent) del(id cbid.ID) error {
-	err := a.bus.DelCallback(context.Background(), id)
+	ctx, cancel := context.WithTimeout(context.Background(), delPatience)
+	defer cancel()
+	err := a.bus.DelCallback(ctx, id)
 	if errors.Is(err, connector.ErrNoID) || errors.Is(err, connector.ErrClosed) {
 		return nil
 	}
