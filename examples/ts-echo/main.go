@@ -1,0 +1,135 @@
+// Command ts-echo is an echo server: every connection is a chain of callbacks,
+// each starting the next operation. With -connect it is the client.
+//
+//	ts-echo -listen 127.0.0.1:7007 &
+//	echo hello | ts-echo -connect 127.0.0.1:7007
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log"
+	"net"
+	"os"
+
+	"github.com/cnbus/cnbus/tsocket"
+)
+
+func main() {
+	listen := flag.String("listen", "127.0.0.1:7007", "`address` to listen on")
+	connect := flag.String("connect", "", "`address` to connect to: be the client")
+	flag.Parse()
+	ctx := context.Background()
+	var err error
+	if *connect != "" {
+		err = client(ctx, *connect, os.Stdin, os.Stdout)
+	} else {
+		err = listenAndServe(ctx, *listen)
+	}
+	if err != nil {
+		log.Fatal(err)
+	}
+}
+
+func listenAndServe(ctx context.Context, at string) error {
+	addr, err := tsocket.ParseHostPort("ip", at, 7007)
+	if err != nil {
+		return err
+	}
+	l, err := tsocket.ListenTCP(addr, nil)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintln(os.Stderr, "listening on", l.Addr())
+	return serve(ctx, l)
+}
+
+// serve accepts until the listener is closed.
+func serve(ctx context.Context, l *tsocket.Listener) error {
+	for {
+		s, err := l.Accept(ctx)
+		if err != nil {
+			return err
+		}
+		c := &conn{s: s}
+		c.read()
+	}
+}
+
+// conn echoes. Nothing of it runs at the same time: each callback comes when the
+// operation of the last one is finished.
+type conn struct {
+	s   *tsocket.Stream
+	buf [1]byte // the first byte; what else is there comes with it
+	all []byte
+}
+
+func (c *conn) read() {
+	c.s.ReadvSend(context.Background(), c.buf[:]).OnDone(c.write)
+}
+
+func (c *conn) write(r *tsocket.Request[int64]) {
+	n, err := 0, error(nil)
+	if _, err = r.Result(); err == nil {
+		n, err = c.s.PendingBytes()
+	}
+	if err != nil && !errors.Is(err, io.EOF) {
+		log.Print(c.s.RemoteAddr(), ": ", err)
+	}
+	if err != nil { // never read on after an error: it is there to stay
+		_ = c.s.Close()
+		return
+	}
+	c.all = append(c.all[:0], c.buf[0])
+	c.all = append(c.all, make([]byte, n)...)
+	if n > 0 {
+		if _, err := c.s.Readv(context.Background(), c.all[1:]); err != nil {
+			_ = c.s.Close()
+			return
+		}
+	}
+	c.s.WritevSend(context.Background(), c.all).OnDone(func(r *tsocket.Request[int64]) {
+		if _, err := r.Result(); err != nil {
+			_ = c.s.Close()
+			return
+		}
+		c.read()
+	})
+}
+
+// client sends what it reads and prints what comes back.
+func client(ctx context.Context, to string, in io.Reader, out io.Writer) error {
+	addr, err := tsocket.ParseHostPort("ip", to, 7007)
+	if err != nil {
+		return err
+	}
+	s, err := tsocket.DialTCP(ctx, tsocket.Addr{}, addr)
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	buf := make([]byte, 4096)
+	for {
+		n, err := in.Read(buf)
+		if n > 0 {
+			if _, err := s.Writev(ctx, buf[:n]); err != nil {
+				return err
+			}
+			if _, err := s.Readv(ctx, buf[:n]); err != nil {
+				return err
+			}
+			if _, err := out.Write(buf[:n]); err != nil {
+				return err
+			}
+		}
+		switch {
+		case errors.Is(err, io.EOF), errors.Is(err, net.ErrClosed):
+			return nil
+		case err != nil:
+			return err
+		}
+	}
+}
