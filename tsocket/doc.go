@@ -64,7 +64,7 @@
 //
 //	tstream_context, its ops                 Stream, StreamOps with NewStream, Stream.Ops
 //	tstream_pending_bytes                    Stream.PendingBytes
-//	tstream_readv_send/_recv                 Stream.Readv, ReadvSend; ReadSome
+//	tstream_readv_send/_recv                 Stream.Readv, ReadvSend; ReadSome, ReadSomeSend
 //	tstream_writev_send/_recv                Stream.Writev, WritevSend; CloseWrite
 //	tstream_disconnect_send/_recv            Stream.Disconnect, DisconnectSend
 //	tstream_monitor_send/_recv               Stream.Monitor, MonitorSend

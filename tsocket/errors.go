@@ -68,6 +68,8 @@ var (
 	// ErrPoisoned: an operation of that direction was cancelled half done, so
 	// that nobody knows where the next message begins.
 	ErrPoisoned = &Error{syscall.ECONNABORTED, nil, "an earlier operation was cancelled half done"}
+	// ErrWriteClosed: CloseWrite was called before.
+	ErrWriteClosed = &Error{syscall.EPIPE, nil, "the writing side was closed"}
 	// ErrEOF: the stream ended where the read began.
 	ErrEOF = &Error{syscall.EPIPE, io.EOF, "end of stream"}
 	// ErrUnexpectedEOF: the stream ended inside the read.

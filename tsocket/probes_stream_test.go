@@ -243,6 +243,12 @@ func TestProbesStream(t *testing.T) {
 		}
 		assert.Equal(t, tsocket.Errno(err), tsocket.Errno(a.Monitor(soon(t))), "and again")
 	})
+	t.Run("close write of a kind of stream that cannot", func(t *testing.T) {
+		s := tsocket.NewStream(newHeld())
+		assert.ErrorIs(t, s.CloseWrite(background), tsocket.ErrNotSupported)
+		_, err := s.CloseWriteSend(background).Result()
+		isErrno(t, syscall.EOPNOTSUPP, err)
+	})
 	eachPair(t, "monitor: cancelled, it leaves the stream as it was", func(t *testing.T, pair makePair) {
 		a, b := pair(t)
 		for range 3 {
@@ -255,6 +261,31 @@ func TestProbesStream(t *testing.T) {
 		write(t, b, "x")
 		readAll(t, a, 1)
 		write(t, a, "x")
+	})
+	eachPair(t, "monitor: after one's own CloseWrite, and after a write that was poisoned", func(t *testing.T, pair makePair) {
+		a, b := pair(t)
+		_, err := a.CloseWriteSend(background).Wait(soon(t))
+		require.NoError(t, err)
+		_, err = a.Writev(background, []byte("x"))
+		assert.ErrorIs(t, err, tsocket.ErrWriteClosed)
+		isErrno(t, syscall.EPIPE, a.CloseWrite(background))
+		m := a.MonitorSend(background)
+		assert.True(t, m.InProgress())
+		require.NoError(t, b.Close())
+		_, err = m.Wait(soon(t))
+		require.Error(t, err)
+
+		a, b = pair(t)
+		w := a.WritevSend(background, make([]byte, 8<<20))
+		waitReadable(t, b)
+		require.True(t, w.Cancel())
+		_, err = w.Wait(soon(t))
+		require.Error(t, err)
+		m = a.MonitorSend(background)
+		assert.True(t, m.InProgress())
+		require.NoError(t, b.CloseWrite(background))
+		_, err = m.Wait(soon(t))
+		isErrno(t, syscall.ECONNRESET, err)
 	})
 	t.Run("existing socket: a bad descriptor EBADF, at once", func(t *testing.T) {
 		_, err := tsocket.StreamFromFD(-1) // C: ENOTCONN or EBADF at the first use

@@ -1,9 +1,6 @@
 package tsocket
 
-import (
-	"context"
-	"syscall"
-)
+import "context"
 
 // Disconnect ends the connection in the orderly way of its kind. It works after
 // an error of the stream too. A monitor ends with ErrDisconnecting; what is
@@ -70,31 +67,3 @@ func (d disconnectJob) stop(cause error) (struct{}, error) {
 }
 
 func (d disconnectJob) release() { d.s.word.leave(bitDisconnecting) }
-
-// CloseWrite tells the peer that nothing more will be written, while reading
-// goes on. The OpError's Err is as that of Writev; ErrNotSupported if this kind of stream
-// has no such thing. C has none at all. Later writes fail with EPIPE.
-func (s *Stream) CloseWrite(ctx context.Context) error {
-	const op = "close write"
-	if s.writeOps == nil {
-		return &OpError{Op: op, Err: ErrNotSupported}
-	}
-	if err := s.word.enter(bitOut, mayWrite); err != nil {
-		return &OpError{Op: op, Err: err}
-	}
-	defer s.word.leave(bitOut)
-	if e := s.writeErr.Load(); e != nil {
-		return &OpError{Op: op, Err: e.Err}
-	}
-	err := s.writeOps.CloseWrite(ctx)
-	switch {
-	case err == nil:
-		s.writeErr.CompareAndSwap(nil, &OpError{Op: op, Err: syscall.EPIPE})
-		return nil
-	case s.word.has(bitClosed):
-		err = ErrClosed
-	case interrupted(ctx, err):
-		err = ctxError(ctx)
-	}
-	return &OpError{Op: op, Err: err}
-}

@@ -30,7 +30,7 @@ func (s *Stream) MonitorSend(ctx context.Context) *Request[struct{}] {
 	if err := s.word.enter(bitMonitor, mayMonitor); err != nil {
 		return refuse(err)
 	}
-	if e := s.writeErr.Load(); e != nil {
+	if e := s.brokenErr(); e != nil {
 		s.word.leave(bitMonitor)
 		return refuse(e.Err)
 	}
@@ -54,11 +54,20 @@ func (s *Stream) MonitorSend(ctx context.Context) *Request[struct{}] {
 	case v&(bitDisconnecting|bitDisconnected) != 0:
 		r.halt(ErrDisconnecting)
 	}
-	if e := s.writeErr.Load(); e != nil {
+	if e := s.brokenErr(); e != nil {
 		r.halt(e.Err)
 	}
 	r.watchParent()
 	return r
+}
+
+// brokenErr returns the error of writes, if it is one of the connection.
+func (s *Stream) brokenErr() *OpError {
+	e := s.writeErr.Load()
+	if e == nil || e.Err == ErrWriteClosed || e.Err == ErrPoisoned {
+		return nil
+	}
+	return e
 }
 
 // tellMonitor finishes the outstanding monitor.

@@ -247,30 +247,3 @@ func (d *readSide) release() {
 	d.s.unpark()
 	d.s.word.leave(bitIn)
 }
-
-// ReadSome reads at least one byte into b, and no more than is there; what
-// Read does for an io.Reader. Its errors are those of Readv; it never fails half done.
-func (s *Stream) ReadSome(ctx context.Context, b []byte) (int, error) {
-	d := &s.rd
-	one := [1][]byte{b}
-	if err := s.beginRead("read", one[:]); err != nil {
-		return 0, err
-	}
-	defer d.release()
-	return d.some(ctx)
-}
-
-func (d *readSide) some(ctx context.Context) (int, error) {
-	if d.ahead.size() > 0 {
-		return d.ahead.read(d.vec[0]), nil
-	}
-	n, err := d.s.ops.ReadSome(ctx, d.vec)
-	switch {
-	case err == nil:
-		return n, nil
-	case interrupted(ctx, err):
-		return 0, opError("read", 0, ctxError(ctx))
-	}
-	_, err = d.fail("read", err)
-	return n, err
-}

@@ -60,44 +60,36 @@ func serve(ctx context.Context, l *tsocket.Listener) error {
 }
 
 // conn echoes. Nothing of it runs at the same time: each callback comes when the
-// operation of the last one is finished.
+// operation before it is finished.
 type conn struct {
 	s   *tsocket.Stream
-	buf [1]byte // the first byte; what else is there comes with it
-	all []byte
+	buf [4096]byte
 }
 
 func (c *conn) read() {
-	c.s.ReadvSend(context.Background(), c.buf[:]).OnDone(c.write)
+	c.s.ReadSomeSend(context.Background(), c.buf[:]).OnDone(c.write)
 }
 
-func (c *conn) write(r *tsocket.Request[int64]) {
-	n, err := 0, error(nil)
-	if _, err = r.Result(); err == nil {
-		n, err = c.s.PendingBytes()
-	}
-	if err != nil && !errors.Is(err, io.EOF) {
-		log.Print(c.s.RemoteAddr(), ": ", err)
-	}
+func (c *conn) write(r *tsocket.Request[int]) {
+	n, err := r.Result()
 	if err != nil { // never read on after an error: it is there to stay
-		_ = c.s.Close()
+		c.close(err)
 		return
 	}
-	c.all = append(c.all[:0], c.buf[0])
-	c.all = append(c.all, make([]byte, n)...)
-	if n > 0 {
-		if _, err := c.s.Readv(context.Background(), c.all[1:]); err != nil {
-			_ = c.s.Close()
-			return
-		}
-	}
-	c.s.WritevSend(context.Background(), c.all).OnDone(func(r *tsocket.Request[int64]) {
+	c.s.WritevSend(context.Background(), c.buf[:n]).OnDone(func(r *tsocket.Request[int64]) {
 		if _, err := r.Result(); err != nil {
-			_ = c.s.Close()
+			c.close(err)
 			return
 		}
 		c.read()
 	})
+}
+
+func (c *conn) close(err error) {
+	if !errors.Is(err, io.EOF) {
+		log.Print(c.s.RemoteAddr(), ": ", err)
+	}
+	_ = c.s.Close()
 }
 
 // client sends what it reads and prints what comes back.
