@@ -127,3 +127,10 @@ func drain(s *tsocket.Stream) <-chan struct{} {
 	}()
 	return done
 }
+
+// begin runs fn on a goroutine: a goodbye may have to wait until the peer reads.
+func begin(fn func() error) <-chan error {
+	done := make(chan error, 1)
+	go func() { done <- fn() }()
+	return done
+}

@@ -92,7 +92,9 @@ func streamCancelPoisons(t *testing.T, k Streams) {
 			isErrno(t, syscall.ECONNABORTED, err)
 			require.ErrorIs(t, err, tsocket.ErrPoisoned)
 			k.move(t, a, b, []byte("the other direction is fine"))
+			done := drain(b)
 			require.NoError(t, a.Disconnect(soon(t)))
+			<-done
 			require.NoError(t, b.Close())
 			return true
 		})

@@ -23,14 +23,15 @@ func streamDisconnect(t *testing.T, k Streams) {
 	assert.Equal(t, "all of it", string(got))
 	_, err = w.Wait(soon(t))
 	require.NoError(t, err)
-	_, err = a.DisconnectSend(background).Wait(soon(t))
+	bye := a.DisconnectSend(background)
+	_, err = b.Readv(soon(t), got)
+	require.ErrorIs(t, err, io.EOF)
+	_, err = bye.Wait(soon(t))
 	require.NoError(t, err)
 	isErrno(t, syscall.ENOTCONN, a.Disconnect(background))
 	isErrno(t, syscall.ENOTCONN, last(a.DisconnectSend(background).Result()))
 	isErrno(t, syscall.ENOTCONN, a.Monitor(background))
 	isErrno(t, syscall.ENOTCONN, last(a.PendingBytes()))
-	_, err = b.Readv(soon(t), got)
-	require.ErrorIs(t, err, io.EOF)
 	require.NoError(t, a.Close())
 	isErrno(t, syscall.ENOTCONN, a.Disconnect(background))
 }
@@ -111,10 +112,12 @@ func streamMonitor(t *testing.T, k Streams) {
 	_, err := a.Writev(background, []byte("x"))
 	oneOf(t, err, syscall.EPIPE, syscall.ECONNRESET)
 
-	a, _ = k.Pair(t)
+	a, b = k.Pair(t)
+	done := drain(b)
 	m = a.MonitorSend(background)
 	require.NoError(t, a.Disconnect(soon(t)), "a monitor does not stand in the way")
 	isErrno(t, syscall.ECONNABORTED, last(m.Wait(soon(t))))
+	<-done
 }
 
 // Everything at once, from many goroutines: every call returns, and with one of

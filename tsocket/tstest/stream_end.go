@@ -19,7 +19,7 @@ func streamEnd(t *testing.T, k Streams) {
 	require.NoError(t, err)
 	_, err = w.Wait(soon(t))
 	require.NoError(t, err)
-	require.NoError(t, b.Disconnect(soon(t)))
+	bye := b.DisconnectSend(background)
 	for range 3 {
 		n, err := a.Readv(soon(t), make([]byte, 1))
 		isErrno(t, syscall.EPIPE, err)
@@ -34,6 +34,8 @@ func streamEnd(t *testing.T, k Streams) {
 	_, err = a.Writev(background, []byte("x"))
 	isErrno(t, syscall.EPIPE, err)
 	require.NotErrorIs(t, err, io.EOF, "that is a word for reads")
+	_, err = bye.Wait(soon(t))
+	require.NoError(t, err)
 	require.NoError(t, a.Disconnect(soon(t)))
 }
 
@@ -90,15 +92,17 @@ func streamHalfOpen(t *testing.T, k Streams) {
 	a, b := k.Pair(t)
 	require.False(t, a.SetHalfOpen(true), "it is off at first")
 	require.True(t, a.SetHalfOpen(true))
-	require.NoError(t, b.CloseWrite(soon(t)))
+	bye := begin(func() error { return b.CloseWrite(soon(t)) })
 	_, err := a.Readv(soon(t), make([]byte, 1))
 	require.ErrorIs(t, err, io.EOF)
+	require.NoError(t, <-bye)
 	k.move(t, a, b, pattern(100_000))
 	_, err = a.Readv(background, make([]byte, 1))
 	require.ErrorIs(t, err, io.EOF)
-	require.NoError(t, a.CloseWrite(soon(t)))
+	bye = begin(func() error { return a.CloseWrite(soon(t)) })
 	_, err = b.Readv(soon(t), make([]byte, 1))
 	require.ErrorIs(t, err, io.EOF)
+	require.NoError(t, <-bye)
 }
 
 // CloseWrite ends one direction, after everything that was written.
@@ -116,9 +120,15 @@ func streamCloseWrite(t *testing.T, k Streams) {
 	assert.Equal(t, "last", string(got))
 	_, err = w.Wait(soon(t))
 	require.NoError(t, err)
-	require.NoError(t, a.CloseWrite(soon(t)))
+	bye := begin(func() error { return a.CloseWrite(soon(t)) })
+	_, err = b.ReadSome(soon(t), got)
+	require.ErrorIs(t, err, io.EOF)
+	require.NoError(t, <-bye)
 	_, err = a.Writev(background, []byte("x"))
 	isErrno(t, syscall.EPIPE, err)
+
+	a, b = k.Pair(t)
+	bye = begin(func() error { return a.CloseWrite(soon(t)) })
 	r := a.ReadvSend(background, make([]byte, 3))
 	w = b.WritevSend(background, []byte("abc"))
 	_, err = r.Wait(soon(t))
@@ -127,6 +137,7 @@ func streamCloseWrite(t *testing.T, k Streams) {
 	require.NoError(t, err)
 	_, err = b.Readv(soon(t), got)
 	require.ErrorIs(t, err, io.EOF)
+	require.NoError(t, <-bye)
 
 	a, _ = k.Pair(t)
 	blocked := k.stuff(t, a)
