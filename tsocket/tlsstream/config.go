@@ -107,8 +107,9 @@ func (c *Config) server(shown *certificate) (*tls.Config, error) {
 		return nil, bad("a server needs a certificate")
 	}
 	check := verifier{crls: c.CRLs, now: t.Time}
-	own := func(t *tls.Config) {
+	own := func(t, given *tls.Config) {
 		shown.watch(t)
+		shareTickets(t, given)
 		t.VerifyConnection = both(check.clientOf, t.VerifyConnection)
 	}
 	if choose := t.GetConfigForClient; choose != nil {
@@ -117,13 +118,22 @@ func (c *Config) server(shown *certificate) (*tls.Config, error) {
 			if other == nil || err != nil {
 				return other, err
 			}
-			other = other.Clone()
-			own(other)
-			return other, nil
+			t := other.Clone()
+			own(t, other)
+			return t, nil
 		}
 	}
-	own(t)
+	own(t, c.TLS)
 	return t, nil
+}
+
+// shareTickets makes t, which is used for one connection, encrypt sessions with
+// the keys of the configuration that it is a copy of, so that another connection can
+// resume them.
+func shareTickets(t, given *tls.Config) {
+	if given != nil && t.WrapSession == nil && t.UnwrapSession == nil {
+		t.WrapSession, t.UnwrapSession = given.EncryptTicket, given.DecryptTicket
+	}
 }
 
 func (c *Config) clone() *tls.Config {
