@@ -138,11 +138,7 @@ func (d *dialJob) wait(ctx context.Context) error {
 		return true
 	})
 	for {
-		if !op.arm.begin(ctx) {
-			return errInterrupted
-		}
-		err := op.wait()
-		op.arm.end()
+		err := op.run(ctx)
 		op.arm.forget()
 		switch {
 		case err == nil:

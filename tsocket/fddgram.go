@@ -137,17 +137,19 @@ func (s *fdDgram) takeNotice(fd int) bool {
 func (s *fdDgram) RecvFrom(ctx context.Context, b []byte) ([]byte, Addr, error) {
 	x := &s.rd
 	x.buf = b
-	err := s.transfer(ctx, &x.op, func() error {
-		if x.err == syscall.ENOMEM {
-			return ErrAgain
-		}
-		return x.err
-	})
+	err := s.transfer(ctx, &x.op, x.outcome)
 	x.buf = nil
 	if err != nil {
 		return nil, Addr{}, err
 	}
 	return x.data, x.src, nil
+}
+
+func (x *fdRecv) outcome() error {
+	if x.err == syscall.ENOMEM {
+		return ErrAgain
+	}
+	return x.err
 }
 
 // TryRecvFrom returns the next datagram, or ErrAgain.
@@ -172,14 +174,10 @@ func (s *fdDgram) TryRecvFrom(b []byte) ([]byte, Addr, error) {
 func (s *fdDgram) transfer(ctx context.Context, op *fdOp, outcome func() error) error {
 	delay := 100 * time.Microsecond
 	for {
-		if !op.arm.begin(ctx) {
-			return errInterrupted
-		}
-		err := op.wait()
-		op.arm.end()
+		err := op.run(ctx)
 		switch {
 		case err == nil:
-			if err = outcome(); err != ErrAgain {
+			if err = outcome(); err == nil || err != ErrAgain {
 				return err
 			}
 			pause(ctx, delay)

@@ -180,11 +180,7 @@ func (s *fdStream) Writev(ctx context.Context, bufs [][]byte) (int64, error) {
 // transfer runs x until it is done or ctx ends.
 func (s *fdStream) transfer(ctx context.Context, x *fdXfer) error {
 	for {
-		if !x.op.arm.begin(ctx) {
-			return errInterrupted
-		}
-		err := x.op.wait()
-		x.op.arm.end()
+		err := x.op.run(ctx)
 		switch {
 		case err == nil && x.errno == 0:
 			return nil

@@ -208,11 +208,7 @@ func (l *Listener) AcceptSend(ctx context.Context) *Request[*Stream] {
 
 func (l *Listener) run(ctx context.Context) (*Stream, error) {
 	for {
-		if !l.op.arm.begin(ctx) {
-			return nil, errInterrupted
-		}
-		err := l.op.wait()
-		l.op.arm.end()
+		err := l.op.run(ctx)
 		switch {
 		case err != errInterrupted:
 			return l.outcome(err)

@@ -21,24 +21,27 @@ import (
 // goroutine; OnDone, Done and, at the latest, a timer of a millisecond start one for it.
 type Request[T any] struct {
 	state atomic.Uint32
-	job   job[T]
-	lazy  bool // the job may be run inside Wait, and be interrupted without loss
+	val   T // these two are written before state becomes done
+	err   error
+	post  func(func()) // where callbacks run; nil: a goroutine of the request
+	w     *waiting[T]  // nil: it was finished from the start
+}
+
+// waiting is what a request needs that is not finished at once.
+type waiting[T any] struct {
+	job    job[T] // nil when it is finished
+	lazy   bool   // the job may be run inside Wait, and be interrupted without loss
+	parent context.Context
 
 	mu        sync.Mutex // guards the fields below; nothing is called under it
-	parent    context.Context
-	cause     error   // why it is being stopped
-	running   *reqCtx // of the operation that runs now
-	first     reqCtx  // the first one
+	cause     error      // why it is being stopped
+	running   *reqCtx    // of the operation that runs now
+	first     reqCtx     // the first one
 	done      chan struct{}
 	callbacks []func(*Request[T])
 	timer     *time.Timer
 	unhook    func() bool // of the parent context
-
-	post  func(func()) // where callbacks run; nil: a goroutine of the request
-	after func()       // called when the callbacks have returned
-
-	val T // these two are written before state becomes done
-	err error
+	after     func()      // called when the callbacks have returned
 }
 
 const (
@@ -70,20 +73,26 @@ func finished[T any](v T, err error) *Request[T] {
 
 // newRequest returns a parked request for j.
 func newRequest[T any](ctx context.Context, j job[T], lazy bool) *Request[T] {
-	r := &Request[T]{job: j, lazy: lazy, parent: ctx}
-	r.first.parent = ctx
+	both := &struct {
+		Request[T]
+		w waiting[T]
+	}{}
+	r := &both.Request
+	r.w = &both.w
+	r.w.job, r.w.lazy, r.w.parent, r.w.first.parent = j, lazy, ctx, ctx
 	return r
 }
 
 // watchParent makes the end of the parent context stop the request.
 func (r *Request[T]) watchParent() {
-	if r.parent.Done() == nil {
+	w := r.w
+	if w.parent.Done() == nil {
 		return
 	}
-	stop := context.AfterFunc(r.parent, func() { r.halt(ctxError(r.parent)) })
-	r.mu.Lock()
-	r.unhook = stop
-	r.mu.Unlock()
+	stop := context.AfterFunc(w.parent, func() { r.halt(ctxError(w.parent)) })
+	w.mu.Lock()
+	w.unhook = stop
+	w.mu.Unlock()
 	if r.state.Load() == stateDone {
 		stop()
 	}
@@ -107,40 +116,46 @@ func (r *Request[T]) Result() (T, error) {
 // is free: fn may start the next one. Each fn is called once, in the order they were given, on a
 // goroutine of the request.
 func (r *Request[T]) OnDone(fn func(*Request[T])) {
-	r.mu.Lock()
-	if r.state.Load() != stateDone {
-		r.callbacks = append(r.callbacks, fn)
-		r.mu.Unlock()
-		r.promote()
+	if w := r.w; w != nil {
+		w.mu.Lock()
+		if r.state.Load() != stateDone {
+			w.callbacks = append(w.callbacks, fn)
+			w.mu.Unlock()
+			r.promote()
+			return
+		}
+		w.mu.Unlock()
+	}
+	if r.post != nil {
+		r.post(func() { fn(r) })
 		return
 	}
-	post := r.post
-	r.mu.Unlock()
-	if post == nil {
-		go fn(r)
-		return
-	}
-	post(func() { fn(r) })
+	go fn(r)
 }
 
 // Done returns a channel that is closed when the request is finished.
 func (r *Request[T]) Done() <-chan struct{} {
-	c := r.doneChan()
+	w := r.w
+	if w == nil {
+		return alreadyClosed
+	}
+	w.mu.Lock()
+	if w.done == nil {
+		if w.done = alreadyClosed; r.state.Load() != stateDone {
+			w.done = make(chan struct{})
+		}
+	}
+	c := w.done
+	w.mu.Unlock()
 	r.promote()
 	return c
 }
 
-func (r *Request[T]) doneChan() chan struct{} {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.done == nil {
-		r.done = make(chan struct{})
-		if r.state.Load() == stateDone {
-			close(r.done)
-		}
-	}
-	return r.done
-}
+var alreadyClosed = func() chan struct{} {
+	c := make(chan struct{})
+	close(c)
+	return c
+}()
 
 // Wait waits for the result. The end of ctx ends the waiting, with
 // ErrCanceled or ErrTimeout, and not the request.
@@ -148,7 +163,7 @@ func (r *Request[T]) Wait(ctx context.Context) (T, error) {
 	if r.state.Load() == stateDone {
 		return r.val, r.err
 	}
-	if r.lazy && ctx.Err() == nil && r.take() {
+	if r.w.lazy && ctx.Err() == nil && r.take() {
 		if r.runInline(ctx) {
 			return r.val, r.err
 		}
@@ -165,25 +180,29 @@ func (r *Request[T]) Wait(ctx context.Context) (T, error) {
 // SetDeadline has the request fail with ErrTimeout at t; the zero Time takes
 // the deadline away.
 func (r *Request[T]) SetDeadline(t time.Time) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.timer != nil {
-		r.timer.Stop()
-		r.timer = nil
+	w := r.w
+	if w == nil {
+		return
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.timer != nil {
+		w.timer.Stop()
+		w.timer = nil
 	}
 	if t.IsZero() || r.state.Load() == stateDone {
 		return
 	}
 	var timer *time.Timer
 	timer = time.AfterFunc(time.Until(t), func() {
-		r.mu.Lock()
-		current := r.timer == timer
-		r.mu.Unlock()
+		w.mu.Lock()
+		current := w.timer == timer
+		w.mu.Unlock()
 		if current {
 			r.halt(ErrTimeout)
 		}
 	})
-	r.timer = timer
+	w.timer = timer
 }
 
 // Cancel asks the operation to stop. It returns false if there was nothing to
@@ -196,18 +215,22 @@ func (r *Request[T]) Cancel() bool { return r.halt(ErrCanceled) }
 
 // halt stops the request for that cause.
 func (r *Request[T]) halt(cause error) bool {
-	r.mu.Lock()
-	if r.state.Load() == stateDone {
-		r.mu.Unlock()
+	w := r.w
+	if w == nil {
 		return false
 	}
-	if r.cause == nil {
-		r.cause = cause
+	w.mu.Lock()
+	if r.state.Load() == stateDone {
+		w.mu.Unlock()
+		return false
 	}
-	running := r.running
-	r.mu.Unlock()
+	if w.cause == nil {
+		w.cause = cause
+	}
+	running := w.running
+	w.mu.Unlock()
 	if r.take() {
-		v, err := r.job.stop(cause)
+		v, err := w.job.stop(cause)
 		r.finish(v, err, true)
 	} else if running != nil {
 		running.cancel(contextErr(cause))
@@ -215,46 +238,56 @@ func (r *Request[T]) halt(cause error) bool {
 	return true
 }
 
+// contextErr is how a context says that cause.
+func contextErr(cause error) error {
+	if isErr(cause, context.DeadlineExceeded) {
+		return context.DeadlineExceeded
+	}
+	return context.Canceled
+}
+
 // take gives the caller the right to run or to finish the request.
 func (r *Request[T]) take() bool { return r.state.CompareAndSwap(stateParked, stateRunning) }
 
 // promote starts a goroutine for a parked request.
 func (r *Request[T]) promote() {
-	if r.lazy && r.take() {
+	if r.w.lazy && r.take() {
 		go r.runToEnd()
 	}
 }
 
 // runToEnd runs a request that the caller has taken.
 func (r *Request[T]) runToEnd() {
+	w := r.w
 	c, cause := r.begin()
 	if cause != nil {
-		v, err := r.job.stop(cause)
+		v, err := w.job.stop(cause)
 		r.finish(v, err, false)
 		return
 	}
-	v, err := r.job.run(c)
+	v, err := w.job.run(c)
 	if err == errInterrupted {
-		r.mu.Lock()
-		cause = r.cause
-		r.mu.Unlock()
-		v, err = r.job.stop(cause)
+		w.mu.Lock()
+		cause = w.cause
+		w.mu.Unlock()
+		v, err = w.job.stop(cause)
 	}
 	r.finish(v, err, false)
 }
 
 // begin makes the context of a run, unless the request is to be stopped.
 func (r *Request[T]) begin() (*reqCtx, error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.cause != nil {
-		return nil, r.cause
+	w := r.w
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.cause != nil {
+		return nil, w.cause
 	}
-	c := &r.first
-	if r.running != nil {
-		c = &reqCtx{parent: r.parent}
+	c := &w.first
+	if w.running != nil {
+		c = &reqCtx{parent: w.parent}
 	}
-	r.running = c
+	w.running = c
 	return c, nil
 }
 
@@ -263,7 +296,7 @@ func (r *Request[T]) begin() (*reqCtx, error) {
 func (r *Request[T]) runInline(ctx context.Context) bool {
 	c, cause := r.begin()
 	if cause != nil {
-		v, err := r.job.stop(cause)
+		v, err := r.w.job.stop(cause)
 		r.finish(v, err, true)
 		return true
 	}
@@ -271,7 +304,7 @@ func (r *Request[T]) runInline(ctx context.Context) bool {
 	if ctx.Done() != nil {
 		unhook = context.AfterFunc(ctx, func() { c.cancel(context.Canceled) })
 	}
-	v, err := r.job.run(c)
+	v, err := r.w.job.run(c)
 	if unhook != nil {
 		unhook()
 	}
@@ -287,13 +320,14 @@ func (r *Request[T]) runInline(ctx context.Context) bool {
 // hears of it, then the callbacks run; elsewhere when the caller's goroutine is not
 // the request's own.
 func (r *Request[T]) finish(v T, err error, elsewhere bool) {
+	w := r.w
 	r.val, r.err = v, err
-	r.job.release()
-	r.mu.Lock()
+	w.job.release()
+	w.mu.Lock()
 	r.state.Store(stateDone)
-	callbacks, done, timer, unhook, post, after := r.callbacks, r.done, r.timer, r.unhook, r.post, r.after
-	r.callbacks, r.timer, r.unhook, r.job, r.running = nil, nil, nil, nil, nil
-	r.mu.Unlock()
+	callbacks, done, timer, unhook, after := w.callbacks, w.done, w.timer, w.unhook, w.after
+	w.callbacks, w.timer, w.unhook, w.job, w.running = nil, nil, nil, nil, nil
+	w.mu.Unlock()
 	if done != nil {
 		close(done)
 	}
@@ -308,8 +342,8 @@ func (r *Request[T]) finish(v T, err error, elsewhere bool) {
 		if after != nil {
 			after()
 		}
-	case post != nil:
-		post(func() { r.call(callbacks, after) })
+	case r.post != nil:
+		r.post(func() { r.call(callbacks, after) })
 	case elsewhere:
 		go r.call(callbacks, after)
 	default:
@@ -326,30 +360,17 @@ func (r *Request[T]) call(callbacks []func(*Request[T]), after func()) {
 	}
 }
 
-// setPost says where callbacks are to run, before anybody has given one.
-func (r *Request[T]) setPost(post func(func())) {
-	r.mu.Lock()
-	r.post = post
-	r.mu.Unlock()
-}
-
 // setAfter has fn called once, when the request is finished and its callbacks
 // have returned; at once if that is so already.
 func (r *Request[T]) setAfter(fn func()) {
-	r.mu.Lock()
-	if r.state.Load() != stateDone {
-		r.after, fn = fn, nil
+	if w := r.w; w != nil {
+		w.mu.Lock()
+		if r.state.Load() != stateDone {
+			w.after, fn = fn, nil
+		}
+		w.mu.Unlock()
 	}
-	r.mu.Unlock()
 	if fn != nil {
 		fn()
 	}
-}
-
-// contextErr is how a context says that cause.
-func contextErr(cause error) error {
-	if isErr(cause, context.DeadlineExceeded) {
-		return context.DeadlineExceeded
-	}
-	return context.Canceled
 }

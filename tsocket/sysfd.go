@@ -1,6 +1,7 @@
 package tsocket
 
 import (
+	"context"
 	"os"
 	"sync"
 	"sync/atomic"
@@ -125,6 +126,8 @@ type fdOp struct {
 	arm   arm
 	try   func(fd int) bool // makes the call; false: it would wait
 	fn    func(uintptr) bool
+	tries int  // of fn in one wait
+	ready bool // the last operation did not have to wait
 }
 
 func (o *fdOp) init(f *sysfd, write bool, try func(fd int) bool) {
@@ -141,37 +144,61 @@ func (o *fdOp) now() (done bool, err error) {
 	return o.try(o.sys.fd), nil
 }
 
-// wait calls try until it returns true. It fails with ErrClosed, or with
-// errInterrupted when the arm was fired.
-func (o *fdOp) wait() error {
+// run calls try until it returns true. It fails with ErrClosed, or with
+// errInterrupted when ctx has ended, or the arm was fired for another reason.
+//
+// Trying outside the poller costs less, a try in vain costs a system call: it
+// does what would have been right for the last operation.
+func (o *fdOp) run(ctx context.Context) error {
 	p := o.sys.poll.Load()
-	if p == nil {
+	joined := false
+	if p == nil || o.ready {
+		if ctx.Err() != nil {
+			return errInterrupted
+		}
 		if !o.sys.acquire() {
 			return ErrClosed
 		}
-		if o.try(o.sys.fd) {
-			o.sys.release()
-			return nil
-		}
+		done := o.try(o.sys.fd)
 		var err error
-		p, err = o.sys.join()
+		if !done && p == nil {
+			p, err = o.sys.join()
+			joined = true
+		}
 		o.sys.release()
-		if err != nil {
+		if done || err != nil {
+			o.arm.end() // which try may have activated
 			return err
 		}
-		if o.arm.isFired() { // before there was a deadline to set
-			return errInterrupted
+	}
+	if !o.arm.begin(ctx) {
+		return errInterrupted
+	}
+	if joined && o.arm.isFired() { // before there was a deadline to set
+		o.arm.end()
+		return errInterrupted
+	}
+	err := o.wait(p)
+	o.arm.end()
+	return err
+}
+
+// wait is run inside the poller.
+func (o *fdOp) wait(p *polled) error {
+	if o.fn == nil {
+		o.fn = func(fd uintptr) bool {
+			o.tries++
+			return o.try(int(fd))
 		}
 	}
-	if o.fn == nil {
-		o.fn = func(fd uintptr) bool { return o.try(int(fd)) }
-	}
+	o.tries = 0
 	var err error
 	if o.write {
 		err = p.raw.Write(o.fn)
 	} else {
 		err = p.raw.Read(o.fn)
 	}
+	o.ready = o.tries == 1
 	switch {
 	case err == nil:
 		return nil

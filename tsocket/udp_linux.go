@@ -45,11 +45,11 @@ func (d *Dgram) EnableGRO() bool {
 
 // RecvFrom returns the next datagram, of those that came in one piece first.
 func (s *udpDgram) RecvFrom(ctx context.Context, b []byte) ([]byte, Addr, error) {
-	if data, src, ok := s.in.next(); ok {
-		return data, src, nil
-	}
 	if !s.in.gro.Load() {
 		return s.fdDgram.RecvFrom(ctx, b)
+	}
+	if data, src, ok := s.in.next(); ok {
+		return data, src, nil
 	}
 	if err := s.fill(ctx); err != nil {
 		return nil, Addr{}, err
@@ -60,11 +60,11 @@ func (s *udpDgram) RecvFrom(ctx context.Context, b []byte) ([]byte, Addr, error)
 
 // TryRecvFrom is RecvFrom without waiting.
 func (s *udpDgram) TryRecvFrom(b []byte) ([]byte, Addr, error) {
-	if data, src, ok := s.in.next(); ok {
-		return data, src, nil
-	}
 	if !s.in.gro.Load() {
 		return s.fdDgram.TryRecvFrom(b)
+	}
+	if data, src, ok := s.in.next(); ok {
+		return data, src, nil
 	}
 	if err := s.tryFill(); err != nil {
 		return nil, Addr{}, err
