@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 
 	"github.com/cnbus/cnbus/tsocket"
+	"github.com/cnbus/cnbus/tsocket/internal/layered"
 )
 
 // Client does the handshake of a client on s and returns the stream of TLS on
@@ -75,13 +76,13 @@ func fail(err error) error { return &tsocket.OpError{Op: opName, Err: err} }
 func handshake(ctx context.Context, s *tsocket.Stream, c *Config, shown *certificate, conn func(*transport) *tls.Conn) (*tsocket.Stream, error) {
 	o := &ops{Layer: tsocket.Layer{Lower: s}, keep: c.KeepPlain, shown: shown}
 	o.life, o.end = context.WithCancel(context.Background())
-	o.out = newOutbox(s, o.life)
+	o.out = layered.NewOutbox(s, o.life)
 	o.t = &transport{records: tsocket.NewPDUReader(s, recordSize, maxRecord), out: o.out, ctx: ctx, greets: true}
 	o.conn = conn(o.t)
 	o.rule = s.SetCancelRule(tsocket.CancelLoses)
 
 	err := o.conn.Handshake()
-	if flushed := o.out.flushNow(ctx); err == nil && flushed != nil {
+	if flushed := o.out.FlushNow(ctx); err == nil && flushed != nil {
 		err = o.t.fail(flushed)
 	}
 	if err != nil {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/cnbus/cnbus/tsocket"
+	"github.com/cnbus/cnbus/tsocket/internal/layered"
 )
 
 // ops is the stream that TLS makes of a plain one.
@@ -17,7 +18,7 @@ type ops struct {
 	tsocket.Layer
 	conn *tls.Conn
 	t    *transport
-	out  *outbox
+	out  *layered.Outbox
 
 	keep  bool // the plain stream is not ours
 	rule  tsocket.CancelRule
@@ -27,7 +28,7 @@ type ops struct {
 	end  context.CancelFunc
 	over sync.Once // Disconnect or Close has come
 
-	rctx, wctx lifeCtx
+	rctx, wctx layered.Life
 	clear      []byte // deciphered, and not yet taken
 	memory     []byte // of clear
 	pending    atomic.Int64
@@ -43,7 +44,7 @@ func (o *ops) ReadSome(ctx context.Context, bufs [][]byte) (int, error) {
 	if len(o.clear) > 0 {
 		return o.takeClear(bufs), nil
 	}
-	o.t.ctx = o.rctx.join(ctx, o)
+	o.t.ctx = o.until(&o.rctx, ctx)
 	for {
 		direct := firstRoom(bufs)
 		into := direct
@@ -54,7 +55,7 @@ func (o *ops) ReadSome(ctx context.Context, bufs [][]byte) (int, error) {
 			into = o.memory
 		}
 		n, err := o.conn.Read(into)
-		o.out.kick() // an answer to a key update
+		o.out.Kick() // an answer to a key update
 		switch {
 		case n > 0 && len(direct) < recordMax:
 			o.clear = o.memory[:n]
@@ -104,11 +105,11 @@ const pieceMax = 64 << 10
 
 // Writev enciphers piece by piece. A piece that is enciphered counts.
 func (o *ops) Writev(ctx context.Context, bufs [][]byte) (sum int64, err error) {
-	in := o.wctx.join(ctx, o)
-	if err := o.out.take(in); err != nil {
+	in := o.until(&o.wctx, ctx)
+	if err := o.out.Take(in); err != nil {
 		return 0, o.writeError(ctx, err)
 	}
-	if err := o.out.write(in); err != nil { // of a write before this one
+	if err := o.out.Write(in); err != nil { // of a write before this one
 		return 0, o.writeError(ctx, o.giveUp(in, err))
 	}
 	for len(bufs) > 0 {
@@ -122,7 +123,7 @@ func (o *ops) Writev(ctx context.Context, bufs [][]byte) (sum int64, err error) 
 			if err != nil {
 				return sum, o.giveUp(in, classify(err))
 			}
-			err = o.out.write(in)
+			err = o.out.Write(in)
 			if err == nil || in.Err() != nil {
 				sum += int64(n)
 			}
@@ -132,7 +133,7 @@ func (o *ops) Writev(ctx context.Context, bufs [][]byte) (sum int64, err error) 
 			piece = piece[n:]
 		}
 	}
-	o.out.give()
+	o.out.Give()
 	return sum, nil
 }
 
@@ -140,9 +141,9 @@ func (o *ops) Writev(ctx context.Context, bufs [][]byte) (sum int64, err error) 
 // it is only that ctx has ended.
 func (o *ops) giveUp(ctx context.Context, err error) error {
 	if ctx.Err() != nil && o.life.Err() == nil {
-		o.out.goOn()
+		o.out.GoOn()
 	} else {
-		o.out.give()
+		o.out.Give()
 	}
 	return err
 }
@@ -171,7 +172,7 @@ func (o *ops) writeError(ctx context.Context, err error) error {
 // CloseWrite sends close_notify.
 func (o *ops) CloseWrite(ctx context.Context) error {
 	_ = o.conn.CloseWrite() // it cannot fail but for what an earlier write failed for
-	if err := o.out.flush(o.wctx.join(ctx, o)); err != nil {
+	if err := o.out.Flush(o.until(&o.wctx, ctx)); err != nil {
 		return o.writeError(ctx, err)
 	}
 	return nil
@@ -214,23 +215,18 @@ func (o *ops) Close() error {
 const notifyPatience = 50 * time.Millisecond
 
 func (o *ops) tryNotify() {
-	if o.out.dead.Load() || !o.out.tryTake() {
+	if o.out.IsDead() || !o.out.TryTake() {
 		return
 	}
 	// The pen is kept: this is the last thing written.
 	_ = o.conn.CloseWrite()
 	if lower, ok := o.Lower.Ops().(tsocket.TryStreamOps); ok {
-		o.out.mu.Lock()
-		last := o.out.next
-		o.out.mu.Unlock()
-		if len(o.out.now) == 0 && len(last) > 0 {
-			_, _ = lower.TryWrite([][]byte{last})
-		}
+		o.out.WriteNow(lower.TryWrite)
 		return
 	}
 	ctx, cancel := context.WithTimeout(o.life, notifyPatience)
 	defer cancel()
-	_ = o.out.write(ctx)
+	_ = o.out.Write(ctx)
 }
 
 // serverCert returns the certificate of the server, nil if it is not known.
@@ -244,32 +240,11 @@ func (o *ops) serverCert() *x509.Certificate {
 	return nil
 }
 
-// lifeCtx joins the context of an operation with the life of the stream. Where
-// Close closes the plain stream, that is not needed. The last one is kept, so that a loop of
-// operations with one context allocates nothing.
-type lifeCtx struct {
-	done   <-chan struct{}
-	ctx    context.Context
-	cancel context.CancelFunc
-	stop   func() bool
-}
-
-func (l *lifeCtx) join(ctx context.Context, o *ops) context.Context {
-	done := ctx.Done()
-	switch {
-	case !o.keep:
+// until returns the context of an operation. Where Close closes the plain stream,
+// it need not end with the life of this one.
+func (o *ops) until(l *layered.Life, ctx context.Context) context.Context {
+	if !o.keep {
 		return ctx
-	case done == nil:
-		return o.life
-	case done == l.done:
-		return l.ctx
 	}
-	if l.stop != nil {
-		l.stop()
-		l.cancel()
-	}
-	l.done = done
-	l.ctx, l.cancel = context.WithCancel(ctx)
-	l.stop = context.AfterFunc(o.life, l.cancel)
-	return l.ctx
+	return l.Join(ctx, o.life)
 }

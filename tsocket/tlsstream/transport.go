@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/cnbus/cnbus/tsocket"
+	"github.com/cnbus/cnbus/tsocket/internal/layered"
 )
 
 // maxRecord is the longest record of any version: a header, 16 KiB, and what
@@ -26,20 +27,20 @@ func recordSize(prefix []byte) (int, error) {
 
 // transport is the net.Conn that crypto/tls sees. It reads whole records from
 // the plain stream under the context of the operation that is running, and writes
-// to an outbox: nothing that crypto/tls writes ever waits or fails half way, which it
+// to a layered.Outbox: nothing that crypto/tls writes ever waits or fails half way, which it
 // could not mend.
 type transport struct {
 	records *tsocket.PDUReader
 	record  []byte // what is left of the last one
 	ctx     context.Context
 	greets  bool // a handshake is running: what it writes has to go before it reads
-	out     *outbox
+	out     *layered.Outbox
 }
 
 func (t *transport) Read(b []byte) (int, error) {
 	if len(t.record) == 0 {
 		if t.greets {
-			if err := t.out.flushNow(t.ctx); err != nil {
+			if err := t.out.FlushNow(t.ctx); err != nil {
 				return 0, t.fail(err)
 			}
 		}
@@ -59,7 +60,7 @@ func (t *transport) fail(err error) error {
 }
 
 func (t *transport) Write(b []byte) (int, error) {
-	t.out.put(b)
+	t.out.Put(b)
 	return len(b), nil
 }
 
