@@ -86,6 +86,13 @@ func (r *HistoryRing) Append(now int64, a, b []byte) uint64 {
 	for !r.MakeRoom(now, n) {
 		r.evictOne()
 	}
+	r.put(now, a, b, size)
+	return pos
+}
+
+// put writes a record of size for which there is room.
+func (r *HistoryRing) put(now int64, a, b []byte, size uint64) {
+	n := len(a) + len(b)
 	pad := r.padding(size)
 	if pad > 0 {
 		binary.NativeEndian.PutUint32(r.store[r.at(r.tail):], historySkip)
@@ -94,13 +101,12 @@ func (r *HistoryRing) Append(now int64, a, b []byte) uint64 {
 	rec := r.store[r.at(r.tail):][:size]
 	binary.NativeEndian.PutUint32(rec, uint32(n))
 	binary.NativeEndian.PutUint32(rec[4:], 0)
-	binary.NativeEndian.PutUint64(rec[8:], pos)
+	binary.NativeEndian.PutUint64(rec[8:], r.next)
 	binary.NativeEndian.PutUint64(rec[16:], uint64(now))
 	copy(rec[historyHeader+copy(rec[historyHeader:], a):], b)
 	r.tail += size
 	r.bytes += n
 	r.next++
-	return pos
 }
 
 // MakeRoom evicts what the bounds do not allow beside a further message of n bytes, as

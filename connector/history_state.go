@@ -30,6 +30,23 @@ func (r *HistoryRing) Reserve(now int64, n int) {
 	}
 }
 
+// AppendReserved is Append after MakeRoom has returned true, or Reserve: it evicts nothing.
+func (r *HistoryRing) AppendReserved(now int64, msg []byte) {
+	size := uint64(HistorySize(len(msg)))
+	if size > uint64(len(r.store)) || (r.bounds.Bytes > 0 && len(msg) > r.bounds.Bytes) {
+		r.next++
+		r.clear()
+		return
+	}
+	r.put(now, msg, nil, size)
+}
+
+// End returns the cursor whose next message is the next one appended: Seek(Last()),
+// for those who ask often.
+func (r *HistoryRing) End() HistoryCursor {
+	return HistoryCursor{next: r.next, off: r.tail, gen: r.gen}
+}
+
 // RestoreHistoryRing makes a ring of a store and the state that belongs to it. It
 // trusts neither: every record between the two ends is checked.
 func RestoreHistoryRing(store []byte, bounds History, s HistoryState) (*HistoryRing, error) {

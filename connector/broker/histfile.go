@@ -3,8 +3,6 @@ package broker
 import (
 	"encoding/binary"
 	"fmt"
-	"sync/atomic"
-	"unsafe"
 
 	"github.com/cnbus/cnbus/connector"
 )
@@ -45,7 +43,6 @@ type histFile struct {
 func (f *histFile) u64(off int) uint64      { return binary.NativeEndian.Uint64(f.mem[off:]) }
 func (f *histFile) put(off int, v uint64)   { binary.NativeEndian.PutUint64(f.mem[off:], v) }
 func (f *histFile) store() []byte           { return f.mem[histHead:] }
-func (f *histFile) word(off int) *uint64    { return (*uint64)(unsafe.Pointer(&f.mem[off])) } // mem is page aligned
 func (f *histFile) stateAt(slot uint64) int { return histStates + 24*int(slot&1) }
 func (f *histFile) setOwner(uid *uint32) {
 	f.put(histOwner, 0)
@@ -60,15 +57,22 @@ func (f *histFile) setBounds(w connector.History) {
 	f.put(histAge, uint64(w.Age))
 }
 
-// save makes s the valid state. The other one stays whole until this one is.
+// save makes s the valid state. The other one stays whole until this one is:
+// a process is killed between two instructions, with all before done.
 func (f *histFile) save(s connector.HistoryState) {
-	slot := f.u64(histActive) ^ 1
-	at := f.stateAt(slot)
-	f.put(at, s.Head)
-	f.put(at+8, s.Tail)
-	f.put(at+16, s.Next)
-	atomic.StoreUint64(f.word(histActive), slot)
+	head := f.mem[:histHead]
+	slot := binary.NativeEndian.Uint64(head[histActive:]) ^ 1
+	state := head[histStates+24*(slot&1):][:24]
+	binary.NativeEndian.PutUint64(state, s.Head)
+	binary.NativeEndian.PutUint64(state[8:], s.Tail)
+	binary.NativeEndian.PutUint64(state[16:], s.Next)
+	f.commit(slot)
 }
+
+// commit is a function of its own so that nothing of save moves behind it.
+//
+//go:noinline
+func (f *histFile) commit(slot uint64) { f.put(histActive, slot) }
 
 func (f *histFile) state() connector.HistoryState {
 	at := f.stateAt(f.u64(histActive))

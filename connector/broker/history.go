@@ -150,15 +150,18 @@ func (h *hub) uncharge(t *history) {
 // remember appends the stamped message fr to g's history.
 func (h *hub) remember(g *group, fr []byte) {
 	t := g.hist
-	if !t.ring.MakeRoom(h.now, len(fr)) && t.ring.StoreLen() < storeMax(t.want) {
-		h.growHistory(g.num, t)
-	}
-	if t.file != nil {
+	before := t.ring.State()
+	if !t.ring.MakeRoom(h.now, len(fr)) {
+		if t.ring.StoreLen() < storeMax(t.want) {
+			h.growHistory(g.num, t)
+		}
 		t.ring.Reserve(h.now, len(fr))
-		t.file.save(t.ring.State())
 	}
-	t.end = t.ring.Seek(t.ring.Last())
-	t.ring.Append(h.now, fr, nil)
+	if t.file != nil && t.ring.State() != before {
+		t.file.save(t.ring.State()) // before what it no longer names is overwritten
+	}
+	t.end = t.ring.End()
+	t.ring.AppendReserved(h.now, fr)
 	if t.file != nil {
 		t.file.save(t.ring.State())
 	}
