@@ -13,6 +13,7 @@ import (
 type fdDgram struct {
 	sys           sysfd
 	udp           bool // its datagrams are of maxUDP bytes at most
+	ends          bool // it is connected as a stream is: no bytes are its end
 	local, remote Addr
 	rd            fdRecv
 	wr            fdSend
@@ -119,6 +120,9 @@ func (s *fdDgram) tryRecv(fd int) bool {
 			return true
 		}
 		x.data, x.src, x.err = b[:n], x.names.decode(&x.raw, rawLen), nil
+		if n == 0 && s.ends {
+			x.err = ErrEOF
+		}
 		return true
 	}
 }

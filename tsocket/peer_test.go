@@ -1,6 +1,7 @@
 package tsocket_test
 
 import (
+	"os"
 	"syscall"
 	"testing"
 	"time"
@@ -121,6 +122,29 @@ func TestPeer(t *testing.T) {
 		_, merr := m.Wait(soon(t))
 		assert.ErrorIs(t, merr, err.(*tsocket.OpError).Err)
 	})
+}
+
+// TestMonitorOfAFile: what epoll cannot watch is watched by its other operations.
+func TestMonitorOfAFile(t *testing.T) {
+	f, err := os.CreateTemp(t.TempDir(), "")
+	require.NoError(t, err)
+	_, err = f.WriteString("abc")
+	require.NoError(t, err)
+	_, err = f.Seek(0, 0)
+	require.NoError(t, err)
+	fd, err := unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 3)
+	require.NoError(t, err)
+	require.NoError(t, f.Close())
+	s, err := tsocket.StreamFromFD(fd)
+	require.NoError(t, err)
+	closeLater(t, s)
+	m := s.MonitorSend(background)
+	assert.Equal(t, "abc", string(readAll(t, s, 3)))
+	assert.True(t, m.InProgress())
+	_, err = s.Readv(background, make([]byte, 1))
+	assert.ErrorIs(t, err, tsocket.ErrEOF)
+	_, err = m.Wait(soon(t))
+	isErrno(t, syscall.EPIPE, err)
 }
 
 func TestOptions(t *testing.T) {

@@ -18,6 +18,7 @@ type Stream struct {
 	try        TryStreamOps  // nil: it cannot
 	monitorOps MonitorOps    // nil: it cannot
 	writeOps   CloseWriteOps // nil: it cannot
+	maxWrite   int64         // see MaxWriteOps
 
 	word word
 	rd   readSide
@@ -25,6 +26,7 @@ type Stream struct {
 
 	tryFirst   atomic.Bool
 	halfOpen   atomic.Bool
+	unwatched  atomic.Bool // monitorOps could not watch the connection
 	cancelRule atomic.Int32
 
 	readErr, writeErr atomic.Pointer[OpError] // the sticky errors
@@ -46,6 +48,10 @@ func NewStream(ops StreamOps) *Stream {
 	s.try, _ = ops.(TryStreamOps)
 	s.monitorOps, _ = ops.(MonitorOps)
 	s.writeOps, _ = ops.(CloseWriteOps)
+	s.maxWrite = noLimit
+	if m, ok := ops.(MaxWriteOps); ok {
+		s.maxWrite = m.MaxWrite()
+	}
 	s.tryFirst.Store(true)
 	s.rd.s, s.wr.s = s, s
 	return s
@@ -162,7 +168,7 @@ func (s *Stream) fail(e *OpError, side *atomic.Pointer[OpError]) {
 		s.readErr.CompareAndSwap(nil, e)
 		s.writeErr.CompareAndSwap(nil, &OpError{Op: e.Op, Err: plainErrno(e.Err)})
 	}
-	if s.monitorOps == nil || e.Err != ErrEOF && e.Err != ErrUnexpectedEOF {
+	if s.monitorOps == nil || s.unwatched.Load() || e.Err != ErrEOF && e.Err != ErrUnexpectedEOF {
 		s.tellMonitor(e.Err)
 	} // else its own event comes, and says what it always says
 }
@@ -203,6 +209,7 @@ func (s *Stream) Close() error {
 // park remembers a read request that nobody runs yet, and sees to it that
 // somebody does.
 func (s *Stream) park(r parkedRequest) {
+	s.rd.parked = true
 	s.mu.Lock()
 	s.parked = r
 	s.mu.Unlock()

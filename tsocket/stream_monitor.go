@@ -88,8 +88,9 @@ type monitorJob struct {
 
 func (m *monitorJob) watch(broken func(error)) {
 	stop, err := m.s.monitorOps.Monitor(broken)
-	if err != nil {
-		return // it waits for the error of another operation
+	if err != nil { // it waits for the error of another operation
+		m.s.unwatched.Store(true)
+		return
 	}
 	m.s.mu.Lock()
 	m.unhook = stop

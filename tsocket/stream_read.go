@@ -17,6 +17,7 @@ type readSide struct {
 	n       int64    // how much is filled
 	ahead   readAhead
 	starter starter
+	parked  bool // the stream knows the request that has the slot
 }
 
 // checkVectors returns the sum of bufs, or the refusal.
@@ -244,6 +245,9 @@ func (d *readSide) restore() {
 func (d *readSide) release() {
 	clear(d.vec)
 	clear(d.orig)
-	d.s.unpark()
+	if d.parked {
+		d.parked = false
+		d.s.unpark()
+	}
 	d.s.word.leave(bitIn)
 }

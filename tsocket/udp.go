@@ -98,5 +98,9 @@ func DgramFromFD(fd int) (*Dgram, error) {
 	}
 	local := sockName(fd)
 	udp := local.kind == addrInet && kind == unix.SOCK_DGRAM
-	return NewDgram(newDgramOps(fd, udp, local, peerName(fd))), nil
+	ops := newDgramOps(fd, udp, local, peerName(fd))
+	if f, ok := ops.(*fdDgram); ok {
+		f.ends = kind == unix.SOCK_SEQPACKET
+	}
+	return NewDgram(ops), nil
 }
