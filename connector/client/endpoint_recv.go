@@ -121,14 +121,19 @@ func (e *Endpoint) nextMessage(ev *connector.Event) bool {
 		return false
 	}
 	h := frame.ParseHeader(b)
-	if h.Type != frame.Msg || h.Flags != 0 || h.Pos != 0 || int(h.Len) > len(b) || h.Len < frame.HeaderLen ||
-		h.Group != 0 && s.positions || h.Group == 0 && e.calls.used.Load() {
+	if h.Type != frame.Msg || h.Flags != 0 || int(h.Len) > len(b) || h.Len < frame.HeaderLen ||
+		h.Pos == 0 && h.Group != 0 && s.positions || h.Group == 0 && e.calls.used.Load() {
 		return false
 	}
 	var err error
 	if ev.Msg, err = connector.ParseExact(b[frame.HeaderLen:h.Len]); err != nil {
 		return false
 	}
+	if h.Pos != 0 && !e.seen(&h) {
+		q.r += int(h.Len) // its own, from before it had to reconnect
+		return false
+	}
+	ev.Pos = h.Pos
 	ev.Kind = connector.EventMessage
 	ev.From.Port, ev.From.Group = h.Port, h.Group
 	ev.From.Cred = connector.Cred{UID: h.UID, GID: h.GID, PID: h.PID}
