@@ -51,7 +51,10 @@ func (s *Stream) WritevSend(ctx context.Context, bufs ...[]byte) *Request[int64]
 }
 
 func (s *Stream) beginWrite(bufs [][]byte) error {
-	_, refused := checkVectors(bufs)
+	sum, refused := checkVectors(bufs)
+	if refused == nil && sum > s.maxWrite {
+		refused = ErrTooLong
+	}
 	if refused == nil {
 		refused = s.word.enter(bitOut, mayWrite)
 	}

@@ -102,5 +102,10 @@ func streamTooLong(t *testing.T, k Streams) {
 	}
 	a, b := k.Pair(t)
 	k.move(t, a, b, pattern(k.MaxWrite))
-	isErrno(t, syscall.EMSGSIZE, last(a.Writev(soon(t), make([]byte, k.MaxWrite), make([]byte, 1))))
+	long := [][]byte{make([]byte, k.MaxWrite), make([]byte, 1)}
+	isErrno(t, syscall.EMSGSIZE, last(a.Writev(soon(t), long...)))
+	isErrno(t, syscall.EMSGSIZE, last(a.WritevSend(soon(t), long...).Result()))
+	k.move(t, a, b, []byte("nothing was written"))
+	require.NoError(t, a.Close())
+	isErrno(t, syscall.EMSGSIZE, last(a.Writev(soon(t), long...)), "before ENOTCONN")
 }

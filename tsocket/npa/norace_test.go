@@ -1,0 +1,5 @@
+//go:build !race
+
+package npa_test
+
+const raceEnabled = false
