@@ -33,7 +33,7 @@ func golden(t testing.TB, name string) []byte {
 func TestGolden(t *testing.T) {
 	want := npa.Request{
 		Transport: 2, ClientName: "client", ClientAddr: "192.0.2.7", ClientPort: 50123,
-		ServerName: "server", ServerPort: 445, SessionInfo: []byte{1, 2, 3, 4},
+		ServerName: "server", ServerPort: 445, SessionInfo: make([]byte, 8),
 	}
 	wire := golden(t, "request.hex")
 	var r npa.Request
@@ -42,7 +42,7 @@ func TestGolden(t *testing.T) {
 	got, err := want.MarshalBinary()
 	require.NoError(t, err)
 	assert.Equal(t, hex.Dump(wire), hex.Dump(got))
-	assert.Equal(t, len(wire)-4, r.SessionOffset())
+	assert.Equal(t, len(wire)-8, r.SessionOffset())
 
 	wire = golden(t, "reply.hex")
 	var p npa.Reply
@@ -60,7 +60,7 @@ func TestTruncations(t *testing.T) {
 	for n := range whole {
 		var r npa.Request
 		require.Equal(t, syscall.EMSGSIZE, tsocket.Errno(r.UnmarshalBinary(whole[:n])), n)
-		if n < 8 || n >= len(whole)-4 { // what is there of the session info is not looked at
+		if n < 8 || n >= len(whole)-8 { // what is there of the session info is not looked at
 			continue
 		}
 		mended := bytes.Clone(whole[:n])

@@ -234,3 +234,25 @@ func TestAllocs(t *testing.T) {
 	}
 	assert.LessOrEqual(t, testing.AllocsPerRun(200, step), 1.0)
 }
+
+// Where the plain stream is kept, Close wakes who waits all the same.
+func TestCloseKept(t *testing.T) {
+	c, s := pipe(t)
+	keep := *clientConf
+	keep.KeepPlain = true
+	a, _, cerr, serr := handshake(t, c, s, &keep, serverConf)
+	require.NoError(t, cerr)
+	require.NoError(t, serr)
+	r := a.ReadvSend(background, make([]byte, 1))
+	ctx, cancel := context.WithCancel(background)
+	defer cancel()
+	w := a.WritevSend(ctx, make([]byte, 1<<20))
+	require.NoError(t, a.Close())
+	for _, x := range []*tsocket.Request[int64]{r, w} {
+		_, err := x.Wait(soon(t))
+		require.ErrorIs(t, err, net.ErrClosed)
+	}
+	n, err := c.PendingBytes()
+	require.NoError(t, err, "it is open still")
+	require.Zero(t, n)
+}
