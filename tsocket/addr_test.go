@@ -99,7 +99,8 @@ func TestAddrConversions(t *testing.T) {
 		assert.True(t, a.IsZero())
 	})
 	t.Run("raw", func(t *testing.T) {
-		for _, a := range []tsocket.Addr{v4, v6, scoped, mapped, path, at} {
+		empty := tsocket.MustAddr(tsocket.UnixAddr(""))
+		for _, a := range []tsocket.Addr{v4, v6, scoped, mapped, path, at, empty} {
 			raw, err := a.AppendRaw([]byte("before"))
 			require.NoError(t, err)
 			b, err := tsocket.AddrFromRaw(raw[6:])

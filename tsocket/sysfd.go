@@ -198,7 +198,7 @@ func (o *fdOp) wait(p *polled) error {
 	} else {
 		err = p.raw.Read(o.fn)
 	}
-	o.ready = o.tries == 1
+	o.ready = err == nil && o.tries == 1
 	switch {
 	case err == nil:
 		return nil
