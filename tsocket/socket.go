@@ -22,10 +22,9 @@ func newSocket(family, kind int) (int, error) {
 	return high, err
 }
 
-// bindConnect is how all sockets are made. The rules are those of C: the family
-// is that of the remote address where the local one is the wildcard without a port; both
-// must be of one family; an IPv6 socket is for IPv6 only; the address may be reused where a
-// port is given; the wildcard without a port is not bound.
+// familyOf returns the family of a socket with these addresses, by the rules of
+// C: that of the remote address where the local one is the wildcard without a port;
+// otherwise both must be of one family.
 func familyOf(local, remote Addr) (int, error) {
 	switch {
 	case local.IsUnix() && (remote.IsZero() || remote.IsUnix()):
@@ -47,7 +46,9 @@ func familyOf(local, remote Addr) (int, error) {
 	return unix.AF_INET6, nil
 }
 
-// openSocket makes a socket for these addresses and binds it, but does not connect it.
+// openSocket makes a socket for these addresses and binds it, but does not
+// connect it. As in C an IPv6 socket is for IPv6 only, the address may be reused where a port is
+// given, and the wildcard without a port is not bound.
 func openSocket(kind int, local, remote Addr) (fd int, err error) {
 	family, err := familyOf(local, remote)
 	if err != nil {
