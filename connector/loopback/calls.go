@@ -20,8 +20,16 @@ type result struct {
 	err error
 }
 
-// results keeps empty result channels.
-var results = sync.Pool{New: func() any { return make(chan result, 1) }}
+// results keeps empty result channels. Each endpoint has its own: channels made in one
+// bubble of testing/synctest must not be used in another.
+type results struct{ pool sync.Pool }
+
+func (r *results) get() chan result {
+	if c, ok := r.pool.Get().(chan result); ok {
+		return c
+	}
+	return make(chan result, 1)
+}
 
 // Call implements connector.Endpoint.
 func (e *Endpoint) Call(ctx context.Context, m connector.Message, to connector.Dest) (connector.Event, error) {
@@ -33,8 +41,8 @@ func (e *Endpoint) Call(ctx context.Context, m connector.Message, to connector.D
 	if err := check(ctx, &m, to, e.closed.Load()); err != nil {
 		return fail(err, false)
 	}
-	p := &pending{port: to.Port, result: results.Get().(chan result)}
-	defer func() { results.Put(p.result) }() // empty again, see abandon
+	p := &pending{port: to.Port, result: e.results.get()}
+	defer func() { e.results.pool.Put(p.result) }() // empty again, see abandon
 	port := to.Port
 	if to.Port == 0 && to.Group == 0 {
 		if p.callback = e.bus.hub.lookup(m.ID); p.callback != nil {

@@ -22,6 +22,7 @@ type Endpoint struct {
 	calls       *connector.Genealogy
 	called      atomic.Bool  // there was a call: messages may be replies
 	outstanding atomic.Int32 // calls
+	results     results
 
 	members map[uint32]*member // by group; guarded by Hub.mu
 }
