@@ -85,6 +85,26 @@ func streamCloseWaiting(t *testing.T, k Streams) {
 		err := <-outcome
 		oneOf(t, err, syscall.ENOTCONN, syscall.EBUSY)
 	}
+	// Close in the moment in which something begins.
+	for i := range 10 * len(transfers) {
+		a, b := k.Pair(t)
+		op := transfers[i%len(transfers)]
+		outcome := begin(func() error {
+			for {
+				if err := op.do(a, make([]byte, 3000)); err != nil {
+					return err
+				}
+			}
+		})
+		done := drain(b)
+		if i%2 == 0 {
+			b.WritevSend(background, []byte("something"))
+		}
+		require.NoError(t, a.Close())
+		isErrno(t, syscall.ENOTCONN, <-outcome, op.name)
+		<-done
+		require.NoError(t, b.Close())
+	}
 }
 
 // A monitor ends when the connection does, and disturbs nothing before.

@@ -117,7 +117,7 @@ func streamSplit(t *testing.T, k Streams) {
 	}
 }
 
-// ReadSome returns what is there.
+// ReadSome returns what is there, with either face.
 func streamReadSome(t *testing.T, k Streams) {
 	a, b := k.Pair(t)
 	w := a.WritevSend(background, []byte("abc"))
@@ -132,6 +132,20 @@ func streamReadSome(t *testing.T, k Streams) {
 	assert.Equal(t, "abc", string(got))
 	_, err := w.Wait(soon(t))
 	require.NoError(t, err)
+
+	buf := make([]byte, 10)
+	r := b.ReadSomeSend(background, buf)
+	isErrno(t, tsocket.ErrBusy.Errno(), last(b.ReadSome(background, make([]byte, 1))))
+	w = a.WritevSend(background, []byte("d"))
+	n, err := r.Wait(soon(t))
+	require.NoError(t, err)
+	assert.Equal(t, "d", string(buf[:n]))
+	_, err = w.Wait(soon(t))
+	require.NoError(t, err)
+	r = b.ReadSomeSend(background, buf)
+	require.True(t, r.Cancel())
+	isErrno(t, tsocket.ErrCanceled.Errno(), last(r.Wait(soon(t))))
+	k.move(t, a, b, []byte("nothing is lost"))
 	_, err = b.ReadSome(ended(), make([]byte, 1))
 	isErrno(t, tsocket.ErrCanceled.Errno(), err)
 	_, err = b.ReadSome(background, nil)

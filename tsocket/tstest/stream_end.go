@@ -128,7 +128,7 @@ func streamCloseWrite(t *testing.T, k Streams) {
 	isErrno(t, syscall.EPIPE, err)
 
 	a, b = k.Pair(t)
-	bye = begin(func() error { return a.CloseWrite(soon(t)) })
+	closing := a.CloseWriteSend(background)
 	r := a.ReadvSend(background, make([]byte, 3))
 	w = b.WritevSend(background, []byte("abc"))
 	_, err = r.Wait(soon(t))
@@ -137,7 +137,8 @@ func streamCloseWrite(t *testing.T, k Streams) {
 	require.NoError(t, err)
 	_, err = b.Readv(soon(t), got)
 	require.ErrorIs(t, err, io.EOF)
-	require.NoError(t, <-bye)
+	_, err = closing.Wait(soon(t))
+	require.NoError(t, err)
 
 	a, _ = k.Pair(t)
 	blocked := k.stuff(t, a)

@@ -45,7 +45,7 @@ func (o *Outbox) IsEmpty() bool {
 	return len(o.next) == 0
 }
 
-// Take waits for the pen.
+// Take waits for the pen, but not longer than the stream lives.
 func (o *Outbox) Take(ctx context.Context) error {
 	select {
 	case <-o.pen:
@@ -57,6 +57,8 @@ func (o *Outbox) Take(ctx context.Context) error {
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()
+	case <-o.life.Done():
+		return tsocket.ErrClosed
 	}
 }
 
