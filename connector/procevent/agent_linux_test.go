@@ -50,11 +50,18 @@ func TestIntegrationAgentSharesTheKernel(t *testing.T) {
 	subs := []*Subscription{subscribe(Filter{}), subscribe(Filter{Kinds: MaskOf(Exit), Trees: []uint32{uint32(os.Getpid())}})}
 	spawn(t, n)
 	me := uint32(os.Getpid())
+	// The first subscriber learns who the children are: an exit does not name its parent when
+	// that has reaped the child before the kernel tells of it.
+	children := make(map[uint32]bool)
 	for _, s := range subs {
 		exits := 0
 		until(t, s, func(e *Event) bool {
 			require.NotEqual(t, Lost, e.Kind)
-			if e.Kind == Exit && e.ParentTgid == me && !e.IsThread() {
+			switch {
+			case e.IsThread():
+			case e.Kind == Fork && e.ParentTgid == me:
+				children[e.Tgid] = true
+			case e.Kind == Exit && children[e.Tgid]:
 				exits++
 			}
 			return exits == n
