@@ -43,6 +43,11 @@ func TestAllocs(t *testing.T) {
 					_, _ = b.PendingBytes()
 					_, _ = b.ReadSome(ctx, in)
 				})
+				none(t, p.name+" try", func() {
+					_, _ = b.TryRead(in)
+					_, _ = a.TryWrite(out[:4], out[4:])
+					_, _ = b.Readv(ctx, in)
+				})
 				q := tsocket.NewQueue("q")
 				none(t, p.name+" queue", func() {
 					_, _ = q.Writev(ctx, a, out)

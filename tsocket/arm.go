@@ -18,14 +18,15 @@ var past = time.Unix(1, 0)
 type arm struct {
 	kick func(deadline time.Time) // sets the deadline of that direction
 
-	mu     sync.Mutex // guards active and fired against fire
+	mu     sync.Mutex // guards what follows against fire and close
 	active bool       // an operation that wants to be interrupted runs
 	fired  bool       // its deadline is set
+	closed bool       // there will be no more operations
+	stop   func() bool
 
 	// Only the operation of that direction, of which there is one, uses these.
 	armed bool            // active, as it knows it
 	done  <-chan struct{} // of the context that is armed
-	stop  func() bool
 	req   *reqCtx
 }
 
@@ -46,9 +47,9 @@ func (a *arm) begin(ctx context.Context) bool {
 	}
 	a.activate()
 	if done != a.done {
-		a.forget()
+		a.hold(nil)
 		a.done = done
-		a.stop = context.AfterFunc(ctx, a.fire)
+		a.hold(context.AfterFunc(ctx, a.fire))
 	}
 	// A context that ends from here on finds the arm active.
 	if ctx.Err() != nil {
@@ -108,10 +109,30 @@ func (a *arm) isFired() bool {
 	return a.fired
 }
 
-// forget lets go of the context that is armed.
-func (a *arm) forget() {
-	if a.stop != nil {
-		a.stop()
-		a.stop, a.done = nil, nil
+// hold keeps stop, which lets go of the context that is armed now, in place of the
+// one before, which it calls.
+func (a *arm) hold(stop func() bool) {
+	a.mu.Lock()
+	before := a.stop
+	a.stop = stop
+	if a.closed {
+		a.stop = nil
 	}
+	closed := a.closed
+	a.mu.Unlock()
+	if before != nil {
+		before()
+	}
+	if closed && stop != nil {
+		stop()
+	}
+}
+
+// close lets go of the context that is armed, for good: one that outlives many
+// sockets must not hold on to them all. An operation that runs is woken by other means.
+func (a *arm) close() {
+	a.mu.Lock()
+	a.closed = true
+	a.mu.Unlock()
+	a.hold(nil)
 }

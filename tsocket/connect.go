@@ -137,9 +137,9 @@ func (d *dialJob) wait(ctx context.Context) error {
 		outcome = sockError(fd)
 		return true
 	})
+	defer op.arm.close()
 	for {
 		err := op.run(ctx)
-		op.arm.forget()
 		switch {
 		case err == nil:
 			return outcome

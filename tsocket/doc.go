@@ -69,7 +69,7 @@
 //	tstream_disconnect_send/_recv            Stream.Disconnect, DisconnectSend
 //	tstream_monitor_send/_recv               Stream.Monitor, MonitorSend
 //	talloc_free(stream)                      Stream.Close
-//	tstream_bsd_optimize_readv               Stream.SetTryFirst
+//	tstream_bsd_optimize_readv               Stream.SetTryFirst; TryRead, TryWrite
 //	tstream_bsd_fail_readv_first_error       Stream.SetFailEarly
 //	tstream_inet_tcp_connect_send/_recv      DialTCP, DialTCPSend; ListenTCP
 //	tstream_unix_connect_send/_recv          DialUnix, DialUnixSend; ListenUnix

@@ -305,5 +305,7 @@ func (s *fdDgram) Disconnect(context.Context) error { return s.Close() }
 // Close closes the descriptor.
 func (s *fdDgram) Close() error {
 	s.sys.close()
+	s.rd.op.arm.close()
+	s.wr.op.arm.close()
 	return nil
 }

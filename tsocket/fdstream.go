@@ -297,6 +297,8 @@ func (s *fdStream) Disconnect(context.Context) error { return s.Close() }
 func (s *fdStream) Close() error {
 	s.hangup.forget(s)
 	s.sys.close()
+	s.rd.op.arm.close()
+	s.wr.op.arm.close()
 	return nil
 }
 

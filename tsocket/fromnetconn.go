@@ -25,6 +25,9 @@ func FromNetConn(c net.Conn) *Stream {
 	o.remote, _ = AddrFromNet(c.RemoteAddr())
 	o.rd.kick = func(t time.Time) { _ = c.SetReadDeadline(t) }
 	o.wr.kick = func(t time.Time) { _ = c.SetWriteDeadline(t) }
+	if o.raw != nil && o.vectored() {
+		return NewStream(newRawConnOps(o))
+	}
 	return NewStream(o)
 }
 
@@ -213,7 +216,12 @@ func (o *connOps) pendingInKernel() (n int, err error) {
 func (o *connOps) Disconnect(context.Context) error { return o.Close() }
 
 // Close closes c.
-func (o *connOps) Close() error { return o.c.Close() }
+func (o *connOps) Close() error {
+	err := o.c.Close()
+	o.rd.close()
+	o.wr.close()
+	return err
+}
 
 // CloseWrite works if c has such a method.
 func (o *connOps) CloseWrite(context.Context) error {

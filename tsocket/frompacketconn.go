@@ -147,4 +147,9 @@ func (o *packetOps) send(b []byte, dst Addr) error {
 func (o *packetOps) Disconnect(context.Context) error { return o.Close() }
 
 // Close closes c.
-func (o *packetOps) Close() error { return o.c.Close() }
+func (o *packetOps) Close() error {
+	err := o.c.Close()
+	o.rd.close()
+	o.wr.close()
+	return err
+}

@@ -260,6 +260,7 @@ func (l *Listener) Close() error {
 		}
 	}
 	l.sys.close()
+	l.op.arm.close()
 	if r := l.parked.Load(); r != nil {
 		r.halt(ErrClosed)
 	}

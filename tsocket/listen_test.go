@@ -1,11 +1,15 @@
 package tsocket_test
 
 import (
+	"context"
 	"errors"
 	"net"
 	"os"
+	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -14,6 +18,21 @@ import (
 	"github.com/cnbus/cnbus/tsocket"
 )
 
+// heldCtx counts who waits for its end.
+type heldCtx struct {
+	context.Context
+	done chan struct{}
+	held atomic.Int64
+}
+
+func (c *heldCtx) Done() <-chan struct{} { return c.done }
+
+func (c *heldCtx) AfterFunc(func()) (stop func() bool) {
+	c.held.Add(1)
+	return sync.OnceValue(func() bool { c.held.Add(-1); return true })
+}
+
+// TestListener: what it refuses, how it ends, and what it leaves behind.
 func TestListener(t *testing.T) {
 	t.Run("what is refused", func(t *testing.T) {
 		_, err := tsocket.ListenTCP(socketPath(t, "x"), nil)
@@ -34,6 +53,21 @@ func TestListener(t *testing.T) {
 		_, err = tsocket.ListenerFromFD(fds[0])
 		require.Error(t, err)
 		require.NoError(t, errors.Join(unix.Close(fds[0]), unix.Close(fds[1])))
+	})
+	t.Run("contexts are let go", func(t *testing.T) {
+		ctx := &heldCtx{Context: background, done: make(chan struct{})}
+		l, err := tsocket.ListenTCP(loopback4(t), nil)
+		require.NoError(t, err)
+		accepting := make(chan error, 1)
+		go func() { _, err := l.Accept(ctx); accepting <- err }()
+		a, err := tsocket.DialTCP(ctx, tsocket.Addr{}, l.Addr())
+		require.NoError(t, err)
+		require.NoError(t, <-accepting)
+		go func() { _, err := l.Accept(ctx); accepting <- err }()
+		require.NoError(t, a.Close())
+		require.NoError(t, l.Close())
+		isErrno(t, syscall.ENOTCONN, <-accepting)
+		assert.Eventually(t, func() bool { return ctx.held.Load() == 0 }, 20*time.Second, time.Millisecond)
 	})
 	t.Run("busy, cancelled, closed", func(t *testing.T) {
 		l, err := tsocket.ListenTCP(loopback4(t), nil)

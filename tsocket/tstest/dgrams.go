@@ -57,6 +57,7 @@ func TestDgrams(t *testing.T, k Dgrams) {
 		{"full", dgramFull},
 		{"disconnect", dgramDisconnect},
 		{"close", dgramClose},
+		{"contexts let go", dgramLetsGo},
 		{"race", dgramRace},
 		{"net.PacketConn", dgramPacketConn},
 	} {

@@ -47,6 +47,7 @@ func TestStreams(t *testing.T, k Streams) {
 		{"deadlines", streamDeadlines},
 		{"pending bytes", streamPending},
 		{"read some", streamReadSome},
+		{"try", streamTry},
 		{"pdu", streamPDU},
 		{"split", streamSplit},
 		{"end at a boundary", streamEnd},
@@ -63,6 +64,7 @@ func TestStreams(t *testing.T, k Streams) {
 		{"disconnect", streamDisconnect},
 		{"close", streamClose},
 		{"close while waiting", streamCloseWaiting},
+		{"contexts let go", streamLetsGo},
 		{"race", streamRace},
 		{"net.Conn", streamNetConn},
 	} {
