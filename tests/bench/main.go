@@ -1,6 +1,6 @@
 // Bench measures what this project does against what a user would take instead.
 //
-//	go run ./tests/bench -suite bus [-run REGEXP] [-rounds 5] [-quick] [-json | -markdown] [-update FILE]
+//	go run ./tests/bench -suite NAME [-run REGEXP] [-rounds 5] [-quick] [-json | -markdown] [-update FILE]
 //
 // Each row is a ratio, measured in one run on one machine, made so that higher is better,
 // the median of its rounds. docs/performance.md tells how it is measured. Exit codes: 0 all rows were
@@ -25,17 +25,19 @@ import (
 	"github.com/cnbus/cnbus/tests/bench/busbench"
 	"github.com/cnbus/cnbus/tests/bench/harness"
 	"github.com/cnbus/cnbus/tests/bench/role"
+	"github.com/cnbus/cnbus/tests/bench/tsbench"
 )
 
 // suites are all there are, by name.
 var suites = map[string]func() harness.Suite{
-	"bus": busbench.Suite,
+	"bus":     busbench.Suite,
+	"tsocket": tsbench.Suite,
 }
 
 // roles are the processes of all suites.
 func roles() map[string]role.Func {
 	all := make(map[string]role.Func)
-	for _, m := range []map[string]role.Func{busbench.Roles} {
+	for _, m := range []map[string]role.Func{busbench.Roles, tsbench.Roles} {
 		maps.Copy(all, m)
 	}
 	return all

@@ -25,7 +25,13 @@ func TestMain(m *testing.M) {
 // nothing about speed: that the rows are well-formed and that nothing was lost, which the rows check
 // themselves and fail otherwise.
 func TestSmoke(t *testing.T) {
-	args := []string{"-suite", "bus", "-json", "-quick", "-cheap"}
+	for suite := range suites {
+		t.Run(suite, func(t *testing.T) { smoke(t, suite) })
+	}
+}
+
+func smoke(t *testing.T, suite string) {
+	args := []string{"-suite", suite, "-json", "-quick", "-cheap"}
 	if testenv.Required() {
 		args = args[:len(args)-1]
 	}
@@ -37,7 +43,7 @@ func TestSmoke(t *testing.T) {
 	for _, l := range lines {
 		var r harness.Result
 		require.NoError(t, json.Unmarshal([]byte(l), &r), "%s", l)
-		assert.Equal(t, "bus", r.Suite)
+		assert.Equal(t, suite, r.Suite)
 		assert.NotEmpty(t, r.Name)
 		assert.NotEmpty(t, r.Against, r.Name)
 		assert.NotEmpty(t, r.Unit, r.Name)
