@@ -1,0 +1,175 @@
+package proto
+
+import (
+	"crypto/rand"
+	"io"
+	"time"
+
+	"github.com/cnbus/cnbus/rxrpc/internal/wire"
+)
+
+// Config is what an endpoint is made with. The zero value of each field means the
+// default that its comment says.
+type Config struct {
+	// Epoch identifies this run of the endpoint as a client. Default: random, with
+	// wire.RandomEpoch set.
+	Epoch wire.Epoch
+	// Rand is where epoch, connection ids and the secret of hashes come from; default
+	// crypto/rand. What a security class needs it reads from a source of its own.
+	Rand io.Reader
+	// Version is what a VERSION request is answered with, cut to 64 bytes; default "cnbus rxrpc".
+	Version string
+
+	Windows Windows
+	Timers  Timers
+	MTU     MTU
+	Limits  Limits
+	Debug   Debug
+	// Hooks are told what happens; nil for none.
+	Hooks *Hooks
+}
+
+// Windows are in packets, 1 to 255.
+type Windows struct {
+	Receive int // advertised, per call; default 255
+	Send    int // most in flight, per call, if the peer allows it; default 255
+	Queue   int // most packets a call holds that are not acknowledged yet, at most 256; default 256
+	Initial int // congestion window of a call to a peer that nothing is known of; default 10
+}
+
+// Timers are how long things take. A negative value turns the thing off.
+type Timers struct {
+	HeardNothing time.Duration // of a call: the end; default 20 s (Linux's intention; Timeouts.Normal of a call)
+	RequestIdle  time.Duration // of a service call whose request stops arriving; default 60 s (OpenAFS; Linux has 1 s, which kills slow writers)
+	Keepalive    time.Duration // PING of a call that has sent nothing; default HeardNothing/6
+	DelayedAck   time.Duration // default 100 ms (OpenAFS): below the least RTO of all peers
+	FinalAck     time.Duration // of a reply, so that the next call on the channel can replace it; default 20 ms
+	LostReply    time.Duration // PING of a client whose request has arrived; default 500 ms (Linux idle_ack_delay)
+	MinRTO       time.Duration // default 200 ms
+	MaxRTO       time.Duration // default 60 s
+
+	ClientIdle     time.Duration // of a connection without calls; default 120 s
+	ClientIdleFast time.Duration // when there are more than Limits.ReapConns; default 2 s
+	ServiceIdle    time.Duration // default 600 s
+	PeerIdle       time.Duration // what is known of a peer without connections; default 60 s
+	NATKeepalive   time.Duration // VERSION packets to peers that connections are open to; default 20 s
+
+	Challenge      time.Duration // between CHALLENGEs; default 2 s (OpenAFS)
+	ChallengeTries int           // default 50
+	Probe          time.Duration // between searches for a larger path MTU; default 10 min
+}
+
+// MTU is in bytes of UDP payload after the Rx header of 28.
+type MTU struct {
+	Interface int  // what a packet that leaves here may have; default 1444: 1500 less IPv4, UDP and Rx headers
+	Start     int  // what a packet may have before a probe says more; default 1172 (datagrams of 1200 bytes)
+	Receive   int  // advertised as the most that is accepted; default 65160, 46 packets in a datagram
+	NoJumbo   bool // sends no jumbo datagrams, whatever the path allows
+	NoProbe   bool // no search for the path's MTU: Start is it
+	JumboMax  int  // packets in a datagram sent; default 46
+}
+
+// Limits bound what peers and applications can make the endpoint hold. A negative
+// value is no limit.
+type Limits struct {
+	ClientCalls      int // running, default 65536
+	ServiceCalls     int // running, default 32768
+	CallsPerHost     int // service calls of one address, default 8192
+	ServiceConns     int // default 32768; at the limit the one that is idle longest goes
+	ConnsPerHost     int // service connections of one address, default 4096
+	ConnsPerBundle   int // default 64: 256 calls of one kind to one peer at a time, others wait
+	ReapConns        int // client connections above which idle ones go fast, default 900
+	Peers            int // that something is remembered of, default 65536
+	HeldBytes        int // of calls on a service connection that is not authenticated yet, default 64 KiB
+	Replies          int // prepared answers to packets of no call, default 1024
+	RepliesPerSecond int // ABORT, BUSY, VERSION, DEBUG and CHALLENGE to one address, default 100
+	RepliesInAll     int // per second to all addresses, default 20000
+}
+
+// Debug says what of an endpoint anybody may ask.
+type Debug struct {
+	NoVersion bool // VERSION requests are not answered
+	NoDebug   bool // DEBUG requests (rxdebug) are not answered
+	NoConns   bool // DEBUG requests that list connections and peers are answered as if there were none
+}
+
+func orDefault[T int | time.Duration | uint32](p *T, d T) {
+	if *p == 0 {
+		*p = d
+	}
+}
+
+func within(p *int, lo, hi, d int) {
+	orDefault(p, d)
+	*p = min(max(*p, lo), hi)
+}
+
+func (c Config) withDefaults() Config {
+	if c.Rand == nil {
+		c.Rand = rand.Reader
+	}
+	if c.Version == "" {
+		c.Version = "cnbus rxrpc"
+	}
+	if c.Hooks == nil {
+		c.Hooks = &Hooks{}
+	}
+	w := &c.Windows
+	within(&w.Receive, 1, 255, 255)
+	within(&w.Send, 1, 255, 255)
+	within(&w.Queue, 1, maxQueue, maxQueue)
+	within(&w.Initial, 1, 255, 10)
+
+	t := &c.Timers
+	orDefault(&t.HeardNothing, 20*time.Second)
+	orDefault(&t.RequestIdle, 60*time.Second)
+	orDefault(&t.Keepalive, t.HeardNothing/6)
+	orDefault(&t.DelayedAck, 100*time.Millisecond)
+	orDefault(&t.FinalAck, 20*time.Millisecond)
+	orDefault(&t.LostReply, 500*time.Millisecond)
+	orDefault(&t.MinRTO, 200*time.Millisecond)
+	orDefault(&t.MaxRTO, 60*time.Second)
+	orDefault(&t.ClientIdle, 120*time.Second)
+	orDefault(&t.ClientIdleFast, 2*time.Second)
+	orDefault(&t.ServiceIdle, 600*time.Second)
+	orDefault(&t.PeerIdle, 60*time.Second)
+	orDefault(&t.NATKeepalive, 20*time.Second)
+	orDefault(&t.Challenge, 2*time.Second)
+	orDefault(&t.ChallengeTries, 50)
+	orDefault(&t.Probe, 10*time.Minute)
+
+	m := &c.MTU
+	within(&m.Interface, minBody, maxBody, wire.DefaultMTU)
+	within(&m.Start, minBody, maxBody, 1200-wire.HeaderSize)
+	within(&m.Receive, minBody, maxBody, maxBody)
+	within(&m.JumboMax, 1, wire.MaxJumbo, wire.MaxJumbo)
+	m.Start = min(m.Start, m.Interface)
+
+	l := &c.Limits
+	orDefault(&l.ClientCalls, 65536)
+	orDefault(&l.ServiceCalls, 32768)
+	orDefault(&l.CallsPerHost, 8192)
+	orDefault(&l.ServiceConns, 32768)
+	orDefault(&l.ConnsPerHost, 4096)
+	orDefault(&l.ConnsPerBundle, 64)
+	orDefault(&l.ReapConns, 900)
+	orDefault(&l.Peers, 65536)
+	orDefault(&l.HeldBytes, 64<<10)
+	orDefault(&l.Replies, 1024)
+	orDefault(&l.RepliesPerSecond, 100)
+	orDefault(&l.RepliesInAll, 20000)
+	return c
+}
+
+// reached reports whether n things are as many as the limit allows.
+func reached(n, limit int) bool { return limit >= 0 && n >= limit }
+
+// Sizes of packet bodies.
+const (
+	minBody  = 500 // Linux: the least that a path is believed to have
+	maxBody  = MaxDatagram - wire.HeaderSize
+	maxQueue = 256 // packets; soft acks describe 255
+)
+
+// MaxDatagram is the longest datagram that Transmit writes: 46 packets.
+const MaxDatagram = wire.HeaderSize + wire.JumboData + (wire.MaxJumbo-1)*(wire.JumboData+wire.JumboHeaderSize)

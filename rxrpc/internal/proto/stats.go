@@ -1,0 +1,43 @@
+package proto
+
+import "github.com/cnbus/cnbus/rxrpc/internal/wire"
+
+// Stats counts what an endpoint has done. All counters only grow but the last group.
+type Stats struct {
+	Received    [wire.PacketTypes + 1]uint64 // datagrams by type; 0: none of them
+	Transmitted [wire.PacketTypes + 1]uint64
+	BytesIn     uint64 // of datagrams
+	BytesOut    uint64
+
+	DataIn        uint64 // DATA packets, each of a jumbo datagram
+	DataOut       uint64 // first transmissions
+	Resent        uint64
+	Duplicates    uint64
+	OutOfOrder    uint64
+	OutsideWindow uint64
+	JumboIn       uint64 // datagrams with more than one packet
+	JumboOut      uint64
+	PingsOut      uint64
+	AcksStale     uint64
+
+	Dropped        uint64 // datagrams that were not used
+	Rejected       uint64 // answered by an ABORT of no call
+	RepliesLimited uint64 // answers not given because of their rate
+	Busied         uint64 // calls refused by BUSY
+	ChecksumBad    uint64 // DATA that the security class refused
+
+	ClientCalls  uint64 // begun
+	ServiceCalls uint64
+	CallsOK      uint64
+	CallsFailed  uint64
+	Timeouts     uint64 // retransmission time-outs
+	FastRecovery uint64
+	MTUProbes    uint64
+	MTULost      uint64
+
+	// How many there are now.
+	LiveClientConns, LiveServiceConns, LivePeers, LiveCalls, FreeCalls int
+}
+
+// Stats returns a copy of the counters.
+func (e *Endpoint) Stats() Stats { return e.stats }
