@@ -23,12 +23,19 @@ const (
 )
 
 var reasonNames = [ackReasonEnd]string{
-	"0", "REQUESTED", "DUPLICATE", "OUT_OF_SEQUENCE", "EXCEEDS_WINDOW", "NOSPACE", "PING", "PING_RESPONSE", "DELAY", "IDLE",
+	"", "REQUESTED", "DUPLICATE", "OUT_OF_SEQUENCE", "EXCEEDS_WINDOW", "NOSPACE", "PING", "PING_RESPONSE", "DELAY", "IDLE",
+}
+
+func (r AckReason) name() string {
+	if int(r) < len(reasonNames) {
+		return reasonNames[r]
+	}
+	return ""
 }
 
 func (r AckReason) String() string {
-	if r > 0 && r < ackReasonEnd {
-		return reasonNames[r]
+	if name := r.name(); name != "" {
+		return name
 	}
 	return fmt.Sprintf("reason(%d)", uint8(r))
 }

@@ -104,9 +104,16 @@ const (
 
 var securityNames = [securityIndexEnd]string{"none", "vab", "rxkad", "rxkad-encrypt", "rxgk", "rxk5", "yfs-rxgk"}
 
-func (i SecurityIndex) String() string {
+func (i SecurityIndex) name() string {
 	if int(i) < len(securityNames) {
 		return securityNames[i]
+	}
+	return ""
+}
+
+func (i SecurityIndex) String() string {
+	if name := i.name(); name != "" {
+		return name
 	}
 	return fmt.Sprintf("security(%d)", uint8(i))
 }

@@ -41,9 +41,11 @@ func reject(why string) Screening {
 // call and sequence numbers where its type has them. The header and the body are
 // returned in any case but that of a datagram shorter than a header.
 //
-// It differs from Linux in DEBUG, which that does not know: requests are accepted,
-// what cannot be answered is dropped. The address of the sender is not its
-// business.
+// It differs from Linux in two things. DEBUG, which that does not know: requests
+// are accepted, what cannot be answered is dropped. And ABORT without a service,
+// which Linux does not take: OpenAFS refuses an unknown service so, and the caller
+// should hear of it. (An ABORT that a peer without the connection made has no
+// security index either.) The address of the sender is not its business.
 func Screen(b []byte) (h Header, body []byte, s Screening) {
 	h, body, err := ParseHeader(b)
 	if err != nil {
@@ -107,10 +109,7 @@ func screen(h *Header, body []byte) Screening {
 			return reject("no call number")
 		}
 	}
-	if h.Service == 0 {
-		if h.Type == TypeAbort {
-			return discard("ABORT of no service") // an ABORT is never aborted
-		}
+	if h.Service == 0 && h.Type != TypeAbort {
 		return reject("no service")
 	}
 	return Screening{}

@@ -27,9 +27,16 @@ var typeNames = [PacketTypes + 1]string{
 	TypeResponse: "RESPONSE", TypeDebug: "DEBUG", TypeParams: "PARAMS", TypeVersion: "VERSION",
 }
 
-func (t PacketType) String() string {
-	if int(t) < len(typeNames) && typeNames[t] != "" {
+func (t PacketType) name() string {
+	if int(t) < len(typeNames) {
 		return typeNames[t]
+	}
+	return ""
+}
+
+func (t PacketType) String() string {
+	if name := t.name(); name != "" {
+		return name
 	}
 	return fmt.Sprintf("TYPE(%d)", uint8(t))
 }
