@@ -16,7 +16,10 @@ REQUIRE  ?= all
 
 # Programs that the tests use: Debian package and a command of it.
 TEST_DEPS  := gcc:gcc libc6-dev:+stdio.h git:git iproute2:ip util-linux:unshare procps:ps \
-              tshark:tshark man-db:man groff-base:groff systemd:systemd-analyze
+              tshark:tshark man-db:man groff-base:groff systemd:systemd-analyze \
+              qemu-system-x86:qemu-system-x86_64 busybox-static:busybox cpio:cpio kmod:depmod xz-utils:xz zstd:zstd tcpdump:tcpdump
+# What the interop tests talk to is fetched into the user's cache, not installed.
+TEST_PEERS := openafs 6.1 6.12 newest
 # Programs that the benchmarks compare with.
 BENCH_DEPS := dbus-daemon:dbus-daemon dbus-broker:dbus-broker-launch
 
@@ -63,6 +66,7 @@ fuzz-smoke: ## every fuzz target for FUZZTIME (3s), in at most FUZZTOTAL seconds
 .PHONY: deps
 deps: ## install the Debian packages that the tests use, where they are missing
 	@scripts/deps.sh $(TEST_DEPS)
+	@tests/interop/install.sh $(TEST_PEERS)
 
 .PHONY: bench-deps
 bench-deps: ## install what the benchmarks compare with: nats-server, D-Bus
