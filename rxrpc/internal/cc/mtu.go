@@ -10,14 +10,14 @@ const (
 	// BaseData passes every path that matters: 1280 bytes, the least that IPv6
 	// allows, less IPv6, UDP and Rx headers.
 	BaseData = 1280 - 40 - 8 - wire.HeaderSize
-	// MinData is the smallest that anybody is asked to live with: the 576 bytes
-	// of IPv4 less 60 + 8 + 28 (Linux: 500).
-	MinData = 480
+	// MinData is the smallest that anybody is asked to live with (Linux): the 576
+	// bytes of IPv4 less IPv6, UDP and Rx headers.
+	MinData = 500
 )
 
 // Times of the search.
 const (
-	mtuRaise  = 600 * Second // until sizes that failed are tried again (RFC 8899)
+	mtuRaise  = 600 * Second // RFC 8899, section 5.1.1
 	mtuSpread = 1 * Second   // between two probes that failed
 )
 
@@ -33,8 +33,10 @@ const (
 type MTUConfig struct {
 	Overhead int  // of IP and UDP: 28 for IPv4, 48 for IPv6
 	IfMTU    int  // of the interface, 0: 1500
+	Start    int  // size believed at first, 0: DefaultData, at most what IfMTU allows
 	MaxJumbo int  // packets in a datagram that is sent; below 2: no jumbos
-	Off      bool // no probes: DefaultData, or what the interface holds
+	Off      bool // no probes: Start is it
+	Raise    Time // until sizes that failed are tried again, 0: 10 min (RFC 8899)
 }
 
 // MTU searches for the size of the datagrams that a path carries (reference 2.7; RFC 8899).
@@ -74,7 +76,13 @@ func (m *MTU) Reset(cfg MTUConfig) {
 	*m = MTU{cfg: cfg, jumbo: 1, peerMax: wire.DefaultMTU}
 	m.ceiling = min(max(cfg.IfMTU-cfg.Overhead, 0), 65535-cfg.Overhead) - wire.HeaderSize
 	m.ceiling = max(m.ceiling, MinData)
-	m.restart(min(DefaultData, m.ceiling))
+	if cfg.Start <= 0 {
+		m.cfg.Start = DefaultData
+	}
+	if cfg.Raise <= 0 {
+		m.cfg.Raise = mtuRaise
+	}
+	m.restart(min(max(m.cfg.Start, MinData), m.ceiling))
 }
 
 // restart begins a search from a size that is believed.
@@ -182,7 +190,7 @@ func (m *MTU) Probe(now Time) (size int, ok bool) {
 	}
 	size = m.pick()
 	if size == 0 {
-		m.done, m.raise = true, now+mtuRaise
+		m.done, m.raise = true, now+m.cfg.Raise
 		return 0, false
 	}
 	return size, true

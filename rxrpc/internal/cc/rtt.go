@@ -1,6 +1,6 @@
 package cc
 
-// Bounds of the retransmission time-out.
+// Defaults of the retransmission time-out.
 const (
 	MinRTO     = 200 * Millisecond // Linux; OpenAFS adds as much to its estimate
 	MaxRTO     = 60 * Second       // OpenAFS; Linux has 120 s
@@ -16,6 +16,19 @@ type RTT struct {
 	least        minFilter
 	samples      int
 	asked        Time // when an ACK was asked for last
+
+	minRTO, maxRTO Time // 0: the defaults
+}
+
+func (r *RTT) bounds() (lo, hi Time) {
+	lo, hi = r.minRTO, r.maxRTO
+	if lo <= 0 {
+		lo = MinRTO
+	}
+	if hi <= 0 {
+		hi = MaxRTO
+	}
+	return lo, max(lo, hi)
 }
 
 // Sample adds a measurement: the time from a packet to the ACK that names its serial.
@@ -54,10 +67,11 @@ func (r *RTT) Min(now Time) Time {
 
 // RTO returns the time-out of a packet that asks for an ACK, before any backoff.
 func (r *RTT) RTO() Time {
+	lo, hi := r.bounds()
 	if r.samples == 0 {
-		return InitialRTO
+		return min(max(InitialRTO, lo), hi)
 	}
-	return min(max(r.srtt+max(4*r.rttvar, granularity), MinRTO), MaxRTO)
+	return min(max(r.srtt+max(4*r.rttvar, granularity), lo), hi)
 }
 
 // Want reports whether a packet should ask for an ACK for the sake of a sample:
@@ -69,12 +83,42 @@ func (r *RTT) Want(now Time) bool {
 // Asked says that a packet that asks for an ACK is sent.
 func (r *RTT) Asked(now Time) { r.asked = now }
 
-// Path is what the calls to one peer share.
+// Config sets what has a default otherwise. 0 is the default.
+type Config struct {
+	MinRTO, MaxRTO Time // MinRTO, MaxRTO
+	Initial        int  // congestion window of a call when nothing is known, in packets: InitialWindow
+	Window         int  // most packets of a call that are not hard-acked: MaxWindow
+}
+
+// Path is what the calls to one peer share. The zero value has the defaults and knows
+// nothing.
 type Path struct {
 	RTT
 
+	initial, window int
+
 	cwnd, ssthresh int  // of the call that ended last
 	left           Time // when that was
+}
+
+// Configure sets the path's parameters.
+func (p *Path) Configure(c Config) {
+	p.minRTO, p.maxRTO = c.MinRTO, c.MaxRTO
+	p.initial, p.window = min(max(c.Initial, 0), MaxWindow), min(max(c.Window, 0), MaxWindow)
+}
+
+func (p *Path) firstWindow() int {
+	if p.initial > 0 {
+		return p.initial
+	}
+	return InitialWindow
+}
+
+func (p *Path) maxWindow() int {
+	if p.window > 0 {
+		return p.window
+	}
+	return MaxWindow
 }
 
 // remember is how long a new call believes the window of the last one.
@@ -91,8 +135,9 @@ func (p *Path) leave(now Time, w *window) {
 
 // inherit returns the window that a call begins with (RFC 9040, temporal sharing).
 func (p *Path) inherit(now Time) (cwnd, ssthresh int) {
+	first := p.firstWindow()
 	if p.cwnd == 0 || now-p.left > remember {
-		return InitialWindow, MaxWindow
+		return first, MaxWindow
 	}
-	return min(max(p.cwnd/2, InitialWindow), maxInherited), max(p.ssthresh, InitialWindow)
+	return max(min(p.cwnd/2, maxInherited), first), max(p.ssthresh, first)
 }

@@ -84,13 +84,16 @@ func (s *Sender) SetMore(more bool) { s.more = more }
 
 // Window returns how many packets may be sent for the first time now.
 func (s *Sender) Window() int {
-	room := s.rwind - s.len()
+	room := s.room()
 	n := min(s.cwnd-s.flight-s.lostN, room)
 	if s.probeNew && n < 1 && room > 0 {
 		n = 1
 	}
 	return max(n, 0)
 }
+
+// room returns how many packets more the peer takes.
+func (s *Sender) room() int { return min(s.rwind, s.path.maxWindow()) - s.len() }
 
 // Lost returns the packet that is to be sent again now, if there is one.
 func (s *Sender) Lost() (seq wire.Seq, ok bool) {
@@ -147,7 +150,7 @@ func (s *Sender) OnSend(now Time, p Packet) {
 	switch {
 	case p.Seq == s.next:
 		if s.sentAny && s.flight == 0 && s.lostN == 0 {
-			s.idle(now-s.lastSend, s.path.RTO())
+			s.idle(now-s.lastSend, s.path.RTO(), s.path.firstWindow())
 		}
 		t = s.push()
 		*t = sent{state: flying}

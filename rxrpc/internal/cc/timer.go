@@ -27,7 +27,8 @@ const (
 )
 
 func (s *Sender) rto() Time {
-	return min((s.path.RTO()+s.delay)<<min(s.backoff, maxShift), MaxRTO)
+	_, most := s.path.bounds()
+	return min((s.path.RTO()+s.delay)<<min(s.backoff, maxShift), max(most, s.path.RTO()))
 }
 
 // probeTime is how long a tail is left alone (RFC 8985, section 7.2).
@@ -40,7 +41,7 @@ func (s *Sender) probeTime() Time {
 
 // blocked reports whether only the peer's window keeps everything from being sent.
 func (s *Sender) blocked() bool {
-	return s.more && s.flight == 0 && s.lostN == 0 && s.rwind-s.len() <= 0
+	return s.more && s.flight == 0 && s.lostN == 0 && s.room() <= 0
 }
 
 // Deadline returns when OnTimer is to be called, if ever.
@@ -82,7 +83,7 @@ func (s *Sender) OnTimer(now Time) (Action, Progress) {
 	}
 	s.probed = true
 	s.started = now // a whole time-out from here (RFC 8985, section 7.3)
-	if s.more && s.rwind > s.len() {
+	if s.more && s.room() > 0 {
 		s.probeNew = true
 		return ActProbe, p
 	}

@@ -185,12 +185,12 @@ func (w *window) undo() {
 }
 
 // idle halves the window for each time-out that nothing was sent.
-func (w *window) idle(quiet, rto Time) {
+func (w *window) idle(quiet, rto Time, least int) {
 	if w.recovery || quiet <= rto {
 		return
 	}
 	w.ssthresh = max(w.ssthresh, w.cwnd*3/4)
-	for ; quiet > rto && w.cwnd > InitialWindow; quiet -= rto {
-		w.cwnd = max(w.cwnd/2, InitialWindow)
+	for ; quiet > rto && w.cwnd > least; quiet -= rto {
+		w.cwnd = max(w.cwnd/2, least)
 	}
 }
