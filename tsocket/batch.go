@@ -94,22 +94,27 @@ func (m *Message) keep(data []byte, src Addr) {
 // RecvBatchSend starts a RecvBatch. msgs belong to it until it is finished.
 func (d *Dgram) RecvBatchSend(ctx context.Context, msgs []Message) *Request[int] {
 	if err := d.beginRecvBatch(msgs); err != nil {
-		return finished(0, err)
+		return finishedAt(&d.home, 0, err)
 	}
 	j := &recvBatchJob{d, msgs}
 	if ctx.Err() != nil {
 		v, err := j.stop(ctxError(ctx))
 		j.release()
-		return finished(v, err)
+		return finishedAt(&d.home, v, err)
 	}
 	if d.tryFirst.Load() {
 		if n, err := j.try(); !isErr(err, ErrAgain) {
 			j.release()
-			return finished(n, err)
+			return finishedAt(&d.home, n, err)
 		}
 	}
 	r := newRequest(ctx, job[int](j), true)
-	d.launch(r, r.watchParent)
+	r.settleIn(&d.home)
+	if r.waitIn(d.sys, false) {
+		r.watchParent()
+	} else {
+		d.launch(r, r.watchParent)
+	}
 	return r
 }
 

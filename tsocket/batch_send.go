@@ -62,20 +62,23 @@ func (d *Dgram) SendBatchSend(ctx context.Context, msgs []Message) *Request[int]
 		first = len(msgs[0].Data)
 	}
 	if err := d.beginSend(first); err != nil {
-		return finished(0, err)
+		return finishedAt(&d.home, 0, err)
 	}
 	j := &sendBatchJob{d: d, msgs: msgs}
 	if ctx.Err() != nil {
 		v, err := j.stop(ctxError(ctx))
 		j.release()
-		return finished(v, err)
+		return finishedAt(&d.home, v, err)
 	}
-	if n, err := j.try(ctx); !isErr(err, ErrAgain) {
+	if n, err := j.tryUnder(ctx); !isErr(err, ErrAgain) {
 		j.release()
-		return finished(n, err)
+		return finishedAt(&d.home, n, err)
 	}
 	r := newRequest(ctx, job[int](j), true)
-	r.promote()
+	r.settleIn(&d.home)
+	if !r.waitIn(d.sys, true) {
+		r.promote()
+	}
 	r.watchParent()
 	return r
 }
@@ -86,7 +89,9 @@ type sendBatchJob struct {
 	n    int
 }
 
-func (j *sendBatchJob) try(ctx context.Context) (int, error) {
+func (j *sendBatchJob) try() (int, error) { return j.tryUnder(context.Background()) }
+
+func (j *sendBatchJob) tryUnder(ctx context.Context) (int, error) {
 	d := j.d
 	full := upToEmpty(j.msgs)
 	for j.n < full {

@@ -34,7 +34,7 @@ func ReadBlob(ctx context.Context, s *Stream, initial int, full FullFunc, max in
 func ReadBlobSend(ctx context.Context, s *Stream, initial int, full FullFunc, max int) *Request[[]byte] {
 	j, err := newBlobJob(s, initial, full, max)
 	if err != nil {
-		return finished[[]byte](nil, err)
+		return finishedAt[[]byte](&s.home, nil, err)
 	}
 	return sendRead(ctx, s, tryJob[[]byte](j))
 }

@@ -22,6 +22,8 @@ type Dgram struct {
 	tryBatch TryBatchOps // nil: it cannot
 
 	word word
+	home home
+	sys  *sysfd // nil: it is no descriptor
 	in   recvSide
 	out  sendSide
 
@@ -53,6 +55,9 @@ func NewDgram(ops DgramOps) *Dgram {
 	d.try, _ = ops.(TryDgramOps)
 	d.batch, _ = ops.(BatchOps)
 	d.tryBatch, _ = ops.(TryBatchOps)
+	if f := d.base(); f != nil {
+		d.sys = &f.sys
+	}
 	d.tryFirst.Store(true)
 	d.in.d, d.out.d = d, d
 	return d
@@ -115,16 +120,17 @@ func (d *Dgram) Disconnect(ctx context.Context) error {
 // DisconnectSend starts a Disconnect.
 func (d *Dgram) DisconnectSend(ctx context.Context) *Request[struct{}] {
 	if err := d.word.enter(bitDisconnecting, mayDisconnect); err != nil {
-		return finished(struct{}{}, error(&OpError{Op: "disconnect", Err: err}))
+		return finishedAt(&d.home, struct{}{}, error(&OpError{Op: "disconnect", Err: err}))
 	}
 	j := dgramDisconnect{d}
 	if d.try != nil { // such a socket only closes its descriptor
 		if _, err := j.run(ctx); err != errInterrupted {
 			j.release()
-			return finished(struct{}{}, err)
+			return finishedAt(&d.home, struct{}{}, err)
 		}
 	}
 	r := newRequest(ctx, job[struct{}](j), true)
+	r.settleIn(&d.home)
 	r.promote()
 	r.watchParent()
 	return r
@@ -137,6 +143,7 @@ func (j dgramDisconnect) run(ctx context.Context) (struct{}, error) {
 	switch {
 	case err == nil:
 		j.d.word.v.Or(bitDisconnected)
+		j.d.home.leave(j.d)
 		return struct{}{}, nil
 	case j.d.word.has(bitClosed):
 		err = ErrClosed
@@ -159,6 +166,7 @@ func (d *Dgram) Close() error {
 	if v&bitClosed != 0 {
 		return nil
 	}
+	d.home.leave(d)
 	var err error
 	if v&bitDisconnected == 0 {
 		if err = d.ops.Close(); err != nil {

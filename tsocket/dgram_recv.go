@@ -52,6 +52,11 @@ func (d *Dgram) RecvFrom(ctx context.Context, b []byte) (n int, src Addr, err er
 		}
 		s.hold(data, src)
 	}
+	return s.takeHeld(b)
+}
+
+// takeHeld returns the datagram for which there was no room, if there is now.
+func (s *recvSide) takeHeld(b []byte) (int, Addr, error) {
 	if len(s.held) > len(b) {
 		return 0, Addr{}, &OpError{Op: "recvfrom", Addr: s.heldSrc, Err: &RoomError{len(s.held)}}
 	}
@@ -93,23 +98,28 @@ func (d *Dgram) recvError(err error) error {
 // The errors are those of RecvFrom, but ErrNoRoom.
 func (d *Dgram) RecvFromSend(ctx context.Context) *Request[Datagram] {
 	if refused := d.word.enter(bitIn, mayRead); refused != nil {
-		return finished(Datagram{}, error(&OpError{Op: "recvfrom", Err: refused}))
+		return finishedAt(&d.home, Datagram{}, error(&OpError{Op: "recvfrom", Err: refused}))
 	}
 	s := &d.in
 	if ctx.Err() != nil {
 		v, err := s.stop(ctxError(ctx))
 		s.release()
-		return finished(v, err)
+		return finishedAt(&d.home, v, err)
 	}
 	if d.try != nil && d.tryFirst.Load() {
 		v, err := s.owned(d.tryRecv())
 		if !isErr(err, ErrAgain) {
 			s.release()
-			return finished(v, err)
+			return finishedAt(&d.home, v, err)
 		}
 	}
 	r := newRequest(ctx, job[Datagram](s), true)
-	d.launch(r, r.watchParent)
+	r.settleIn(&d.home)
+	if r.waitIn(d.sys, false) {
+		r.watchParent()
+	} else {
+		d.launch(r, r.watchParent)
+	}
 	return r
 }
 
@@ -134,6 +144,8 @@ func (s *recvSide) owned(data []byte, src Addr, err error) (Datagram, error) {
 	}
 	return Datagram{}, s.d.recvError(err)
 }
+
+func (s *recvSide) try() (Datagram, error) { return s.owned(s.d.tryRecv()) }
 
 func (s *recvSide) run(ctx context.Context) (Datagram, error) {
 	if s.isHeld {

@@ -59,25 +59,28 @@ func (d *Dgram) sendError(ctx context.Context, dst Addr, err error) error {
 // SendToSend starts a SendTo. b belongs to it until it is finished.
 func (d *Dgram) SendToSend(ctx context.Context, b []byte, dst Addr) *Request[int] {
 	if err := d.beginSend(len(b)); err != nil {
-		return finished(0, err)
+		return finishedAt(&d.home, 0, err)
 	}
 	s := &d.out
 	s.buf, s.dst = b, dst
 	if ctx.Err() != nil {
 		v, err := s.stop(ctxError(ctx))
 		s.release()
-		return finished(v, err)
+		return finishedAt(&d.home, v, err)
 	}
 	if d.try != nil {
 		err := d.try.TrySendTo(b, dst)
 		if !isErr(err, ErrAgain) {
 			v, err := s.outcome(ctx, err)
 			s.release()
-			return finished(v, err)
+			return finishedAt(&d.home, v, err)
 		}
 	}
 	r := newRequest(ctx, job[int](s), true)
-	r.promote()
+	r.settleIn(&d.home)
+	if !r.waitIn(d.sys, true) {
+		r.promote()
+	}
 	r.watchParent()
 	return r
 }
@@ -87,6 +90,14 @@ func (s *sendSide) outcome(ctx context.Context, err error) (int, error) {
 		return 0, s.d.sendError(ctx, s.dst, err)
 	}
 	return len(s.buf), nil
+}
+
+func (s *sendSide) try() (int, error) {
+	err := s.d.try.TrySendTo(s.buf, s.dst)
+	if isErr(err, ErrAgain) {
+		return 0, errInterrupted
+	}
+	return s.outcome(context.Background(), err)
 }
 
 func (s *sendSide) run(ctx context.Context) (int, error) {

@@ -41,6 +41,7 @@ type fdSend struct {
 	rawLen   int
 	errno    syscall.Errno
 	peerFull bool // the socket is writable, but its peer's queue is full
+	soft     bool // the last try is to be made again though no event will tell when
 	grown    bool // the send buffer was enlarged for this datagram
 }
 
@@ -159,7 +160,7 @@ func (x *fdRecv) outcome() error {
 // TryRecvFrom returns the next datagram, or ErrAgain.
 func (s *fdDgram) TryRecvFrom(b []byte) ([]byte, Addr, error) {
 	x := &s.rd
-	x.buf = b
+	x.buf, x.err = b, nil
 	done, err := x.op.now()
 	x.buf = nil
 	switch {
@@ -269,7 +270,7 @@ func (s *fdDgram) SendTo(ctx context.Context, b []byte, dst Addr) error {
 
 func (x *fdSend) prepare(b []byte, dst Addr) {
 	x.buf, x.rawLen = b, dst.putRaw(&x.raw)
-	x.errno, x.peerFull, x.grown = 0, false, false
+	x.errno, x.peerFull, x.soft, x.grown = 0, false, false, false
 }
 
 func (s *fdDgram) sendOutcome() error {
@@ -278,7 +279,7 @@ func (s *fdDgram) sendOutcome() error {
 	case x.errno == 0:
 		return nil
 	case x.peerFull, x.errno == syscall.ENOMEM:
-		x.peerFull = false
+		x.peerFull, x.soft = false, true
 		return ErrAgain
 	}
 	return x.errno

@@ -51,8 +51,10 @@ func (s *fdStream) Monitor(broken func(error)) (stop func(), err error) {
 	w.mu.Lock()
 	w.broken = broken
 	w.mu.Unlock()
-	if err := w.watch(s); err != nil {
-		return nil, err
+	if st := s.sys.seat.Load(); st == nil || !st.tellsHangup() {
+		if err := w.watch(s); err != nil {
+			return nil, err
+		}
 	}
 	if w.seen() {
 		w.tell(s)
@@ -73,6 +75,18 @@ func (w *hangupWatch) tell(s *fdStream) {
 	if broken != nil {
 		go broken(s.brokenErrno())
 	}
+}
+
+// watchedElsewhere is called when the loop will not tell any more that the peer has gone.
+func (s *fdStream) watchedElsewhere() error {
+	w := &s.hangup
+	w.mu.Lock()
+	monitored := w.broken != nil
+	w.mu.Unlock()
+	if !monitored {
+		return nil
+	}
+	return w.watch(s)
 }
 
 // onHangup is called once, when the kernel says that the peer has gone.

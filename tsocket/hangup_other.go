@@ -10,3 +10,6 @@ func (w *hangupWatch) seen() bool       { return false }
 func (w *hangupWatch) forget(*fdStream) {}
 
 func (s *fdStream) watchWrite() bool { return false }
+
+func (s *fdStream) watchedElsewhere() error { return nil }
+func (s *fdStream) onHangup()               {}

@@ -18,6 +18,7 @@ type Listener struct {
 	local   Addr
 	unlink  bool
 	word    word
+	home    home
 	fd      int
 	remote  Addr
 	errno   error
@@ -184,18 +185,23 @@ func (l *Listener) Accept(ctx context.Context) (*Stream, error) {
 // AcceptSend starts an Accept.
 func (l *Listener) AcceptSend(ctx context.Context) *Request[*Stream] {
 	if err := l.word.enter(bitIn, mayRead); err != nil {
-		return finished[*Stream](nil, l.fail(err))
+		return finishedAt[*Stream](&l.home, nil, l.fail(err))
 	}
 	if ctx.Err() != nil {
 		l.release()
-		return finished[*Stream](nil, l.fail(ctxError(ctx)))
+		return finishedAt[*Stream](&l.home, nil, l.fail(ctxError(ctx)))
 	}
 	if done, err := l.op.now(); done {
 		s, err := l.outcome(err)
 		l.release()
-		return finished(s, err)
+		return finishedAt(&l.home, s, err)
 	}
 	r := newRequest(ctx, job[*Stream](l), true)
+	r.settleIn(&l.home)
+	if r.waitIn(&l.sys, false) {
+		r.watchParent()
+		return r
+	}
 	l.parked.Store(r)
 	if l.closed.Load() {
 		r.halt(ErrClosed)
@@ -204,6 +210,14 @@ func (l *Listener) AcceptSend(ctx context.Context) *Request[*Stream] {
 	l.starter.start(r)
 	r.watchParent()
 	return r
+}
+
+func (l *Listener) try() (*Stream, error) {
+	done, err := l.op.now()
+	if !done {
+		return nil, errInterrupted
+	}
+	return l.outcome(err)
 }
 
 func (l *Listener) run(ctx context.Context) (*Stream, error) {
@@ -265,4 +279,18 @@ func (l *Listener) Close() error {
 		r.halt(ErrClosed)
 	}
 	return err
+}
+
+// TryAccept is Accept that returns ErrAgain, bare, where it would wait; for who watches the
+// listener.
+func (l *Listener) TryAccept() (*Stream, error) {
+	if err := l.word.enter(bitIn, mayRead); err != nil {
+		return nil, l.fail(err)
+	}
+	defer l.word.leave(bitIn)
+	done, err := l.op.now()
+	if !done {
+		return nil, ErrAgain
+	}
+	return l.outcome(err)
 }

@@ -31,7 +31,7 @@ func (s *Stream) ReadPDU(ctx context.Context, next NextVector) (int64, error) {
 // call, on that which waits for the request, or on one of the request.
 func (s *Stream) ReadPDUSend(ctx context.Context, next NextVector) *Request[int64] {
 	if err := s.enterRead("read pdu"); err != nil {
-		return finished[int64](0, err)
+		return finishedAt[int64](&s.home, 0, err)
 	}
 	return sendRead(ctx, s, &pduJob{d: &s.rd, next: next})
 }
@@ -48,16 +48,21 @@ func sendRead[T any](ctx context.Context, s *Stream, j tryJob[T]) *Request[T] {
 	if ctx.Err() != nil {
 		v, err := j.stop(ctxError(ctx))
 		j.release()
-		return finished(v, err)
+		return finishedAt(&s.home, v, err)
 	}
 	if s.tryFirst.Load() {
 		if v, err := j.try(); err != errInterrupted {
 			j.release()
-			return finished(v, err)
+			return finishedAt(&s.home, v, err)
 		}
 	}
 	r := newRequest(ctx, job[T](j), true)
-	s.launch(r, r.watchParent)
+	r.settleIn(&s.home)
+	if r.waitIn(s.sys, false) {
+		r.watchParent()
+	} else {
+		s.launch(r, r.watchParent)
+	}
 	return r
 }
 

@@ -47,7 +47,7 @@ func (r *PDUReader) Detach() []byte { return bytes.Clone(r.last) }
 // NextSend starts a Next whose PDU has memory of its own.
 func (r *PDUReader) NextSend(ctx context.Context) *Request[[]byte] {
 	if err := r.s.enterRead("read pdu"); err != nil {
-		return finished[[]byte](nil, err)
+		return finishedAt[[]byte](&r.s.home, nil, err)
 	}
 	return sendRead(ctx, r.s, tryJob[[]byte](&nextJob{r}))
 }

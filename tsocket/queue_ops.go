@@ -95,7 +95,9 @@ func (j *queuedJob[T]) enqueue(ctx context.Context) *Request[T] {
 		return finished(zero, err)
 	case head: // no need for a request of the queue
 		r = j.send(ctx)
-		r.post = q.strand.post // nobody can have given a callback yet
+		if r.post == nil {
+			r.post = q.strand.post // nobody can have given a callback yet
+		}
 		r.setAfter(after)
 		return r
 	}

@@ -32,6 +32,7 @@ type waiting[T any] struct {
 	job    job[T] // nil when it is finished
 	lazy   bool   // the job may be run inside Wait, and be interrupted without loss
 	parent context.Context
+	loop   loopPart // nil loop: no loop runs it
 
 	mu        sync.Mutex // guards the fields below; nothing is called under it
 	cause     error      // why it is being stopped
@@ -164,6 +165,11 @@ func (r *Request[T]) Wait(ctx context.Context) (T, error) {
 		return r.val, r.err
 	}
 	if r.w.lazy && ctx.Err() == nil && r.take() {
+		if r.runInline(ctx) {
+			return r.val, r.err
+		}
+	}
+	if r.w.loop.mustNotWait() && ctx.Err() == nil && r.take() {
 		if r.runInline(ctx) {
 			return r.val, r.err
 		}
@@ -309,7 +315,11 @@ func (r *Request[T]) runInline(ctx context.Context) bool {
 		unhook()
 	}
 	if err == errInterrupted {
-		go r.runToEnd() // which looks at the cause first
+		if r.w.loop.seat != nil {
+			r.giveBack()
+		} else {
+			go r.runToEnd() // which looks at the cause first
+		}
 		return false
 	}
 	r.finish(v, err, true)
@@ -320,23 +330,7 @@ func (r *Request[T]) runInline(ctx context.Context) bool {
 // hears of it, then the callbacks run; elsewhere when the caller's goroutine is not
 // the request's own.
 func (r *Request[T]) finish(v T, err error, elsewhere bool) {
-	w := r.w
-	r.val, r.err = v, err
-	w.job.release()
-	w.mu.Lock()
-	r.state.Store(stateDone)
-	callbacks, done, timer, unhook, after := w.callbacks, w.done, w.timer, w.unhook, w.after
-	w.callbacks, w.timer, w.unhook, w.job, w.running = nil, nil, nil, nil, nil
-	w.mu.Unlock()
-	if done != nil {
-		close(done)
-	}
-	if timer != nil {
-		timer.Stop()
-	}
-	if unhook != nil {
-		unhook()
-	}
+	callbacks, after := r.settle(v, err)
 	switch {
 	case len(callbacks) == 0:
 		if after != nil {
@@ -349,6 +343,29 @@ func (r *Request[T]) finish(v T, err error, elsewhere bool) {
 	default:
 		r.call(callbacks, after)
 	}
+}
+
+// settle is finish but for the callbacks.
+func (r *Request[T]) settle(v T, err error) (callbacks []func(*Request[T]), after func()) {
+	w := r.w
+	r.val, r.err = v, err
+	w.job.release()
+	w.mu.Lock()
+	r.state.Store(stateDone)
+	callbacks, after = w.callbacks, w.after
+	done, timer, unhook := w.done, w.timer, w.unhook
+	w.callbacks, w.timer, w.unhook, w.job, w.running = nil, nil, nil, nil, nil
+	w.mu.Unlock()
+	if done != nil {
+		close(done)
+	}
+	if timer != nil {
+		timer.Stop()
+	}
+	if unhook != nil {
+		unhook()
+	}
+	return callbacks, after
 }
 
 func (r *Request[T]) call(callbacks []func(*Request[T]), after func()) {

@@ -35,3 +35,12 @@ func (s *strand) run() {
 		fn()
 	}
 }
+
+// hold keeps what is posted until resume.
+func (s *strand) hold() {
+	s.mu.Lock()
+	s.running = true
+	s.mu.Unlock()
+}
+
+func (s *strand) resume() { go s.run() }

@@ -18,9 +18,12 @@ type Stream struct {
 	try        TryStreamOps  // nil: it cannot
 	monitorOps MonitorOps    // nil: it cannot
 	writeOps   CloseWriteOps // nil: it cannot
+	fd         *fdStream     // nil: it is no descriptor
+	sys        *sysfd        // that of fd
 	maxWrite   int64         // see MaxWriteOps
 
 	word word
+	home home
 	rd   readSide
 	wr   writeSide
 
@@ -48,6 +51,9 @@ func NewStream(ops StreamOps) *Stream {
 	s.try, _ = ops.(TryStreamOps)
 	s.monitorOps, _ = ops.(MonitorOps)
 	s.writeOps, _ = ops.(CloseWriteOps)
+	if s.fd, _ = ops.(*fdStream); s.fd != nil {
+		s.sys = &s.fd.sys
+	}
 	s.maxWrite = noLimit
 	if m, ok := ops.(MaxWriteOps); ok {
 		s.maxWrite = m.MaxWrite()
@@ -190,6 +196,7 @@ func (s *Stream) Close() error {
 	if v&bitClosed != 0 {
 		return nil
 	}
+	s.home.leave(s)
 	var err error
 	if v&bitDisconnected == 0 {
 		if err = s.ops.Close(); err != nil {

@@ -22,15 +22,16 @@ func (s *Stream) CloseWrite(ctx context.Context) error {
 func (s *Stream) CloseWriteSend(ctx context.Context) *Request[struct{}] {
 	j, err := s.beginCloseWrite()
 	if err != nil {
-		return finished(struct{}{}, err)
+		return finishedAt(&s.home, struct{}{}, err)
 	}
 	if s.try != nil { // such a stream does not wait to do it
 		if _, err := j.run(ctx); err != errInterrupted {
 			j.release()
-			return finished(struct{}{}, err)
+			return finishedAt(&s.home, struct{}{}, err)
 		}
 	}
 	r := newRequest(ctx, job[struct{}](j), true)
+	r.settleIn(&s.home)
 	r.promote()
 	r.watchParent()
 	return r

@@ -28,17 +28,18 @@ func (s *Stream) Disconnect(ctx context.Context) error {
 // DisconnectSend starts a Disconnect.
 func (s *Stream) DisconnectSend(ctx context.Context) *Request[struct{}] {
 	if err := s.word.enter(bitDisconnecting, mayDisconnect); err != nil {
-		return finished(struct{}{}, error(&OpError{Op: "disconnect", Err: err}))
+		return finishedAt(&s.home, struct{}{}, error(&OpError{Op: "disconnect", Err: err}))
 	}
 	d := disconnectJob{s}
 	if s.try != nil { // such a stream only closes its descriptor
 		_, err := d.run(ctx)
 		if err != errInterrupted {
 			d.release()
-			return finished(struct{}{}, err)
+			return finishedAt(&s.home, struct{}{}, err)
 		}
 	}
 	r := newRequest(ctx, job[struct{}](d), true)
+	r.settleIn(&s.home)
 	r.promote()
 	r.watchParent()
 	return r
@@ -53,6 +54,7 @@ func (d disconnectJob) run(ctx context.Context) (struct{}, error) {
 	switch {
 	case err == nil:
 		s.word.v.Or(bitDisconnected)
+		s.home.leave(s)
 		return struct{}{}, nil
 	case s.word.has(bitClosed):
 		err = ErrClosed

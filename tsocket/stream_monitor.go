@@ -25,7 +25,7 @@ func (s *Stream) Monitor(ctx context.Context) error {
 // MonitorSend starts a Monitor.
 func (s *Stream) MonitorSend(ctx context.Context) *Request[struct{}] {
 	refuse := func(err error) *Request[struct{}] {
-		return finished(struct{}{}, error(&OpError{Op: "monitor", Err: err}))
+		return finishedAt(&s.home, struct{}{}, error(&OpError{Op: "monitor", Err: err}))
 	}
 	if err := s.word.enter(bitMonitor, mayMonitor); err != nil {
 		return refuse(err)
@@ -36,6 +36,7 @@ func (s *Stream) MonitorSend(ctx context.Context) *Request[struct{}] {
 	}
 	m := &monitorJob{s: s}
 	r := newRequest(ctx, job[struct{}](m), false)
+	r.settleIn(&s.home)
 	s.mu.Lock()
 	s.monitor = r
 	s.mu.Unlock()

@@ -69,7 +69,7 @@ func (s *Stream) Readv(ctx context.Context, bufs ...[]byte) (int64, error) {
 // ReadvSend starts a Readv. bufs belong to it until it is finished.
 func (s *Stream) ReadvSend(ctx context.Context, bufs ...[]byte) *Request[int64] {
 	if err := s.beginRead("readv", bufs); err != nil {
-		return finished[int64](0, err)
+		return finishedAt[int64](&s.home, 0, err)
 	}
 	return sendRead(ctx, s, &s.rd)
 }

@@ -21,7 +21,7 @@ func (s *Stream) ReadSome(ctx context.Context, b []byte) (int, error) {
 func (s *Stream) ReadSomeSend(ctx context.Context, b []byte) *Request[int] {
 	one := [1][]byte{b}
 	if err := s.beginRead("read", one[:]); err != nil {
-		return finished(0, err)
+		return finishedAt(&s.home, 0, err)
 	}
 	return sendRead(ctx, s, tryJob[int](someJob{&s.rd}))
 }

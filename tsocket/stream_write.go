@@ -30,22 +30,27 @@ func (s *Stream) Writev(ctx context.Context, bufs ...[]byte) (int64, error) {
 func (s *Stream) WritevSend(ctx context.Context, bufs ...[]byte) *Request[int64] {
 	d := &s.wr
 	if err := s.beginWrite(bufs); err != nil {
-		return finished[int64](0, err)
+		return finishedAt[int64](&s.home, 0, err)
 	}
 	if ctx.Err() != nil {
 		n, err := d.stop(ctxError(ctx))
 		d.release()
-		return finished(n, err)
+		return finishedAt(&s.home, n, err)
 	}
 	if s.try != nil {
 		if n, err := d.tryNow(); err != errInterrupted {
 			d.release()
-			return finished(n, err)
+			return finishedAt(&s.home, n, err)
 		}
 	}
 	// A write goes on whether somebody waits for it or not.
 	r := newRequest(ctx, job[int64](d), true)
-	r.promote()
+	r.settleIn(&s.home)
+	if r.waitIn(s.sys, true) {
+		s.nudgeIfGone()
+	} else {
+		r.promote()
+	}
 	r.watchParent()
 	return r
 }

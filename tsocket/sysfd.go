@@ -21,7 +21,8 @@ type sysfd struct {
 	fd   int
 	refs atomic.Int64
 	poll atomic.Pointer[polled]
-	mu   sync.Mutex // serialises joining the poller
+	seat atomic.Pointer[seat] // in a loop
+	mu   sync.Mutex           // serialises joining the poller
 }
 
 // closedBit in refs says that the descriptor is to be closed when the last
@@ -56,6 +57,10 @@ func (f *sysfd) release() {
 
 // close wakes everybody and closes the descriptor; false if that was done.
 func (f *sysfd) close() bool {
+	var rd, wr loopRequest
+	if st := f.seat.Load(); st != nil {
+		rd, wr = st.leave()
+	}
 	for {
 		v := f.refs.Load()
 		if v&closedBit != 0 {
@@ -65,9 +70,16 @@ func (f *sysfd) close() bool {
 			if v == 0 {
 				f.destroy()
 			}
-			return true
+			break
 		}
 	}
+	if rd != nil {
+		rd.halt(ErrClosed)
+	}
+	if wr != nil {
+		wr.halt(ErrClosed)
+	}
+	return true
 }
 
 func (f *sysfd) destroy() {
@@ -128,6 +140,7 @@ type fdOp struct {
 	fn    func(uintptr) bool
 	tries int  // of fn in one wait
 	ready bool // the last operation did not have to wait
+	soft  bool // the last try is to be made again though no event will tell when
 }
 
 func (o *fdOp) init(f *sysfd, write bool, try func(fd int) bool) {

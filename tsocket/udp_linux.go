@@ -124,13 +124,24 @@ func (s *udpDgram) tryFill() error { return s.tryNow(&s.in.op, s.in.outcome) }
 
 func (s *udpDgram) tryNow(op *fdOp, outcome func() error) error {
 	done, err := op.now()
+	op.soft = false
 	switch {
 	case err != nil:
 		return err
 	case !done:
 		return ErrAgain
 	}
-	return outcome()
+	err = outcome()
+	op.soft = err == ErrAgain
+	return err
+}
+
+func (s *udpDgram) soft(write bool) bool {
+	op := &s.in.op
+	if write {
+		op = &s.out.op
+	}
+	return op.soft || s.fdDgram.soft(write)
 }
 
 // SendBatch sends all of msgs.
