@@ -2,8 +2,8 @@ package tsocket
 
 import "context"
 
-// TryRecvFrom is RecvFrom that returns ErrAgain, bare, where it would wait; for who
-// knows when that is, by a Watch. ErrNotSupported for a socket that can only wait.
+// TryRecvFrom is RecvFrom that does not wait: where it would, it fails with ErrAgain. It is for
+// who waits by other means, as by Loop.Watch. ErrNotSupported for a socket that can only wait.
 func (d *Dgram) TryRecvFrom(b []byte) (n int, src Addr, err error) {
 	if d.try == nil {
 		return 0, Addr{}, &OpError{Op: "recvfrom", Err: ErrNotSupported}
@@ -20,7 +20,7 @@ func (d *Dgram) TryRecvFrom(b []byte) (n int, src Addr, err error) {
 		data, src, err := d.try.TryRecvFrom(b)
 		switch {
 		case err != nil && isErr(err, ErrAgain):
-			return 0, Addr{}, ErrAgain
+			return 0, Addr{}, errRecvAgain
 		case err != nil:
 			return 0, Addr{}, d.recvError(err)
 		case sameMemory(data, b):
@@ -33,7 +33,7 @@ func (d *Dgram) TryRecvFrom(b []byte) (n int, src Addr, err error) {
 	return s.takeHeld(b)
 }
 
-// TrySendTo is SendTo that returns ErrAgain, bare, where it would wait. ErrNotSupported
+// TrySendTo is SendTo that fails with ErrAgain where it would wait. ErrNotSupported
 // for a socket that can only wait.
 func (d *Dgram) TrySendTo(b []byte, dst Addr) (int, error) {
 	if d.try == nil {
@@ -48,12 +48,12 @@ func (d *Dgram) TrySendTo(b []byte, dst Addr) (int, error) {
 	case err == nil:
 		return len(b), nil
 	case isErr(err, ErrAgain):
-		return 0, ErrAgain
+		return 0, errSendAgain
 	}
 	return 0, d.sendError(context.Background(), dst, err)
 }
 
-// TryRecvBatch is RecvBatch that returns ErrAgain, bare, where it would wait.
+// TryRecvBatch is RecvBatch that fails with ErrAgain where it would wait.
 func (d *Dgram) TryRecvBatch(msgs []Message) (int, error) {
 	if err := d.beginRecvBatch(msgs); err != nil {
 		return 0, err
@@ -61,10 +61,13 @@ func (d *Dgram) TryRecvBatch(msgs []Message) (int, error) {
 	j := recvBatchJob{d, msgs}
 	n, err := j.try()
 	d.word.leave(bitIn)
-	return n, bareAgain(err)
+	if err != nil && isErr(err, ErrAgain) {
+		err = errRecvBatchAgain
+	}
+	return n, err
 }
 
-// TrySendBatch is SendBatch that returns ErrAgain, bare, where it would wait; also
+// TrySendBatch is SendBatch that fails with ErrAgain where it would wait; also
 // then it returns how many were sent.
 func (d *Dgram) TrySendBatch(msgs []Message) (int, error) {
 	first := 0
@@ -77,12 +80,8 @@ func (d *Dgram) TrySendBatch(msgs []Message) (int, error) {
 	j := sendBatchJob{d: d, msgs: msgs}
 	n, err := j.try()
 	d.word.leave(bitOut)
-	return n, bareAgain(err)
-}
-
-func bareAgain(err error) error {
 	if err != nil && isErr(err, ErrAgain) {
-		return ErrAgain
+		err = errSendBatchAgain
 	}
-	return err
+	return n, err
 }

@@ -22,6 +22,9 @@ func readv(fd int, bufs [][]byte) (int, syscall.Errno) {
 	var n int
 	var err error
 	if len(bufs) == 1 {
+		if len(bufs[0]) <= quietMax {
+			return readQuietly(fd, bufs[0])
+		}
 		n, err = unix.Read(fd, bufs[0])
 	} else {
 		n, err = unix.Readv(fd, bufs[:min(len(bufs), fewVectors)])
@@ -33,6 +36,9 @@ func readv(fd int, bufs [][]byte) (int, syscall.Errno) {
 func writev(fd int, x *fdXfer) (int, syscall.Errno) {
 	bufs := x.bufs[:min(len(x.bufs), iovMax)]
 	if len(bufs) == 1 {
+		if len(bufs[0]) <= quietMax {
+			return writeQuietly(fd, bufs[0])
+		}
 		n, err := unix.Write(fd, bufs[0])
 		return max(n, 0), errnoOf(err)
 	}

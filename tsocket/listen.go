@@ -281,8 +281,8 @@ func (l *Listener) Close() error {
 	return err
 }
 
-// TryAccept is Accept that returns ErrAgain, bare, where it would wait; for who watches the
-// listener.
+// TryAccept is Accept that does not wait: where it would, it fails with ErrAgain. It is for
+// who waits by other means, as by Loop.Watch.
 func (l *Listener) TryAccept() (*Stream, error) {
 	if err := l.word.enter(bitIn, mayRead); err != nil {
 		return nil, l.fail(err)
@@ -290,7 +290,7 @@ func (l *Listener) TryAccept() (*Stream, error) {
 	defer l.word.leave(bitIn)
 	done, err := l.op.now()
 	if !done {
-		return nil, ErrAgain
+		return nil, errAcceptAgain
 	}
 	return l.outcome(err)
 }

