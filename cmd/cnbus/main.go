@@ -1,6 +1,6 @@
 // Command cnbus runs a connector message bus and looks after it: the broker itself, who is
 // registered, who listens, messages sent, called and watched by hand, and the kernel's process
-// events.
+// events. It also looks at RxRPC endpoints.
 package main
 
 import (

@@ -35,7 +35,7 @@ func TestCommandsDoc(t *testing.T) {
 
 	s := newSite(t)
 	for _, path := range append(commandsOf(s, "cnbus"), commandsOf(s, "cn-test")...) {
-		if name := strings.Join(path, " "); name != "cnbus" && name != "cnbus policy" {
+		if name := strings.Join(path, " "); name != "cnbus" && name != "cnbus policy" && name != "cnbus rx" {
 			assert.Contains(t, doc, "`"+name+"`")
 		}
 	}
@@ -54,6 +54,7 @@ func TestCommandsDoc(t *testing.T) {
 		s.ok("policy", "show", "--json"),
 		s.ok("version", "--json"),
 		s.run("cnbus", "doctor", "--json").out,
+		s.ok("rx", "debug", replay(t), "--json", "--allconnections", "--peers", "--rxstats"),
 		s.run("cn-test", "--json", "-n", "1", "--interval", "1ms", "--id", "0x200:1").out,
 		s.run("cn-test", "ping", "--json", "-n", "1").out,
 		s.run("cn-test", "flood", "--json", "-n", "10").out,

@@ -5,8 +5,10 @@ import (
 	"compress/gzip"
 	"errors"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/gopacket/gopacket"
@@ -17,15 +19,22 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
+// captureDir has what OpenAFS 1.8.9 and Linux 6.1, 6.12 and 7.2 sent each other and
+// themselves.
+const captureDir = "../../../tests/interop/testdata/pcap"
+
 // datagrams returns the UDP payloads of a capture, fragments put together.
 func datagrams(t testing.TB, path string) [][]byte {
 	t.Helper()
 	f, err := os.Open(path)
 	require.NoError(t, err)
 	defer f.Close()
-	zr, err := gzip.NewReader(f)
-	require.NoError(t, err)
-	r, err := pcapgo.NewReader(zr)
+	var plain io.Reader = f
+	if strings.HasSuffix(path, ".gz") {
+		plain, err = gzip.NewReader(f)
+		require.NoError(t, err)
+	}
+	r, err := pcapgo.NewReader(plain)
 	require.NoError(t, err)
 	defrag := ip4defrag.NewIPv4Defragmenter()
 	var out [][]byte
@@ -53,13 +62,14 @@ func datagrams(t testing.TB, path string) [][]byte {
 
 func captures(t testing.TB) map[string][][]byte {
 	t.Helper()
-	paths, err := filepath.Glob("testdata/pcap/*/*.pcap.gz")
-	require.NoError(t, err)
-	require.NotEmpty(t, paths)
 	all := map[string][][]byte{}
-	for _, p := range paths {
-		all[p] = datagrams(t, p)
-	}
+	require.NoError(t, filepath.WalkDir(captureDir, func(path string, _ fs.DirEntry, err error) error {
+		if strings.HasSuffix(strings.TrimSuffix(path, ".gz"), ".pcap") {
+			all[path] = datagrams(t, path)
+		}
+		return err
+	}))
+	require.Greater(t, len(all), 50)
 	return all
 }
 
@@ -219,7 +229,7 @@ func TestCapturedDebug(t *testing.T) {
 	var rx []RxStats
 	var conns []DebugConn
 	var peers []DebugPeer
-	for _, b := range datagrams(t, "testdata/pcap/openafs/rxdebug-stats.pcap.gz") {
+	for _, b := range datagrams(t, captureDir+"/openafs/rxdebug-stats.pcap") {
 		h, body, err := ParseHeader(b)
 		require.NoError(t, err)
 		require.Equal(t, TypeDebug, h.Type)
@@ -285,7 +295,7 @@ func TestCapturedDebug(t *testing.T) {
 }
 
 func TestCapturedVersion(t *testing.T) {
-	all := datagrams(t, "testdata/pcap/openafs/rxdebug-version.pcap.gz")
+	all := datagrams(t, captureDir+"/openafs/rxdebug-version.pcap")
 	require.Len(t, all, 2)
 	assert.Equal(t, "VERSION 000003e7/00000000.0 call 101 serial 0 CLIENT|LAST none service 0: 1 bytes", string(AppendText(nil, all[0])))
 	_, body, s := Screen(all[1])

@@ -1,0 +1,141 @@
+//go:build linux
+
+// Package rxdebug asks real endpoints with our client and with OpenAFS's.
+package rxdebug_test
+
+import (
+	"net/netip"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/cnbus/cnbus/rxrpc/rxdebug"
+	"github.com/cnbus/cnbus/tests/interop/openafs"
+	"github.com/cnbus/cnbus/tests/interop/rig"
+)
+
+func TestMain(m *testing.M) { rig.Main(m) }
+
+// program builds cnbus.
+func program(t *testing.T) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "cnbus")
+	out, err := exec.CommandContext(t.Context(), "go", "build", "-o", path, "github.com/cnbus/cnbus/cmd/cnbus").CombinedOutput()
+	require.NoError(t, err, "%s", out)
+	return path
+}
+
+// What changes because somebody asks, and with time; and a name that differs
+// between versions of OpenAFS.
+var moving = []struct {
+	re *regexp.Regexp
+	to string
+}{
+	{regexp.MustCompile(`\bdebug \d+`), "debug N"},
+	{regexp.MustCompile(`\bversion \d+`), "version N"},
+	{regexp.MustCompile(`\b([Ff]ree packets:?|allocs) \d+`), "$1 N"},
+	{regexp.MustCompile(`expires in [\d.]+ hours`), "expires in N hours"},
+	{regexp.MustCompile(`Showing only rxkad_`), "Showing only "},
+}
+
+func still(text string) string {
+	for _, m := range moving {
+		text = m.re.ReplaceAllString(text, m.to)
+	}
+	return text
+}
+
+// same runs both programs, which must print the same.
+func same(t *testing.T, cnbus string, addr netip.AddrPort, flags ...string) string {
+	t.Helper()
+	args := []string{"rx", "debug", addr.String()}
+	for _, f := range flags {
+		if strings.HasPrefix(f, "-") {
+			f = "-" + f
+		}
+		args = append(args, f)
+	}
+	out, err := exec.CommandContext(t.Context(), cnbus, args...).CombinedOutput()
+	require.NoError(t, err, "%s", out)
+	theirs := rig.RxDebug(t, addr, flags...)
+	assert.Equal(t, still(theirs), still(string(out)), "%v", flags)
+	return string(out)
+}
+
+// Line by line what OpenAFS's rxdebug prints, of connections of all levels and of
+// a call in progress.
+func TestSameTextAsRxdebug(t *testing.T) {
+	peer := rig.Peer(t, netip.AddrPort{})
+	cnbus := program(t)
+	for _, level := range []string{"null", "clear", "auth", "crypt"} {
+		rig.PeerMust(t, peer.Addr, "-level", level, "-size 5000 echo")
+	}
+	rig.PeerClient(t, peer.Addr, "fail 4711")
+	for _, flags := range []string{
+		"-version", "-rxstats -noconns", "-allconnections", "-allconnections -nodally", "-noconns -peers", "-noconns -peers -long",
+		"-allconnections -onlyauth crypt", "-allconnections -onlyauth none", "-allconnections -onlyserver", "-allconnections -onlyclient",
+		"-allconnections -peers -onlyhost 127.0.0.1", "-allconnections -onlyport 9", "",
+	} {
+		same(t, cnbus, peer.Addr, strings.Fields(flags)...)
+	}
+	out := same(t, cnbus, peer.Addr, "-allconnections")
+	assert.Equal(t, 5, strings.Count(out, "Connection from host"), out)
+	for _, level := range []string{"clear", "auth", "crypt"} {
+		assert.Contains(t, out, "rxkad: level "+level)
+	}
+
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_, _ = openafs.CallPeer(t.Context(), peer.Addr, "-level", "crypt", "delay", "3000")
+	}()
+	defer func() { <-done }()
+	c, err := rxdebug.Dial(peer.Addr, nil)
+	require.NoError(t, err)
+	defer c.Close()
+	active := func() bool { // and nothing is to be sent for a while: the request is acknowledged
+		for conn, err := range c.Conns(t.Context(), false) {
+			require.NoError(t, err)
+			if conn.Calls[0].State == rxdebug.Active && conn.Serial >= 2 && conn.Security.Class == rxdebug.ClassRxKAD {
+				return true
+			}
+		}
+		return false
+	}
+	for !active() {
+		select {
+		case <-done:
+			t.Fatal("the call ended before it was seen")
+		default:
+		}
+	}
+	same(t, cnbus, peer.Addr)
+}
+
+// The servers of a cell answer too, and their counters count.
+func TestServers(t *testing.T) {
+	cell := rig.OpenAFS(t, openafs.CellConfig{Mode: openafs.Auth})
+	cnbus := program(t)
+	for _, port := range []uint16{7002, 7003, 7007} {
+		addr := netip.AddrPortFrom(rig.Addr, port)
+		c, err := rxdebug.Dial(addr, nil)
+		require.NoError(t, err)
+		defer c.Close()
+		text, err := c.Version(t.Context())
+		require.NoError(t, err)
+		assert.Contains(t, text, "OpenAFS")
+		before, err := c.RxStats(t.Context())
+		require.NoError(t, err)
+		assert.NotZero(t, before.Calls, "the servers have talked to each other")
+		cell.Must(t, "bos", "status", rig.Addr.String(), "-localauth")
+		after, err := c.RxStats(t.Context())
+		require.NoError(t, err)
+		assert.Greater(t, after.PacketsRead[7], before.PacketsRead[7], "debug packets")
+		same(t, cnbus, addr, "-version")
+	}
+}
