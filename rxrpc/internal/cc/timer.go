@@ -53,6 +53,7 @@ func (s *Sender) Deadline() (Time, bool) {
 		if s.reo != 0 {
 			due = min(due, s.reo)
 		} else if s.mayProbe() {
+			// A probe comes before a time-out, whatever the round trip is.
 			due = min(due, max(s.lastSend, s.started)+s.probeTime())
 		}
 	case s.blocked():
@@ -74,26 +75,32 @@ func (s *Sender) OnTimer(now Time) (Action, Progress) {
 		s.backoff++
 		s.lastSend = now
 		return ActPing, p
+	case s.reo == 0 && s.mayProbe():
+		s.probe(now)
+		return ActProbe, p
 	case now >= s.started+s.rto():
 		return ActTimeout, s.timeoutAll(now)
-	case s.reo != 0:
+	default:
 		s.reo = 0
 		s.detect(now, &p)
 		return ActNone, p
 	}
+}
+
+// probe offers a packet that the window does not count.
+func (s *Sender) probe(now Time) {
 	s.probed = true
 	s.started = now // a whole time-out from here (RFC 8985, section 7.3)
 	if s.more && s.room() > 0 {
 		s.probeNew = true
-		return ActProbe, p
+		return
 	}
 	for q := s.next - 1; s.has(q); q-- {
 		if s.at(q).state == flying {
 			s.probeOld, s.probeSeq = true, q
-			break
+			return
 		}
 	}
-	return ActProbe, p
 }
 
 // timeoutAll gives up everything that is under way (RFC 8985, section 6.3).
