@@ -126,8 +126,9 @@ func (a *Ack) Append(b []byte) []byte {
 	be.PutUint32(p[12:], uint32(a.Serial))
 	p[16] = byte(a.Reason)
 	p[17] = byte(len(acks))
-	for _, v := range acks {
-		b = append(b, v&SoftAcked)
+	b = append(b, acks...)
+	for i := n + AckFixedSize; i < len(b); i++ {
+		b[i] &= SoftAcked
 	}
 	b = append(b, 0, 0, 0)
 	b = a.Trailer.append(b)

@@ -101,9 +101,9 @@ func TestAckBelievesNoCount(t *testing.T) {
 	assert.Zero(t, a.Trailer.Words)
 }
 
-// OPENAFS-SA-2015-007: nothing of our memory is in padding, even if the buffer
-// had other contents before.
-func TestAckPaddingIsZero(t *testing.T) {
+// Nothing of our memory is in padding, even if the buffer had other contents
+// before.
+func TestAdvisory_OPENAFS_SA_2015_007_AckPadding(t *testing.T) {
 	dirty := bytes.Repeat([]byte{0xa5}, 4096)[:0]
 	a := Ack{First: 1, Reason: AckPing, Acks: []byte{0xff, 0xfe}, Trailer: AckTrailer{Words: 4}, Padding: 3000}
 	b := a.Append(dirty)
@@ -148,8 +148,8 @@ func TestClampTrailer(t *testing.T) {
 	assert.Equal(t, Limits{1, 1, 1, 1, false}, AckTrailer{Words: 3}.Clamp(Bounds{}), "bounds of nothing")
 }
 
-// OPENAFS-SA-2017-001, for all trailers.
-func TestClampTrailerBounds(t *testing.T) {
+// No trailer gets absurd numbers past the clamps.
+func TestAdvisory_OPENAFS_SA_2017_001_Trailer(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		a := drawAck(t)
 		b := DefaultBounds
