@@ -113,6 +113,16 @@ func TestOldEndpoint(t *testing.T) {
 	assert.True(t, rxdebug.Letter('Q').HasPeers())
 	assert.False(t, rxdebug.Letter('Q').HasWaited())
 	assert.Equal(t, "?", rxdebug.Letter(7).String())
+	b, err := json.Marshal(rxdebug.Stats{Protocol: 'P'})
+	require.NoError(t, err)
+	assert.Contains(t, string(b), `"protocol":"P"`)
+	for l := rxdebug.Letter('K'); l <= 'T'; l++ {
+		assert.Equal(t,
+			[]bool{l >= 'L', l >= 'M', l >= 'M', l >= 'N', l >= 'O', l >= 'P', l >= 'Q', l >= 'R', l >= 'S'},
+			[]bool{
+				l.HasSecurity(), l.HasAllConns(), l.HasRxStats(), l.HasWaiting(), l.HasIdleThreads(), l.HasCbufStats(), l.HasPeers(), l.HasWaited(), l.HasPackets(),
+			}, "%v", l)
+	}
 }
 
 // A consumer that has enough ends the asking.

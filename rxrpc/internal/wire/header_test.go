@@ -114,6 +114,18 @@ func TestNames(t *testing.T) {
 	assert.Equal(t, "reason(10)", AckReason(10).String())
 	assert.Equal(t, "RX_PROTOCOL_ERROR", ProtocolError.String())
 	assert.Equal(t, "19270407", AbortCode(19270407).String())
+	for code, name := range map[AbortCode]string{
+		-1: "RX_CALL_DEAD", -2: "RX_INVALID_OPERATION", -3: "RX_CALL_TIMEOUT", -4: "RX_EOF", -5: "RX_PROTOCOL_ERROR", -6: "RX_USER_ABORT",
+		-7: "RX_ADDRINUSE", -8: "RX_DEBUGI_BADTYPE", -100: "RX_RESTARTING", 19270400: "RXKADINCONSISTENCY", 0: "", 1: "",
+	} {
+		assert.Equal(t, name, code.Name())
+	}
+	for d, name := range map[DebugType]string{
+		1: "GETSTATS", 2: "GETCONN", 3: "GETALLCONN", 4: "RXSTATS", 5: "GETPEER", -8: "BADTYPE", 6: "DEBUG(6)",
+	} {
+		assert.Equal(t, name, d.String())
+	}
+	assert.Equal(t, "rxrpc: ACK shorter than 18 bytes", errShortAck.Error())
 	assert.Equal(t, "0000abcd", CID(0xabcd).String())
 	assert.Equal(t, "8badf00d", Epoch(0x8badf00d).String())
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnbus/cnbus/rxrpc/rxdebug"
+	"github.com/cnbus/cnbus/tests/interop/kernel"
 	"github.com/cnbus/cnbus/tests/interop/openafs"
 	"github.com/cnbus/cnbus/tests/interop/rig"
 )
@@ -137,5 +138,23 @@ func TestServers(t *testing.T) {
 		require.NoError(t, err)
 		assert.Greater(t, after.PacketsRead[7], before.PacketsRead[7], "debug packets")
 		same(t, cnbus, addr, "-version")
+	}
+}
+
+// Linux tells its version, and refuses whatever else it is asked. (OpenAFS's
+// program takes the refusals for records and goes on for ever.)
+func TestKernel(t *testing.T) {
+	vm := rig.VM(t, kernel.Config{Flavour: kernel.Newest})
+	vm.Serve(t, "listening", "kx server -bind [::]:7009")
+	c, err := rxdebug.Dial(vm.Port(7009), nil)
+	require.NoError(t, err)
+	defer c.Close()
+	text, err := c.Version(t.Context())
+	require.NoError(t, err)
+	assert.Regexp(t, `^linux-\d+\.\d+\S* AF_RXRPC$`, text)
+	_, err = c.Stats(t.Context())
+	require.ErrorIs(t, err, rxdebug.ErrNotSupported)
+	for _, err := range c.Peers(t.Context()) {
+		require.ErrorIs(t, err, rxdebug.ErrNotSupported)
 	}
 }
