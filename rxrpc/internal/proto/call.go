@@ -2,8 +2,10 @@ package proto
 
 import (
 	"net/netip"
+	"syscall"
 	"time"
 
+	"github.com/cnbus/cnbus/rxrpc/internal/cc"
 	"github.com/cnbus/cnbus/rxrpc/internal/wire"
 )
 
@@ -56,21 +58,45 @@ type Call struct {
 	Tag any
 
 	e      *Endpoint
-	conn   *conn
+	conn   *conn // nil while it waits for a channel, and after its end
 	peer   *peer
 	bundle *bundle  // of a client's
 	svc    *Service // of a service's
+	id     PacketID // Seq unused
+	connID ConnID
+	info   SecurityInfo // kept after the end
 
-	links    [listKinds]links
 	service  wire.ServiceID
 	number   wire.CallNumber
 	channel  uint8
 	client   bool
-	hidden   bool // the application does not know of it yet
-	released bool // or not any more
 	state    State
+	exposed  bool // a packet of it was sent: the call number is used up
+	hidden   bool // the application does not know of it yet
+	waits    bool // of a service with AcceptManual: for Accept or Reject
+	released bool // the application does not know of it any more
 	news     What
 	result   Result
+
+	eventNode, sendNode, waitNode, svcNode node[Call]
+
+	tx  sendQueue
+	snd cc.Sender
+	rx  receiveQueue
+	ack ackState
+
+	timer   timer
+	times   Timeouts
+	hardAt  Time // never: no such limit
+	heardAt Time // last packet received, or when the call was exposed
+	reqAt   Time // last packet of the request
+	sentAt  Time // last packet sent
+	pingAt  Time // when to ask whether a reply was lost
+	pingGap time.Duration
+	highest wire.Serial // of what was received
+	ping    bool        // a PING is to be sent
+	ackSeen bool
+	burst   int // datagrams sent in this turn
 }
 
 // Service returns the service that the call is of, after an upgrade the new one.
@@ -90,46 +116,244 @@ func (c *Call) Client() bool { return c.client }
 
 // ID returns the connection with the channel, and the call number; zeros while the
 // call waits for a channel.
-func (c *Call) ID() (wire.Epoch, wire.CID, wire.CallNumber) { panic("soon") }
+func (c *Call) ID() (wire.Epoch, wire.CID, wire.CallNumber) {
+	return c.connID.Epoch, c.connID.CID | wire.CID(c.channel), c.number
+}
 
 // Security returns what is known of the connection's security.
-func (c *Call) Security() SecurityInfo { panic("soon") }
+func (c *Call) Security() SecurityInfo {
+	if c.conn != nil && c.conn.sec != nil {
+		return c.conn.sec.Describe()
+	}
+	return c.info
+}
 
 // RTT returns the smoothed round-trip time to the peer, 0 if none was measured.
-func (c *Call) RTT() time.Duration { panic("soon") }
+func (c *Call) RTT() time.Duration { return time.Duration(c.peer.path.Smoothed()) }
 
-// Send queues data, as far as there is Room, and returns how much. With more, more will follow
-// and a packet that is not full waits for it; without, the data ends here: that is
-// taken when n is len(data) and err is nil, also with no data at all. If there is no
-// room n is short and err nil, or ErrFull for an end without data; Writable is
-// told when there is room again.
-//
-// Errors: ErrEnded, ErrPhase, ErrTooMuch.
-func (c *Call) Send(now Time, data []byte, more bool) (n int, err error) { panic("soon") }
+// newCall takes a call from the free list.
+func (e *Endpoint) newCall(now Time, p *peer, client bool) *Call {
+	c := e.freeCalls
+	if c != nil {
+		e.freeCalls, c.waitNode.next = c.waitNode.next, nil
+		e.stats.FreeCalls--
+	} else {
+		c = &Call{e: e}
+		c.timer.owner = c
+	}
+	c.peer, c.client = p, client
+	c.id = PacketID{}
+	c.hardAt, c.heardAt, c.reqAt, c.sentAt, c.pingAt = never, now, now, now, never
+	c.tx.reset()
+	c.rx.reset(e.cfg.Windows.Receive)
+	c.snd.Reset(&p.path, cc.Time(now))
+	c.ack = ackState{at: never}
+	c.number, c.highest, c.pingGap = 0, 0, 0
+	e.stats.LiveCalls++
+	return c
+}
 
-// Room returns how many bytes Send would take.
-func (c *Call) Room() int { panic("soon") }
+// recycle puts it back. Everything that is not made new by newCall must be zero.
+func (c *Call) recycle() {
+	e := c.e
+	e.events.remove(c)
+	c.rx.drop()
+	c.Tag, c.peer, c.bundle, c.svc = nil, nil, nil, nil
+	c.connID, c.info, c.result = ConnID{}, SecurityInfo{}, Result{}
+	c.service, c.state, c.news = 0, Unused, 0
+	c.exposed, c.hidden, c.waits, c.released, c.ping = false, false, false, false, false
+	c.times = Timeouts{}
+	e.stats.LiveCalls--
+	if e.stats.FreeCalls >= maxFreeCalls {
+		return
+	}
+	c.rx.shrink()
+	e.stats.FreeCalls++
+	c.waitNode.next, e.freeCalls = e.freeCalls, c
+}
 
-// Take returns the next piece of data that has arrived in order, which belongs to the
-// caller from now on, and whether the peer's data ends with it. A last piece may be
-// empty. After the last, and while nothing is there, ok is false.
-func (c *Call) Take() (b *Buf, last, ok bool) { panic("soon") }
+// maxFreeCalls is how many calls are kept for others.
+const maxFreeCalls = 1024
 
-// Consumed says that the application has done with so many packets (Buf.Packets) of
-// what was taken: the peer may send as many more.
-func (c *Call) Consumed(now Time, packets int) { panic("soon") }
+// Timeouts of the call, or the endpoint's; 0 is none.
+func (c *Call) normal() time.Duration {
+	return timeout(c.times.Normal, c.e.cfg.Timers.HeardNothing)
+}
+func (c *Call) idle() time.Duration { return timeout(c.times.Idle, c.e.cfg.Timers.RequestIdle) }
+
+func timeout(d, otherwise time.Duration) time.Duration {
+	if d == 0 {
+		d = otherwise
+	}
+	return max(d, 0)
+}
+
+// SetTimeouts changes the time-outs of a call; Hard counts from now.
+func (c *Call) SetTimeouts(now Time, t Timeouts) {
+	if c.state == Complete {
+		return
+	}
+	c.times = t
+	c.hardAt = never
+	if t.Hard > 0 {
+		c.hardAt = now.Add(t.Hard)
+	}
+	c.rearm(now)
+}
 
 // Abort ends the call with a code, which the peer is told. An ended call is left as it is.
 // What has arrived and was not taken is gone.
-func (c *Call) Abort(now Time, code wire.AbortCode) { panic("soon") }
+func (c *Call) Abort(now Time, code wire.AbortCode) {
+	c.abort(now, code, syscall.ECONNABORTED, "", nil)
+}
+
+// abort ends the call from this side.
+func (c *Call) abort(now Time, code wire.AbortCode, errno syscall.Errno, why string, err error) {
+	c.complete(now, Result{Completion: LocallyAborted, Code: code, Errno: errno, Why: why, Err: err})
+}
+
+// violated ends the call because of what the peer has sent.
+func (c *Call) violated(now Time, why string) {
+	c.abort(now, wire.ProtocolError, syscall.EPROTO, why, nil)
+}
+
+// complete ends the call, once.
+func (c *Call) complete(now Time, r Result) {
+	if c.state == Complete {
+		return
+	}
+	e := c.e
+	c.result, c.state = r, Complete
+	if r.Failed() {
+		e.stats.CallsFailed++
+		c.rx.drop()
+	} else {
+		e.stats.CallsOK++
+	}
+	c.snd.Done(cc.Time(now))
+	c.tx.drop(&e.txPool)
+	e.timers.disarm(&c.timer)
+	e.callsToSend.remove(c)
+	c.finish(now, &r)
+	c.waits = false
+	if e.hooks.CallEnded != nil {
+		e.hooks.CallEnded(now, c, r)
+	}
+	if c.released || c.hidden {
+		c.recycle()
+		return
+	}
+	c.tell(Ended)
+}
+
+// finish leaves the channel, the bundle, the service, and says on the channel what the
+// peer is told if it asks.
+func (c *Call) finish(now Time, r *Result) {
+	e := c.e
+	if s := c.svc; s != nil {
+		s.waiting.remove(c)
+		s.calls.remove(c)
+		e.serviceCalls--
+		c.peer.host.calls--
+	}
+	cn := c.conn
+	if cn != nil {
+		if cn.plain {
+			c.info = none{}.Describe()
+		} else {
+			c.info = cn.sec.Describe()
+		}
+		ch := &cn.channels[c.channel]
+		if c.exposed || !c.client {
+			ch.end, ch.due, ch.finalAt = endNothing, false, never
+			switch {
+			case r.Completion == Succeeded && c.client:
+				ch.end, ch.last = endAck, c.rx.next-1
+			case r.Completion == LocallyAborted || r.Completion == LocalError:
+				ch.end, ch.code = endAbort, r.Code
+				if ch.code == 0 {
+					ch.code = wire.UserAbort
+				}
+				if !c.superseded(r) {
+					ch.due = true
+					e.connsToSend.add(cn)
+				}
+			}
+		}
+		c.conn = nil
+		cn.leave(now, c)
+	}
+	if b := c.bundle; b != nil {
+		b.waiting.remove(c)
+		b.calls--
+		c.peer.calls--
+		e.clientCalls--
+		c.bundle = nil
+		b.forget()
+		c.peer.rest(now)
+	}
+}
+
+// superseded reports whether nobody waits for news of the call: the client has begun the
+// next one, or the connection's ABORT says it.
+func (c *Call) superseded(r *Result) bool {
+	return c.conn.state == connAborted || r.Why == whyNewCall
+}
 
 // Release gives the call back. If it has not ended and the application has said all
 // it had to say (a service call whose reply is queued to its end) it goes on by itself,
 // without events; otherwise it is aborted by RX_CALL_DEAD.
-func (c *Call) Release(now Time) { panic("soon") }
+func (c *Call) Release(now Time) {
+	if c.released || c.state == Unused {
+		return
+	}
+	c.e.events.remove(c)
+	c.news = 0
+	switch {
+	case c.state == Complete:
+		c.recycle()
+	case !c.client && c.tx.ended:
+		c.released = true
+	default:
+		c.released = true
+		c.abort(now, wire.CallDead, syscall.ECONNABORTED, "released", nil)
+	}
+}
 
-// SetTimeouts changes the time-outs of a call; Hard counts from now.
-func (c *Call) SetTimeouts(now Time, t Timeouts) { panic("soon") }
+// connected tells a client call its channel.
+func (c *Call) connected(now Time) {
+	cn := c.conn
+	c.id = PacketID{Call: c.number, Channel: int(c.channel), ToServer: true}
+	c.connID = cn.id
+	c.state = SendRequest
+	c.heardAt, c.sentAt = now, now
+	if !cn.plain && !c.seal(now) {
+		return
+	}
+	c.e.callsToSend.add(c)
+	if c.tx.short {
+		c.tell(Writable)
+	}
+}
 
-// SetTxLength announces how much will be sent. Errors: ErrAnnounced.
-func (c *Call) SetTxLength(n int64) error { panic("soon") }
+// expose uses the call number up: the first packet is being sent.
+func (c *Call) expose(now Time) {
+	c.exposed = true
+	ch := &c.conn.channels[c.channel]
+	ch.number = c.number
+	ch.end, ch.due, ch.finalAt = endNothing, false, never // the next call acknowledges the last
+	c.heardAt = now
+	c.tell(Connected)
+}
+
+// securityFailed is how calls end whose security class refuses them.
+func securityFailed(err error) Result {
+	return Result{Completion: LocalError, Code: codeOf(err, wire.UserAbort), Errno: errnoOf(err, syscall.EKEYREJECTED), Why: "security", Err: err}
+}
+
+// repath makes another peer the call's: its client has another address now. What the call
+// knows of the old path it keeps.
+func (c *Call) repath(p *peer) {
+	c.peer = p
+	c.connID.Peer = p.addr
+}

@@ -51,7 +51,8 @@ func (c *Call) tell(w What) {
 		return
 	}
 	c.news |= w
-	if !c.hidden {
-		c.e.events.add(c)
+	if c.hidden || c.waits && w&(Arrived|Ended) == 0 {
+		return
 	}
+	c.e.events.add(c)
 }

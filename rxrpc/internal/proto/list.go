@@ -1,108 +1,74 @@
 package proto
 
-// A Call can be on one list of each kind.
-const (
-	onEvents = iota // has something to tell
-	onSend          // has something to send
-	onWait          // waits: for a channel, or to be accepted
-	listKinds
-)
-
-type links struct {
-	next, prev *Call
+// A node is the place of a T on a list.
+type node[T any] struct {
+	next, prev *T
 	on         bool
 }
 
-// A callList is a queue of calls that a call can leave from anywhere.
-type callList struct {
-	head, tail *Call
-	kind, n    int
+// A list is a queue of things that can leave it from anywhere; at finds the node that they
+// have for it.
+type list[T any] struct {
+	head, tail *T
+	n          int
+	at         func(*T) *node[T]
 }
 
-// add puts c at the end, unless it is on the list.
-func (l *callList) add(c *Call) {
-	k := &c.links[l.kind]
+// add puts x at the end, unless it is on the list.
+func (l *list[T]) add(x *T) {
+	k := l.at(x)
 	if k.on {
 		return
 	}
-	*k = links{prev: l.tail, on: true}
+	k.prev, k.on = l.tail, true
 	if l.tail != nil {
-		l.tail.links[l.kind].next = c
+		l.at(l.tail).next = x
 	} else {
-		l.head = c
+		l.head = x
 	}
-	l.tail = c
+	l.tail = x
 	l.n++
 }
 
-// remove takes c off, if it is on the list.
-func (l *callList) remove(c *Call) {
-	k := &c.links[l.kind]
+// remove takes x off, if it is on the list.
+func (l *list[T]) remove(x *T) {
+	k := l.at(x)
 	if !k.on {
 		return
 	}
 	if k.prev != nil {
-		k.prev.links[l.kind].next = k.next
+		l.at(k.prev).next = k.next
 	} else {
 		l.head = k.next
 	}
 	if k.next != nil {
-		k.next.links[l.kind].prev = k.prev
+		l.at(k.next).prev = k.prev
 	} else {
 		l.tail = k.prev
 	}
-	*k = links{}
+	*k = node[T]{}
 	l.n--
 }
 
-// A connList is the same for connections.
-type connLinks struct {
-	next, prev *conn
-	on         bool
+// rotate puts the first at the end.
+func (l *list[T]) rotate() {
+	if x := l.head; x != l.tail {
+		l.remove(x)
+		l.add(x)
+	}
 }
+
+// Lists of calls.
+func onEvents(c *Call) *node[Call]  { return &c.eventNode }
+func onSend(c *Call) *node[Call]    { return &c.sendNode }
+func onWait(c *Call) *node[Call]    { return &c.waitNode }
+func onService(c *Call) *node[Call] { return &c.svcNode }
 
 // Lists of connections.
-const (
-	connIdle = iota // without calls, longest first
-	connSend        // has a packet of its own to send
-	connListKinds
-)
+func onIdle(c *conn) *node[conn]     { return &c.idleNode }
+func onConnSend(c *conn) *node[conn] { return &c.sendNode }
+func onPeer(c *conn) *node[conn]     { return &c.peerNode }
 
-type connList struct {
-	head, tail *conn
-	kind, n    int
-}
-
-func (l *connList) add(c *conn) {
-	k := &c.links[l.kind]
-	if k.on {
-		return
-	}
-	*k = connLinks{prev: l.tail, on: true}
-	if l.tail != nil {
-		l.tail.links[l.kind].next = c
-	} else {
-		l.head = c
-	}
-	l.tail = c
-	l.n++
-}
-
-func (l *connList) remove(c *conn) {
-	k := &c.links[l.kind]
-	if !k.on {
-		return
-	}
-	if k.prev != nil {
-		k.prev.links[l.kind].next = k.next
-	} else {
-		l.head = k.next
-	}
-	if k.next != nil {
-		k.next.links[l.kind].prev = k.prev
-	} else {
-		l.tail = k.prev
-	}
-	*k = connLinks{}
-	l.n--
-}
+// Lists of peers.
+func onPeerIdle(p *peer) *node[peer] { return &p.idleNode }
+func onPeerSend(p *peer) *node[peer] { return &p.sendNode }
