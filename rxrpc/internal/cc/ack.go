@@ -56,7 +56,6 @@ func (s *Sender) OnAck(now Time, a Ack) Progress {
 		switch {
 		case have && t.state != acked:
 			s.arrived(now, q, t, &a, &p)
-			t.state = acked
 			s.softN++
 		case !have && t.state == acked && !stale:
 			t.state = flying // taken back
@@ -117,7 +116,9 @@ func (s *Sender) sampled(now, rtt Time) {
 
 // arrived counts a packet that was not acknowledged before.
 func (s *Sender) arrived(now Time, q wire.Seq, t *sent, a *Ack, p *Progress) {
-	if t.state == lost {
+	was := t.state
+	t.state = acked
+	if was == lost {
 		s.lostN--
 	} else {
 		s.flight--
@@ -134,7 +135,7 @@ func (s *Sender) arrived(now Time, q wire.Seq, t *sent, a *Ack, p *Progress) {
 	}
 	least := s.path.Min(now)
 	switch {
-	case t.state == lost && !t.again:
+	case was == lost && !t.again:
 		// It was given up too early, and not even sent again.
 		s.credit += lossShare
 	case t.again && least != 0 && now-t.at < least:
