@@ -49,7 +49,7 @@ func (a *arm) begin(ctx context.Context) bool {
 	if done != a.done {
 		a.hold(nil)
 		a.done = done
-		a.hold(context.AfterFunc(ctx, a.fire))
+		a.hold(afterFunc(ctx, a.fire))
 	}
 	// A context that ends from here on finds the arm active.
 	if ctx.Err() != nil {
@@ -57,6 +57,17 @@ func (a *arm) begin(ctx context.Context) bool {
 		return false
 	}
 	return true
+}
+
+// afterFunc is context.AfterFunc; a context that has a way of its own is spared
+// the goroutine and the object in between. f is short and may run anywhere.
+func afterFunc(ctx context.Context, f func()) (stop func() bool) {
+	if c, ok := ctx.(interface {
+		AfterFunc(func()) (stop func() bool)
+	}); ok {
+		return c.AfterFunc(f)
+	}
+	return context.AfterFunc(ctx, f)
 }
 
 // activate makes fire do something.

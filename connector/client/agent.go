@@ -46,7 +46,7 @@ func newAgent(b *Bus, l *link) *agent {
 		regs: make(map[cbid.ID]*reg), byIdx: make(map[uint32][]*reg),
 		histories: make(map[uint32]connector.History),
 	}
-	a.forAgent, a.waits = true, a
+	a.forAgent, a.waits, a.pool = true, a, &b.pool
 	a.ctx, a.cancel = context.WithCancel(context.Background())
 	a.adopt(l)
 	a.publish(l)

@@ -72,7 +72,7 @@ func (a *agent) discard(g *reg) {
 	if l == nil {
 		return // it is not restored
 	}
-	o := newOp(opDel)
+	o := a.newOp(opDel)
 	o.left = true
 	o.onDone = func(o *op) {
 		if !o.broken {

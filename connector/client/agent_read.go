@@ -1,6 +1,7 @@
 package client
 
 import (
+	"context"
 	"encoding/binary"
 	"errors"
 	"io"
@@ -65,7 +66,7 @@ func (a *agent) read(r *agentReader) {
 		if r.err != nil && !a.reconnect(r, r.err) {
 			return
 		}
-		n, err := r.l.c.Read(r.room())
+		n, err := r.l.s.ReadSome(context.Background(), r.room())
 		if r.err = err; n > 0 {
 			r.buf.filled(n)
 			r.err = a.handleAll(r)

@@ -88,7 +88,7 @@ func (a *agent) restoreAll(l *link) {
 	a.mu.Unlock()
 	for group, h := range hs {
 		a.restore++
-		o := newOp(opHistory)
+		o := a.newOp(opHistory)
 		o.left = true
 		o.onDone = func(o *op) {
 			if o.broken {
@@ -117,7 +117,7 @@ func (g *reg) isOver() bool {
 
 // addAgain registers g on l.
 func (a *agent) addAgain(l *link, g *reg, try int) {
-	o := newOp(opAdd)
+	o := a.newOp(opAdd)
 	o.left = true
 	o.onDone = func(o *op) {
 		switch {

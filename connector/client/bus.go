@@ -16,6 +16,7 @@ type Bus struct {
 	cfg   *Config
 	agent *agent
 	stats counters
+	pool  opPool
 
 	mu     sync.Mutex // guards what follows
 	closed bool
@@ -137,7 +138,7 @@ func (b *Bus) DelCallback(ctx context.Context, id cbid.ID) error {
 // Send is cn_netlink_send_mult: see connector.Bus.
 func (b *Bus) Send(ctx context.Context, m connector.Message, to connector.Dest) error {
 	a := b.agent
-	o := newOp(opSend)
+	o := a.newOp(opSend)
 	l, end, err := a.transmit(ctx, o, &m, to, a.flags(to)|frame.FlagAck, paceNow)
 	if err == nil {
 		if err = a.await(ctx, o, &a.ops); err != nil {

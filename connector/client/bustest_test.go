@@ -15,28 +15,71 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 
 	"github.com/cnbus/cnbus/connector"
 	"github.com/cnbus/cnbus/connector/broker"
 	"github.com/cnbus/cnbus/connector/bustest"
 	"github.com/cnbus/cnbus/connector/client"
+	"github.com/cnbus/cnbus/tsocket"
 )
 
 // TestBus holds broker and client together against the promises of the bus.
 func TestBus(t *testing.T) {
-	bustest.Run(t, bustest.Carrier{Name: "broker", Caps: bustest.All(), New: newSite})
+	bustest.Run(t, bustest.Carrier{Name: "broker", Caps: bustest.All(), New: func(t testing.TB, opt bustest.SiteOptions) bustest.Site {
+		s := newSite(t, opt)
+		s.config.Stream = s.dial
+		return s
+	}})
+}
+
+// TestBusOverConns: the same over connections of package net.
+func TestBusOverConns(t *testing.T) {
+	bustest.Run(t, bustest.Carrier{Name: "broker, net.Conn", Caps: bustest.All(), New: func(t testing.TB, opt bustest.SiteOptions) bustest.Site {
+		s := newSite(t, opt)
+		s.config.Conn = s.dialConn
+		return s
+	}})
 }
 
 // site is a broker on a socket of its own, and the connections to it.
 type site struct {
-	path string
-	stop func()
+	path   string
+	stop   func()
+	config client.Config
 
-	mu    sync.Mutex
-	conns []net.Conn
+	mu   sync.Mutex
+	cuts []func() // each ends a connection
 }
 
-func newSite(t testing.TB, opt bustest.SiteOptions) bustest.Site {
+func (s *site) remember(cut func()) {
+	s.mu.Lock()
+	s.cuts = append(s.cuts, cut)
+	s.mu.Unlock()
+}
+
+func (s *site) dial(ctx context.Context) (*tsocket.Stream, error) {
+	a, err := tsocket.UnixAddr(s.path)
+	if err != nil {
+		return nil, err
+	}
+	c, err := tsocket.DialUnix(ctx, tsocket.Addr{}, a)
+	if err == nil {
+		s.remember(func() { _ = c.SyscallFD(func(fd int) error { return unix.Shutdown(fd, unix.SHUT_RDWR) }) })
+	}
+	return c, err
+}
+
+func (s *site) dialConn(ctx context.Context) (net.Conn, error) {
+	c, err := new(net.Dialer).DialContext(ctx, "unix", s.path)
+	if err == nil {
+		u := c.(*net.UnixConn)
+		s.remember(func() { _, _ = u.CloseRead(), u.CloseWrite() })
+	}
+	return c, err
+}
+
+func newSite(t testing.TB, opt bustest.SiteOptions) *site {
 	dir, err := os.MkdirTemp("", "cnbus") // t.TempDir() may be too long for a socket's path
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
@@ -81,19 +124,9 @@ func policy(t testing.TB, l bustest.Limits) *broker.Policy {
 func (s *site) Bus(t testing.TB, opt bustest.BusOptions) connector.Bus {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
-	b, err := client.Dial(ctx, &client.Config{
-		Name:   opt.Name,
-		Logger: slog.New(slog.DiscardHandler),
-		Conn: func(ctx context.Context) (net.Conn, error) {
-			c, err := new(net.Dialer).DialContext(ctx, "unix", s.path)
-			if err == nil {
-				s.mu.Lock()
-				s.conns = append(s.conns, c)
-				s.mu.Unlock()
-			}
-			return c, err
-		},
-	})
+	cfg := s.config
+	cfg.Name, cfg.Logger = opt.Name, slog.New(slog.DiscardHandler)
+	b, err := client.Dial(ctx, &cfg)
 	require.NoError(t, err)
 	return b
 }
@@ -102,11 +135,10 @@ func (s *site) Bus(t testing.TB, opt bustest.BusOptions) connector.Bus {
 func (s *site) Interrupt(testing.TB) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, c := range s.conns {
-		_ = c.(*net.UnixConn).CloseRead()
-		_ = c.(*net.UnixConn).CloseWrite()
+	for _, cut := range s.cuts {
+		cut()
 	}
-	s.conns = nil
+	s.cuts = nil
 }
 
 func (s *site) Close() { s.stop() }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/cnbus/cnbus/connector"
+	"github.com/cnbus/cnbus/tsocket"
 )
 
 // Config says how to reach a broker. A nil *Config is the zero one.
@@ -34,7 +35,12 @@ type Config struct {
 	// stack. nil means slog.Default().
 	Logger *slog.Logger
 
-	// Conn makes the connection instead of dialling Socket.
+	// Stream makes the connection instead of dialling Socket: over TLS, a named
+	// pipe, or whatever else is a stream. It is called for each connection, and again to
+	// reconnect; the stream belongs to the client then.
+	Stream func(ctx context.Context) (*tsocket.Stream, error)
+
+	// Conn is Stream for who has a net.Conn.
 	Conn func(ctx context.Context) (net.Conn, error)
 
 	// DialTimeout bounds connecting and the greeting; 0 means 10 s.

@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"errors"
+	"io"
 	"net"
 	"os"
 	"strings"
@@ -29,11 +30,11 @@ func TestDialSaysWhyTheBrokerRefuses(t *testing.T) {
 		{"bye without a code", frame.Header{Type: frame.Bye}.Append(nil), connector.ErrShutdown, ""},
 		{"other frame first", frame.Header{Type: frame.Ack}.Append(nil), connector.ErrProtocol, "instead of Welcome"},
 		{"no port", frame.Header{Type: frame.Welcome}.Append(nil), connector.ErrProtocol, "without a port"},
-		{"half a frame", welcome[:20], nil, "EOF"},
+		{"half a frame", welcome[:20], io.ErrUnexpectedEOF, "end of stream"},
 		{"short length", append([]byte{39, 0, 0, 0}, make([]byte, 36)...), connector.ErrProtocol, "length"},
 		{"long length", append([]byte{0xff, 0xff, 0xff, 0xff}, make([]byte, 36)...), connector.ErrProtocol, "length"},
-		{"half a body", frame.Header{Type: frame.Bye}.Append(nil, make([]byte, 50)...)[:60], nil, "EOF"},
-		{"nothing", nil, nil, "EOF"},
+		{"half a body", frame.Header{Type: frame.Bye}.Append(nil, make([]byte, 50)...)[:60], io.ErrUnexpectedEOF, "end of stream"},
+		{"nothing", nil, io.EOF, "end of stream"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			f := newFake(t)

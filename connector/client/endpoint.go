@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -19,7 +20,8 @@ type Endpoint struct {
 	port atomic.Uint32
 
 	sender
-	reading atomic.Pointer[link] // side.cur, for who wakes the reader
+	reading atomic.Pointer[link] // side.cur, for who asks the broker for something
+	lookout lookout              // ends the read of whoever reads
 	pend    pending
 
 	// Whoever holds token reads the connection, and owns side.
@@ -87,7 +89,8 @@ func openEndpoint(ctx context.Context, b *Bus) (*Endpoint, error) {
 		bus: b, cfg: b.cfg, gone: make(chan struct{}), recvW: waiter{make(chan struct{}, 1)},
 		groups: make(map[uint32]*membership),
 	}
-	e.waits = e
+	e.waits, e.pool = e, &b.pool
+	e.lookout.renew()
 	e.calls.g = connector.NewGenealogy(nil)
 	e.ctx, e.cancel = context.WithCancel(context.Background())
 	e.adopt(l)
@@ -129,9 +132,7 @@ func (e *Endpoint) Port() uint32 { return e.port.Load() }
 func (e *Endpoint) look() {
 	e.gen.Add(1)
 	e.wakeAll()
-	if l := e.reading.Load(); l != nil {
-		_ = l.c.SetReadDeadline(past)
-	}
+	e.lookout.wake()
 }
 
 // wakeAll wakes those who wait without reading.
@@ -259,25 +260,22 @@ func (e *Endpoint) advance(ctx context.Context, one bool) error {
 // fill reads once. A broken connection is no error of fill.
 func (e *Endpoint) fill(ctx context.Context) error {
 	s := &e.side
-	l := s.cur
-	s.arm.arm(ctx, l.c)
-	// Whoever was woken in place of this one has cleared the deadline.
+	s.arm.arm(ctx, &e.lookout)
+	// Whoever was woken in place of this one has renewed the lookout.
 	if err := e.check(ctx); err != nil {
 		return err
 	}
-	n, err := l.c.Read(s.buf.room())
+	n, err := s.cur.s.ReadSome(e.lookout.context(), s.buf.room())
 	e.unread.Store(0)
-	if n > 0 {
+	switch {
+	case err == nil:
 		s.buf.filled(n)
-		return nil
-	}
-	if err != nil && isTimeout(err) {
-		// First clear, then look: whose context ends after the look sets
-		// the deadline again.
-		_ = l.c.SetReadDeadline(noTime)
+	case errors.Is(err, context.Canceled):
+		// First renew, then look: whose context ends after the look wakes
+		// the reader again.
+		e.lookout.renew()
 		return e.check(ctx)
-	}
-	if err != nil {
+	default:
 		e.broke(err)
 	}
 	return nil

@@ -1,6 +1,10 @@
 package client
 
-import "github.com/cnbus/cnbus/connector"
+import (
+	"context"
+
+	"github.com/cnbus/cnbus/connector"
+)
 
 // Close ends the endpoint. What was posted before goes out first, for at most
 // Config.Linger.
@@ -12,7 +16,7 @@ func (e *Endpoint) Close() error {
 	e.cancel()
 	e.look()
 	// The reading side is taken for good.
-	w := newOp(opSend)
+	w := e.newOp(opSend)
 	for {
 		e.enqueue(&w.waiter)
 		mine := e.token.CompareAndSwap(false, true)
@@ -30,7 +34,7 @@ func (e *Endpoint) Close() error {
 	e.reading.Store(nil)
 	if l := s.cur; l != nil {
 		l.part(e.cfg.Linger, func() error {
-			_, err := l.c.Read(s.buf.room())
+			_, err := l.s.ReadSome(context.Background(), s.buf.room())
 			return err
 		})
 	}

@@ -94,7 +94,7 @@ func (e *Endpoint) restore() {
 	s.last = nil
 	s.restore = 1 // until all are asked for
 	for _, m := range e.groups {
-		o := newOp(opJoin)
+		o := e.newOp(opJoin)
 		o.group, o.left = m.group, true
 		o.onDone = func(o *op) { e.restored(m, o) }
 		s.restore++

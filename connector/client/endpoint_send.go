@@ -10,7 +10,7 @@ import (
 
 // Send delivers m and returns when each receiver has it.
 func (e *Endpoint) Send(ctx context.Context, m connector.Message, to connector.Dest) error {
-	o := newOp(opSend)
+	o := e.newOp(opSend)
 	l, end, err := e.transmit(ctx, o, &m, to, frame.FlagAck, paceNow)
 	if err == nil {
 		if err = e.await(ctx, o, &e.ops); err != nil {
@@ -36,7 +36,7 @@ func (e *Endpoint) Post(ctx context.Context, m connector.Message, to connector.D
 // Call sends m as a request and waits for its reply.
 func (e *Endpoint) Call(ctx context.Context, m connector.Message, to connector.Dest) (connector.Event, error) {
 	var ev connector.Event
-	o := newOp(opCall)
+	o := e.newOp(opCall)
 	l, end, err := e.transmit(ctx, o, &m, to, frame.FlagCall, paceNow)
 	if err == nil {
 		if err = e.await(ctx, o, &e.calls); err != nil {
@@ -59,8 +59,8 @@ func (e *Endpoint) glance() {
 	}
 	e.unread.Store(0)
 	s := &e.side
-	if l := s.cur; l != nil && l.w.raw != nil {
-		if n, ok := l.w.raw.tryRead(s.buf.room()); ok {
+	if l := s.cur; l != nil && l.w.try {
+		if n, err := l.s.TryRead(s.buf.room()); err == nil {
 			s.buf.filled(n)
 			_ = e.drain()
 		}

@@ -188,7 +188,7 @@ func (e *Endpoint) lost(h *frame.Header) {
 // askEpoch joins once more a group that began to keep a history after it was
 // joined: the answer has the epoch, without which its positions cannot be resumed from.
 func (e *Endpoint) askEpoch(m *membership) {
-	o := newOp(opJoin)
+	o := e.newOp(opJoin)
 	o.group, o.left = m.group, true
 	o.onDone = func(o *op) {
 		if o.err == nil {

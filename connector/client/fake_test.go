@@ -174,7 +174,7 @@ func (p *peer) wantEnd() {
 	p.t.Helper()
 	_, _, err := p.read()
 	require.Error(p.t, err)
-	require.False(p.t, isTimeout(err), "the connection did not end")
+	require.NotErrorIs(p.t, err, os.ErrDeadlineExceeded, "the connection did not end")
 }
 
 func (p *peer) send(h frame.Header, body ...byte) {

@@ -5,22 +5,22 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
-	"net"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync/atomic"
 	"time"
 
 	"github.com/cnbus/cnbus/connector"
 	"github.com/cnbus/cnbus/connector/internal/frame"
 	"github.com/cnbus/cnbus/connector/internal/sockpath"
+	"github.com/cnbus/cnbus/tsocket"
 )
 
 // link is one connection to a broker, from Welcome to its end. What reconnects
 // has a new link each time.
 type link struct {
-	c    net.Conn
+	s    *tsocket.Stream
 	port uint32
 	run  uint64 // of the broker: positions and port ids of another run mean nothing
 	w    writer
@@ -28,54 +28,49 @@ type link struct {
 	ended atomic.Bool
 }
 
-// A read deadline of past wakes the reader; noTime is none.
-var (
-	past   = time.Unix(1, 0)
-	noTime time.Time
-)
-
 // dialLink connects and greets. The error of a broker that refuses wraps what its
 // Bye says.
 func dialLink(ctx context.Context, cfg *Config) (*link, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, cfg.DialTimeout, connector.ErrTimeout)
 	defer cancel()
-	c, err := dialConn(ctx, cfg)
+	s, err := dialStream(ctx, cfg)
 	if err != nil {
 		return nil, err
 	}
-	stop := context.AfterFunc(ctx, func() { _ = c.SetDeadline(past) })
-	l := &link{c: c}
-	err = l.greet(cfg.Name)
-	if !stop() && err == nil { // a deadline has been set, or will be
-		err = context.Cause(ctx)
-	}
-	if err != nil {
-		_ = c.Close()
+	s.SetHalfOpen(true) // who cannot write may still find a Bye
+	l := &link{s: s}
+	if err := l.greet(ctx, cfg.Name); err != nil {
+		_ = s.Close()
 		if ctx.Err() != nil {
 			err = context.Cause(ctx)
 		}
 		return nil, fmt.Errorf("greeting: %w", err)
 	}
-	l.w.init(c, cfg.OutBytes)
+	l.w.init(s, cfg.OutBytes)
 	return l, nil
 }
 
-// dialConn makes the connection of cfg.
-func dialConn(ctx context.Context, cfg *Config) (net.Conn, error) {
-	if cfg.Conn != nil {
-		return cfg.Conn(ctx)
-	}
-	var d net.Dialer
-	if cfg.Socket != "" {
-		return d.DialContext(ctx, "unix", cfg.Socket)
+// dialStream makes the connection of cfg.
+func dialStream(ctx context.Context, cfg *Config) (*tsocket.Stream, error) {
+	switch {
+	case cfg.Stream != nil:
+		return cfg.Stream(ctx)
+	case cfg.Conn != nil:
+		c, err := cfg.Conn(ctx)
+		if err != nil {
+			return nil, err
+		}
+		return tsocket.FromNetConn(c), nil
+	case cfg.Socket != "":
+		return dialPath(ctx, cfg.Socket)
 	}
 	var all []error
 	for _, p := range sockpath.Search() {
 		err := sockpath.Check(p)
 		if err == nil {
-			var c net.Conn
-			if c, err = d.DialContext(ctx, "unix", p); err == nil {
-				return c, nil
+			var s *tsocket.Stream
+			if s, err = dialPath(ctx, p); err == nil {
+				return s, nil
 			}
 		}
 		all = append(all, err)
@@ -83,21 +78,34 @@ func dialConn(ctx context.Context, cfg *Config) (net.Conn, error) {
 	return nil, fmt.Errorf("no broker (is `cnbus serve` running?): %w", errors.Join(all...))
 }
 
+// dialPath connects to a unix socket; a name that begins with "@" is abstract, as
+// in package net.
+func dialPath(ctx context.Context, path string) (*tsocket.Stream, error) {
+	a, err := tsocket.UnixAddr(path)
+	if name, ok := strings.CutPrefix(path, "@"); ok {
+		a, err = tsocket.AbstractAddr(name)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return tsocket.DialUnix(ctx, tsocket.Addr{}, a)
+}
+
 // greet says Hello and reads the answer, and not a byte more.
-func (l *link) greet(name string) error {
+func (l *link) greet(ctx context.Context, name string) error {
 	hello := frame.Header{Type: frame.Hello}.Append(nil, frame.AppendHello(nil, name)...)
-	_, wrote := l.c.Write(hello)
+	_, wrote := l.s.Writev(ctx, hello)
 	// One who is refused at the door may not get rid of his Hello, but finds a
 	// Bye that says why.
 	b := make([]byte, frame.HeaderLen)
-	if _, err := io.ReadFull(l.c, b); err != nil {
+	if _, err := l.s.Readv(ctx, b); err != nil {
 		return errors.Join(wrote, err)
 	}
 	h, body, err := frame.Parse(b)
 	if errors.Is(err, frame.ErrShort) {
 		n := int(binary.NativeEndian.Uint32(b)) // in range, says Parse
 		b = append(b, make([]byte, n-len(b))...)
-		if _, err := io.ReadFull(l.c, b[frame.HeaderLen:]); err != nil {
+		if _, err := l.s.Readv(ctx, b[frame.HeaderLen:]); err != nil {
 			return err
 		}
 		h, body, err = frame.Parse(b)
@@ -125,7 +133,7 @@ func (l *link) end(cause error) {
 		return
 	}
 	l.w.shut(cause)
-	_ = l.c.Close()
+	_ = l.s.Close()
 	l.w.drain()
 }
 
@@ -134,13 +142,14 @@ func (l *link) end(cause error) {
 // side. read is called until the broker has.
 func (l *link) part(linger time.Duration, read func() error) {
 	if linger > 0 && !l.ended.Load() {
-		_ = l.c.SetDeadline(time.Now().Add(linger))
+		late := time.AfterFunc(linger, func() { _ = l.s.Close() })
 		l.w.flush()
 		l.w.drain()
-		if cw, ok := l.c.(interface{ CloseWrite() error }); ok && cw.CloseWrite() == nil {
+		if l.s.CloseWrite(context.Background()) == nil {
 			for read() == nil {
 			}
 		}
+		late.Stop()
 	}
 	l.end(connector.ErrClosed)
 }
@@ -148,16 +157,12 @@ func (l *link) part(linger time.Duration, read func() error) {
 // halt makes a link whose writing failed fail its reader too, after all that
 // the broker has sent, which may be a Bye that says why.
 func (l *link) halt() {
-	if cw, ok := l.c.(interface{ CloseWrite() error }); ok {
-		_ = cw.CloseWrite()
+	// The stream itself ends nothing in good order after an error.
+	if cw, ok := l.s.Ops().(tsocket.CloseWriteOps); ok && cw.CloseWrite(context.Background()) == nil {
 		return
 	}
-	_ = l.c.Close()
+	_ = l.s.Close()
 }
-
-// isTimeout reports whether a read or write ended by a deadline, which is how
-// this package wakes a reader.
-func isTimeout(err error) bool { return errors.Is(err, os.ErrDeadlineExceeded) }
 
 func programName() string {
 	n := filepath.Base(os.Args[0])

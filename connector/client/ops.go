@@ -12,6 +12,7 @@ import (
 // op is a request under way: it waits for an Ack or, a call, for a reply.
 type op struct {
 	waiter
+	home *opPool
 	done atomic.Bool // what follows is final
 
 	kind   opKind
@@ -57,10 +58,15 @@ func (w *waiter) wake() {
 	}
 }
 
-var opPool = sync.Pool{New: func() any { return &op{waiter: waiter{make(chan struct{}, 1)}} }}
+// opPool are the requests of a Bus that are over. Each Bus has its own, for their
+// channels belong to the synctest bubble that it was made in, if any.
+type opPool struct{ free sync.Pool }
 
-func newOp(kind opKind) *op {
-	o := opPool.Get().(*op)
+func (p *opPool) newOp(kind opKind) *op {
+	o, _ := p.free.Get().(*op)
+	if o == nil {
+		o = &op{home: p, waiter: waiter{make(chan struct{}, 1)}}
+	}
 	o.kind = kind
 	return o
 }
@@ -76,7 +82,7 @@ func (o *op) free() {
 	o.pos, o.epoch, o.err, o.broken, o.json = 0, 0, nil, false, nil
 	o.ev, o.call = connector.Event{}, connector.Call{}
 	o.nth.Store(0)
-	opPool.Put(o)
+	o.home.free.Put(o)
 }
 
 // renew makes o as good as new for another try; it was broken.

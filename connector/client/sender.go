@@ -16,6 +16,7 @@ type sender struct {
 	stops    stops
 	ops      opTable
 	calls    calls
+	pool     *opPool
 	forAgent bool // a message to nobody in particular goes to the group of its id
 
 	// gen changes when those who wait for room, for Go or for the connection
@@ -33,6 +34,8 @@ type stepper interface {
 	step(ctx context.Context, w *waiter, gen uint64) error
 	passOn()
 }
+
+func (s *sender) newOp(kind opKind) *op { return s.pool.newOp(kind) }
 
 // opName is for errors.
 func (o *op) opName() string {
@@ -119,7 +122,7 @@ func (s *sender) unbegin(o *op) {
 
 // clear waits until there is a connection and the receiver is not stopped.
 func (s *sender) clear(ctx context.Context, m *connector.Message, to connector.Dest) (*link, error) {
-	w := newOp(opSend)
+	w := s.newOp(opSend)
 	defer w.free()
 	defer s.waits.passOn()
 	for {
@@ -137,7 +140,7 @@ func (s *sender) clear(ctx context.Context, m *connector.Message, to connector.D
 // awaitRoom waits until l's buffer takes another frame, or l is gone. It reads
 // meanwhile: the broker may have to write before it reads.
 func (s *sender) awaitRoom(ctx context.Context, l *link, n int) error {
-	w := newOp(opSend)
+	w := s.newOp(opSend)
 	defer w.free()
 	defer s.waits.passOn()
 	l.w.await(1)
@@ -156,7 +159,7 @@ func (s *sender) awaitRoom(ctx context.Context, l *link, n int) error {
 
 // awaitEnd waits until whoever reads l has come to its end.
 func (s *sender) awaitEnd(ctx context.Context, l *link) error {
-	w := newOp(opSend)
+	w := s.newOp(opSend)
 	defer w.free()
 	defer s.waits.passOn()
 	for {
@@ -179,7 +182,7 @@ func (s *sender) request(ctx context.Context, h frame.Header, body []byte, onDon
 		if err != nil {
 			return false, err
 		}
-		o := newOp(opKinds[h.Type])
+		o := s.newOp(opKinds[h.Type])
 		if onDone != nil {
 			o.onDone = func(o *op) {
 				if !o.broken {

@@ -20,7 +20,6 @@ type stream struct {
 	mu     sync.Mutex // held by who reads; guards what follows
 	l      *link      // nil: to be made
 	buf    readBuf
-	arm    ctxArm
 	tries  int
 	due    time.Time // of the next attempt
 	cur    atomic.Pointer[link]
@@ -108,17 +107,15 @@ func (s *stream) next(ctx context.Context) (frame.Header, []byte, error) {
 		if ok {
 			return h, body, nil
 		}
-		s.arm.arm(ctx, s.l.c)
 		if err := s.check(ctx); err != nil {
 			return h, nil, err
 		}
-		n, err := s.l.c.Read(s.buf.room())
+		n, err := s.l.s.ReadSome(ctx, s.buf.room())
 		switch {
-		case n > 0:
+		case err == nil:
 			s.buf.filled(n)
-		case err == nil: // a carrier's empty read
-		case isTimeout(err):
-			_ = s.l.c.SetReadDeadline(noTime)
+		case ctx.Err() != nil && errors.Is(err, ctx.Err()):
+			return h, nil, ctx.Err()
 		default:
 			return h, nil, s.broke(err)
 		}
@@ -133,7 +130,6 @@ func (s *stream) broke(cause error) error {
 	if s.closed.Load() {
 		cause = connector.ErrClosed
 	}
-	s.arm.disarm()
 	s.l.end(cause)
 	s.l = nil
 	s.cur.Store(nil)
@@ -142,14 +138,13 @@ func (s *stream) broke(cause error) error {
 	return interrupted(cause)
 }
 
-// close ends a blocked next and the connection.
+// close ends a blocked next, which it waits for, and the connection.
 func (s *stream) close() {
 	s.closed.Store(true)
 	s.cancel()
 	if l := s.cur.Load(); l != nil {
 		l.end(connector.ErrClosed) // nothing that was sent waits to be noticed
 	}
-	s.mu.Lock()
-	s.arm.disarm()
-	s.mu.Unlock()
+	s.mu.Lock() // whoever reads has noticed
+	defer s.mu.Unlock()
 }

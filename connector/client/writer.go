@@ -1,14 +1,16 @@
 package client
 
 import (
+	"context"
 	"encoding/binary"
-	"net"
+	"errors"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/cnbus/cnbus/connector"
 	"github.com/cnbus/cnbus/connector/internal/frame"
+	"github.com/cnbus/cnbus/tsocket"
 )
 
 // writer is the sending half of a connection: a buffer of whole frames, and at
@@ -20,8 +22,8 @@ import (
 // appended; a flusher that lives as long as there is something to do takes all
 // of them in one system call. So is the rest of a write that the socket had no room for.
 type writer struct {
-	c      net.Conn
-	raw    *rawIO // nil where every write may wait
+	s      *tsocket.Stream
+	try    bool   // false where every write may wait
 	max    int    // bytes in buf beyond which callers wait
 	onRoom func() // called without locks when waiting callers may look again
 	onFail func() // called once, without locks, when the socket refuses
@@ -62,8 +64,9 @@ const (
 	paceCork              // a flush follows
 )
 
-func (w *writer) init(c net.Conn, limit int) {
-	w.c, w.raw, w.max = c, newRawIO(c), limit
+func (w *writer) init(s *tsocket.Stream, limit int) {
+	w.s, w.max = s, limit
+	_, w.try = s.Ops().(tsocket.TryStreamOps)
 	w.quiet.L = &w.mu
 	w.flush1 = w.flusher
 	w.last = -time.Hour
@@ -156,7 +159,7 @@ func (w *writer) kick(p pace) {
 	case w.writing, p == paceCork && len(w.buf) < keepBuf:
 		w.mu.Unlock()
 		return
-	case w.raw == nil, p == paceBatch && since()-w.last < batchGap:
+	case !w.try, p == paceBatch && since()-w.last < batchGap:
 		w.writing = true
 		w.mu.Unlock()
 		go w.flush1()
@@ -165,11 +168,11 @@ func (w *writer) kick(p pace) {
 	w.writing = true
 	w.takeLocked()
 	w.mu.Unlock()
-	n, err := w.raw.tryWrite(w.fly)
+	n, err := w.s.TryWrite(w.fly)
 	w.mu.Lock()
-	w.flyOff += n
+	w.flyOff += int(n)
 	w.last = since()
-	if err != nil {
+	if err != nil && !errors.Is(err, tsocket.ErrAgain) {
 		w.failLocked(err)
 		return
 	}
@@ -254,9 +257,9 @@ func (w *writer) flusher() {
 		}
 		b := w.fly[w.flyOff:]
 		w.mu.Unlock()
-		n, err := w.c.Write(b)
+		n, err := w.s.Writev(context.Background(), b)
 		w.mu.Lock()
-		w.flyOff += n
+		w.flyOff += int(n)
 		if w.flyOff == len(w.fly) {
 			w.landedLocked()
 		}

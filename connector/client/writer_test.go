@@ -1,9 +1,10 @@
 package client
 
 import (
+	"bytes"
+	"context"
 	"errors"
 	"io"
-	"net"
 	"sync"
 	"testing"
 
@@ -13,23 +14,25 @@ import (
 
 	"github.com/cnbus/cnbus/connector"
 	"github.com/cnbus/cnbus/connector/internal/frame"
+	"github.com/cnbus/cnbus/tsocket"
 )
 
-// slowConn is a connection whose writes wait for the test, and are seen by it.
+// slowConn is a stream whose writes wait for the test, and are seen by it.
 type slowConn struct {
-	net.Conn
+	tsocket.StreamOps
 	writes chan []byte
 	result chan int // bytes taken; negative fails
 }
 
 var errBroken = errors.New("broken")
 
-func (c *slowConn) Write(b []byte) (int, error) {
-	c.writes <- append([]byte(nil), b...)
+func (c *slowConn) Writev(_ context.Context, bufs [][]byte) (int64, error) {
+	b := bytes.Join(bufs, nil)
+	c.writes <- b
 	if n := <-c.result; n < len(b) {
-		return max(n, 0), errBroken
+		return int64(max(n, 0)), errBroken
 	}
-	return len(b), nil
+	return int64(len(b)), nil
 }
 
 func newSlow(t *testing.T) (*writer, *slowConn) {
@@ -37,7 +40,7 @@ func newSlow(t *testing.T) (*writer, *slowConn) {
 	t.Cleanup(func() { goleak.VerifyNone(t, leaks) })
 	c := &slowConn{writes: make(chan []byte, 1), result: make(chan int)}
 	w := &writer{}
-	w.init(c, 1000)
+	w.init(tsocket.NewStream(c), 1000)
 	return w, c
 }
 
@@ -148,7 +151,7 @@ func TestABrokenWriteTellsWhatHasNotLeft(t *testing.T) {
 // TestALoneFrameIsWrittenByItsSender: when send returns, the bytes are in the socket.
 func TestALoneFrameIsWrittenByItsSender(t *testing.T) {
 	f := newFake(t)
-	c, err := net.Dial("unix", f.path)
+	c, err := dialPath(bg, f.path)
 	require.NoError(t, err)
 	defer c.Close()
 	p := f.accept()
