@@ -2,6 +2,7 @@ package rig
 
 import (
 	"context"
+	"os"
 	"os/exec"
 	"regexp"
 	"testing"
@@ -32,6 +33,11 @@ func VM(t testing.TB, cfg kernel.Config) Machine {
 		testenv.Skip(t, "no virtual machines: "+err.Error())
 	}
 	World(t)
+	if tun, err := os.OpenFile("/dev/net/tun", os.O_RDWR, 0); err == nil {
+		tun.Close()
+	} else if cfg.Network == "" || cfg.Network == kernel.Tap {
+		testenv.Skip(t, "no network to a virtual machine: "+err.Error())
+	}
 	start := time.Now()
 	m, err := kernel.Start(vmPatient(t), cfg)
 	if err != nil {

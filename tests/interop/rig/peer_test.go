@@ -5,9 +5,11 @@ package rig_test
 import (
 	"net/netip"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 
+	"github.com/cnbus/cnbus/tests/interop/relay"
 	"github.com/cnbus/cnbus/tests/interop/rig"
 )
 
@@ -41,4 +43,17 @@ func TestPeerUnderLoss(t *testing.T) {
 	p := rig.Peer(t, netip.AddrPort{}, "-dropsend 5 -seed 7")
 	rig.PeerMust(t, p.Addr, "-dropsend 5 -seed 3 -bytes 200000 -verify source")
 	rig.PeerMust(t, p.Addr, "-dropsend 5 -seed 5 -bytes 200000 -verify sink")
+}
+
+// OpenAFS's library gets everything through a bad network.
+func TestPeerThroughRelay(t *testing.T) {
+	p := rig.Peer(t, netip.AddrPort{})
+	bad := relay.Path{Delay: 2 * time.Millisecond, Jitter: time.Millisecond, Loss: 0.01, Duplicate: 0.01, Reorder: 0.01}
+	r := rig.Relay(t, relay.Config{Target: p.Addr, Up: bad, Down: bad, Seed: 1})
+	rig.PeerMust(t, r.Addr(), "-bytes 300000 -verify source")
+	rig.PeerMust(t, r.Addr(), "-level crypt -bytes 300000 -verify sink")
+	up, down := r.Stats()
+	assert.Positive(t, up.Lost)
+	assert.Positive(t, down.Lost)
+	assert.Positive(t, up.Duplicated+down.Duplicated)
 }
