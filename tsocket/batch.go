@@ -105,11 +105,12 @@ func (d *Dgram) RecvBatchSend(ctx context.Context, msgs []Message) *Request[int]
 	if d.tryFirst.Load() {
 		if n, err := j.try(); !isErr(err, ErrAgain) {
 			j.release()
-			return finishedAt(&d.home, n, err)
+			return finishedOn(&d.in.lane, &d.home, n, err)
 		}
 	}
 	r := newRequest(ctx, job[int](j), true)
 	r.settleIn(&d.home)
+	r.lane = &d.in.lane
 	if r.waitIn(d.sys, false) {
 		r.watchParent()
 	} else {

@@ -72,10 +72,11 @@ func (d *Dgram) SendBatchSend(ctx context.Context, msgs []Message) *Request[int]
 	}
 	if n, err := j.tryUnder(ctx); !isErr(err, ErrAgain) {
 		j.release()
-		return finishedAt(&d.home, n, err)
+		return finishedOn(&d.out.lane, &d.home, n, err)
 	}
 	r := newRequest(ctx, job[int](j), true)
 	r.settleIn(&d.home)
+	r.lane = &d.out.lane
 	if !r.waitIn(d.sys, true) {
 		r.promote()
 	}

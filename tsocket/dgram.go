@@ -197,6 +197,6 @@ func (d *Dgram) launch(r parkedRequest, watch func()) {
 		r.halt(ErrClosed)
 		return
 	}
-	d.in.starter.start(r)
+	d.in.lane.start(r)
 	watch()
 }

@@ -14,7 +14,7 @@ type recvSide struct {
 	heldSrc Addr
 	isHeld  bool
 	nextErr error // that came after the datagrams of a batch
-	starter starter
+	lane    lane
 }
 
 // RecvFrom receives the next datagram into b and returns its length and source;
@@ -110,11 +110,12 @@ func (d *Dgram) RecvFromSend(ctx context.Context) *Request[Datagram] {
 		v, err := s.owned(d.tryRecv())
 		if !isErr(err, ErrAgain) {
 			s.release()
-			return finishedAt(&d.home, v, err)
+			return finishedOn(&s.lane, &d.home, v, err)
 		}
 	}
 	r := newRequest(ctx, job[Datagram](s), true)
 	r.settleIn(&d.home)
+	r.lane = &s.lane
 	if r.waitIn(d.sys, false) {
 		r.watchParent()
 	} else {

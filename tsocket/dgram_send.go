@@ -5,9 +5,10 @@ import "context"
 // sendSide is the send that is outstanding on a Dgram. Whoever holds the slot
 // (bitOut) owns it.
 type sendSide struct {
-	d   *Dgram
-	buf []byte
-	dst Addr
+	d    *Dgram
+	buf  []byte
+	dst  Addr
+	lane lane
 }
 
 // SendTo sends b to dst, or to the peer that the socket is connected to if dst
@@ -73,11 +74,12 @@ func (d *Dgram) SendToSend(ctx context.Context, b []byte, dst Addr) *Request[int
 		if !isErr(err, ErrAgain) {
 			v, err := s.outcome(ctx, err)
 			s.release()
-			return finishedAt(&d.home, v, err)
+			return finishedOn(&s.lane, &d.home, v, err)
 		}
 	}
 	r := newRequest(ctx, job[int](s), true)
 	r.settleIn(&d.home)
+	r.lane = &s.lane
 	if !r.waitIn(d.sys, true) {
 		r.promote()
 	}

@@ -13,8 +13,8 @@
 // Each operation has two faces. The blocking method runs on the caller's goroutine until it is
 // done or its context ends; it starts no goroutine and, in steady state, allocates nothing. The
 // method whose name ends in Send returns a Request at once. It tries the system call first; if
-// that would wait, whoever calls Request.Wait runs the operation, and OnDone and Done (or a
-// millisecond in which nobody waited) start a goroutine for it.
+// that would wait, whoever calls Request.Wait runs the operation, and OnDone and Done (or some
+// milliseconds in which nobody waited) start a goroutine for it.
 //
 // A request is finished exactly once. Its callback never runs inside the call that made it,
 // and the slot of the operation is free when it runs: it may start the next one. Close finishes whatever is

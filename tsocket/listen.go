@@ -13,18 +13,18 @@ import (
 // Listener accepts streams. C's library has none. One accept may be outstanding
 // at a time; another one fails with ErrBusy.
 type Listener struct {
-	sys     sysfd
-	op      fdOp
-	local   Addr
-	unlink  bool
-	word    word
-	home    home
-	fd      int
-	remote  Addr
-	errno   error
-	closed  atomic.Bool
-	starter starter
-	parked  atomic.Pointer[Request[*Stream]]
+	sys    sysfd
+	op     fdOp
+	local  Addr
+	unlink bool
+	word   word
+	home   home
+	fd     int
+	remote Addr
+	errno  error
+	closed atomic.Bool
+	lane   lane
+	parked atomic.Pointer[Request[*Stream]]
 }
 
 // ListenConfig is how a Listener is made; nil is all defaults.
@@ -207,7 +207,7 @@ func (l *Listener) AcceptSend(ctx context.Context) *Request[*Stream] {
 		r.halt(ErrClosed)
 		return r
 	}
-	l.starter.start(r)
+	l.lane.start(r)
 	r.watchParent()
 	return r
 }

@@ -12,6 +12,14 @@ func finishedAt[T any](h *home, v T, err error) *Request[T] {
 	return r
 }
 
+// finishedOn is finishedAt for a request that was not refused: where there is no loop, its
+// callbacks are called on a lane.
+func finishedOn[T any](l *lane, h *home, v T, err error) *Request[T] {
+	r := finishedAt(h, v, err)
+	r.lane = l
+	return r
+}
+
 // settleIn has the callbacks of a new request called on the loop of its socket.
 func (r *Request[T]) settleIn(h *home) {
 	if l := h.loop.Load(); l != nil {
@@ -90,7 +98,7 @@ func (r *Request[T]) park() bool {
 	}
 	if r.take() {
 		v, err := j.stop(cause)
-		r.finish(v, err, true)
+		r.finish(v, err, nil, true)
 	}
 	return false
 }

@@ -53,11 +53,12 @@ func sendRead[T any](ctx context.Context, s *Stream, j tryJob[T]) *Request[T] {
 	if s.tryFirst.Load() {
 		if v, err := j.try(); err != errInterrupted {
 			j.release()
-			return finishedAt(&s.home, v, err)
+			return finishedOn(&s.rd.lane, &s.home, v, err)
 		}
 	}
 	r := newRequest(ctx, job[T](j), true)
 	r.settleIn(&s.home)
+	r.lane = &s.rd.lane
 	if r.waitIn(s.sys, false) {
 		r.watchParent()
 	} else {

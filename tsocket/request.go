@@ -18,12 +18,13 @@ import (
 //	   +-----------------------+  whoever ran it inside Wait gave up waiting
 //
 // A request that has to wait is parked at first. Who calls Wait runs it on his own
-// goroutine; OnDone, Done and, at the latest, a timer of a millisecond start one for it.
+// goroutine; OnDone, Done and, at the latest, a timer of some milliseconds start one for it.
 type Request[T any] struct {
 	state atomic.Uint32
 	val   T // these two are written before state becomes done
 	err   error
-	post  func(func()) // where callbacks run; nil: a goroutine of the request
+	post  func(func()) // where callbacks run; nil: on the lane
+	lane  *lane        // of its direction; nil: each request has goroutines of its own
 	w     *waiting[T]  // nil: it was finished from the start
 }
 
@@ -40,6 +41,7 @@ type waiting[T any] struct {
 	first     reqCtx     // the first one
 	done      chan struct{}
 	callbacks []func(*Request[T])
+	usual     [1]func(*Request[T]) // the memory of callbacks, as long as there is one
 	timer     *time.Timer
 	unhook    func() bool // of the parent context
 	after     func()      // called when the callbacks have returned
@@ -115,23 +117,36 @@ func (r *Request[T]) Result() (T, error) {
 // OnDone has fn called with the finished request. It never runs inside OnDone or
 // the ...Send that made the request, and when it runs, the slot of the operation
 // is free: fn may start the next one. Each fn is called once, in the order they were given, on a
-// goroutine of the request.
+// goroutine of the request's socket. That goroutine goes on with what fn leaves to be done, the next
+// request of the direction and its callbacks, when fn has returned: it should not wait for these. If
+// it does, another one takes over after some milliseconds.
 func (r *Request[T]) OnDone(fn func(*Request[T])) {
 	if w := r.w; w != nil {
 		w.mu.Lock()
 		if r.state.Load() != stateDone {
+			if w.callbacks == nil {
+				w.callbacks = w.usual[:0]
+			}
 			w.callbacks = append(w.callbacks, fn)
 			w.mu.Unlock()
-			r.promote()
+			if !w.lazy || r.lane == nil || !r.lane.offer(r) {
+				r.promote()
+			}
 			return
 		}
 		w.mu.Unlock()
 	}
-	if r.post != nil {
+	switch {
+	case r.post != nil:
 		r.post(func() { fn(r) })
-		return
+	case r.lane == nil:
+		go fn(r)
+	default:
+		c := &call[T]{r: r, fn: fn}
+		if !r.lane.offer(c) {
+			r.lane.promote([]task{c})
+		}
 	}
-	go fn(r)
 }
 
 // Done returns a channel that is closed when the request is finished.
@@ -237,7 +252,7 @@ func (r *Request[T]) halt(cause error) bool {
 	w.mu.Unlock()
 	if r.take() {
 		v, err := w.job.stop(cause)
-		r.finish(v, err, true)
+		r.finish(v, err, nil, true)
 	} else if running != nil {
 		running.cancel(contextErr(cause))
 	}
@@ -262,13 +277,29 @@ func (r *Request[T]) promote() {
 	}
 }
 
-// runToEnd runs a request that the caller has taken.
+// runToEnd is the goroutine of a request that the caller has taken.
 func (r *Request[T]) runToEnd() {
+	if r.lane != nil {
+		r.lane.work(r)
+	} else {
+		r.do(nil)
+	}
+}
+
+// do runs a request that the caller has taken, on the goroutine h of its lane
+// if it has one, and then its callbacks.
+func (r *Request[T]) do(h *host) {
+	if r.lane == nil {
+		h = nil
+	}
+	if h != nil {
+		r.lane.resign(h) // nobody knows how long it takes
+	}
 	w := r.w
 	c, cause := r.begin()
 	if cause != nil {
 		v, err := w.job.stop(cause)
-		r.finish(v, err, false)
+		r.finish(v, err, h, false)
 		return
 	}
 	v, err := w.job.run(c)
@@ -278,7 +309,7 @@ func (r *Request[T]) runToEnd() {
 		w.mu.Unlock()
 		v, err = w.job.stop(cause)
 	}
-	r.finish(v, err, false)
+	r.finish(v, err, h, false)
 }
 
 // begin makes the context of a run, unless the request is to be stopped.
@@ -303,7 +334,7 @@ func (r *Request[T]) runInline(ctx context.Context) bool {
 	c, cause := r.begin()
 	if cause != nil {
 		v, err := r.w.job.stop(cause)
-		r.finish(v, err, true)
+		r.finish(v, err, nil, true)
 		return true
 	}
 	var unhook func() bool
@@ -322,14 +353,14 @@ func (r *Request[T]) runInline(ctx context.Context) bool {
 		}
 		return false
 	}
-	r.finish(v, err, true)
+	r.finish(v, err, nil, true)
 	return true
 }
 
 // finish makes the result known: first the slot is freed, then whoever waits
-// hears of it, then the callbacks run; elsewhere when the caller's goroutine is not
-// the request's own.
-func (r *Request[T]) finish(v T, err error, elsewhere bool) {
+// hears of it, then the callbacks run: on the goroutine h of the lane, elsewhere when the
+// caller's goroutine is not the request's own.
+func (r *Request[T]) finish(v T, err error, h *host, elsewhere bool) {
 	callbacks, after := r.settle(v, err)
 	switch {
 	case len(callbacks) == 0:
@@ -341,6 +372,9 @@ func (r *Request[T]) finish(v T, err error, elsewhere bool) {
 	case elsewhere:
 		go r.call(callbacks, after)
 	default:
+		if h != nil {
+			r.lane.become(h)
+		}
 		r.call(callbacks, after)
 	}
 }

@@ -41,6 +41,7 @@ type Stream struct {
 
 // parkedRequest is a *Request of any type.
 type parkedRequest interface {
+	task
 	halt(cause error) bool
 	promote()
 }
@@ -224,7 +225,7 @@ func (s *Stream) park(r parkedRequest) {
 		r.halt(ErrClosed)
 		return
 	}
-	s.rd.starter.start(r)
+	s.rd.lane.start(r)
 }
 
 func (s *Stream) unpark() {

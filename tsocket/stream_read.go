@@ -11,13 +11,13 @@ func isErr(err, target error) bool { return err == target || errors.Is(err, targ
 // readSide is the read that is outstanding on a stream. Whoever holds the slot
 // (bitIn) owns it.
 type readSide struct {
-	s       *Stream
-	vec     [][]byte // what is left to fill
-	orig    [][]byte // what was asked for
-	n       int64    // how much is filled
-	ahead   readAhead
-	starter starter
-	parked  bool // the stream knows the request that has the slot
+	s      *Stream
+	vec    [][]byte // what is left to fill
+	orig   [][]byte // what was asked for
+	n      int64    // how much is filled
+	ahead  readAhead
+	lane   lane
+	parked bool // the stream knows the request that has the slot
 }
 
 // checkVectors returns the sum of bufs, or the refusal.
