@@ -66,6 +66,7 @@ type MTU struct {
 	raise    Time
 	timeouts int
 	losses   int
+	vanished int // size that these are about
 }
 
 // Reset prepares m for a peer of whom nothing is known.
@@ -88,7 +89,7 @@ func (m *MTU) Reset(cfg MTUConfig) {
 // restart begins a search from a size that is believed.
 func (m *MTU) restart(good int) {
 	m.good, m.start, m.bad = good, good, m.ceiling+1
-	m.trial, m.failed, m.done, m.timeouts, m.losses = 0, 0, false, 0, 0
+	m.trial, m.failed, m.done, m.timeouts, m.losses, m.vanished = 0, 0, false, 0, 0, 0
 }
 
 // SetPeer sets what the peer advertises: the largest body of a packet and how many
@@ -281,21 +282,23 @@ func (m *MTU) probeLost(now Time) {
 		m.bad = min(m.bad, size)
 		return
 	}
-	m.fallBack(now, size) // what was only believed does not pass
+	m.fallBack(now, size, size) // what was only believed does not pass
 }
 
 // Progress counts what a Sender's OnAck or OnTimer has found: whether packets of the size in use
 // arrive. timeout: the Sender asked for ActTimeout.
 func (m *MTU) Progress(now Time, p Progress, timeout bool) {
-	if p.Arrived > 0 && p.Largest >= m.good {
-		m.losses, m.timeouts = 0, 0
+	if p.Arrived > 0 && p.Largest >= m.vanished {
+		m.losses, m.timeouts, m.vanished = 0, 0, 0
 	}
 	if p.Arrived > 0 && p.Largest <= m.good {
 		m.proven = max(m.proven, p.Largest)
 	}
-	if p.Lost == 0 || p.LargestLost < m.good || p.Largest >= m.good || m.good <= MinData {
+	size := min(p.LargestLost, m.good)
+	if p.Lost == 0 || p.Largest >= size || size <= MinData {
 		return
 	}
+	m.vanished = size
 	most := mtuBlackHole
 	if timeout {
 		m.timeouts++
@@ -303,20 +306,20 @@ func (m *MTU) Progress(now Time, p Progress, timeout bool) {
 		m.losses += p.Lost
 	}
 	patience := mtuTimeouts
-	if m.good <= BaseData {
+	if size <= BaseData {
 		// Most likely nobody is there; but perhaps the path is that narrow.
 		patience, most = 2*mtuTimeouts, 2*mtuBlackHole
 	}
 	if m.timeouts >= patience || m.losses >= most {
-		m.fallBack(now, m.ceiling+1) // sizes in between are tried again soon
+		m.fallBack(now, size, m.ceiling+1) // sizes in between are tried again soon
 	}
 }
 
-// fallBack goes down a step, as the size in use does not pass. bad does not either.
-func (m *MTU) fallBack(now Time, bad int) {
+// fallBack goes down a step from a size that does not pass. bad does not either.
+func (m *MTU) fallBack(now Time, from, bad int) {
 	size := MinData
 	for _, s := range [...]int{DefaultData, BaseData} {
-		if s < m.good {
+		if s < from {
 			size = s
 			break
 		}

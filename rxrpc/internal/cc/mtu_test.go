@@ -147,6 +147,18 @@ func TestBlackHoleWhileSmallOnesPass(t *testing.T) {
 	assert.Equal(t, BaseData, m.Data())
 }
 
+func TestBlackHoleBelowWhatWasProven(t *testing.T) {
+	m := newMTU(MTUConfig{IfMTU: 1500})
+	now := Second
+	search(m, &now, 1500, 10*Second)
+	require.Equal(t, 1444, m.Data())
+	for range mtuTimeouts { // of packets that are not as large as they might be
+		m.Progress(now, Progress{Lost: 1, LargestLost: 1412}, true)
+	}
+	assert.Equal(t, BaseData, m.Data())
+	assert.False(t, m.DontFragment(1412), "what is cut already goes in pieces")
+}
+
 func TestTooBig(t *testing.T) {
 	m := newMTU(MTUConfig{IfMTU: 9000, MaxJumbo: 46})
 	m.SetPeer(65160, 46)

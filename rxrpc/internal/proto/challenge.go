@@ -77,8 +77,10 @@ func (c *conn) responded(now Time, from netip.AddrPort, h *wire.Header, body []b
 		return
 	}
 	for i := range c.channels {
-		if ch := &c.channels[i]; ch.call == nil {
-			ch.number = raised[i]
+		// What the client counts may be a call of which nothing has arrived yet: what lies
+		// before it is the past.
+		if ch := &c.channels[i]; ch.call == nil && raised[i] > 0 {
+			ch.number = max(ch.number, raised[i]-1)
 		}
 	}
 	c.state, c.secured, c.challenge, c.held = connOpen, true, false, 0
