@@ -157,7 +157,7 @@ func (e *Endpoint) newCall(now Time, p *peer, client bool) *Call {
 func (c *Call) recycle() {
 	e := c.e
 	e.events.remove(c)
-	c.rx.drop()
+	c.rx.drop(e)
 	c.Tag, c.peer, c.bundle, c.svc = nil, nil, nil, nil
 	c.connID, c.info, c.result = ConnID{}, SecurityInfo{}, Result{}
 	c.service, c.state, c.news = 0, Unused, 0
@@ -167,13 +167,12 @@ func (c *Call) recycle() {
 	if e.stats.FreeCalls >= maxFreeCalls {
 		return
 	}
-	c.rx.shrink()
 	e.stats.FreeCalls++
 	c.waitNode.next, e.freeCalls = e.freeCalls, c
 }
 
 // maxFreeCalls is how many calls are kept for others.
-const maxFreeCalls = 1024
+const maxFreeCalls = 512
 
 // Timeouts of the call, or the endpoint's; 0 is none.
 func (c *Call) normal() time.Duration {
@@ -226,7 +225,7 @@ func (c *Call) complete(now Time, r Result) {
 	c.result, c.state = r, Complete
 	if r.Failed() {
 		e.stats.CallsFailed++
-		c.rx.drop()
+		c.rx.drop(e)
 	} else {
 		e.stats.CallsOK++
 	}

@@ -17,7 +17,7 @@ type receiveQueue struct {
 	window   int
 	edge     wire.Seq // the last packet that the peer was told it may send
 	waiting  int      // packets beyond next that are here
-	slots    []*Buf   // by seq; nil until the first is needed
+	slots    *slots   // by seq; nil until the first is needed
 	head     *Buf     // in order, not taken
 	tail     *Buf
 	taken    bool // the last was
@@ -26,9 +26,10 @@ type receiveQueue struct {
 // slotCount is how many packets can wait: a power of two that no window exceeds.
 const slotCount = 256
 
+type slots [slotCount]*Buf
+
 func (q *receiveQueue) reset(window int) {
-	slots := q.slots
-	*q = receiveQueue{next: 1, window: window, edge: wire.Seq(window), slots: slots}
+	*q = receiveQueue{next: 1, window: window, edge: wire.Seq(window)}
 }
 
 // limit is the last packet that fits the window.
@@ -42,13 +43,13 @@ func (q *receiveQueue) has(s wire.Seq) bool {
 }
 
 // drop releases everything that was not taken.
-func (q *receiveQueue) drop() {
+func (q *receiveQueue) drop(e *Endpoint) {
 	for b := q.head; b != nil; b = q.head {
 		q.head = b.next
 		b.Release()
 	}
 	q.tail = nil
-	if q.waiting > 0 {
+	if q.slots != nil {
 		for i, b := range q.slots {
 			if b != nil {
 				b.Release()
@@ -56,17 +57,25 @@ func (q *receiveQueue) drop() {
 			}
 		}
 		q.waiting = 0
+		if len(e.freeSlots) < maxFreeSlots {
+			e.freeSlots = append(e.freeSlots, q.slots)
+		}
+		q.slots = nil
 	}
 	q.taken = true
 }
 
-// shrink gives memory back that few calls need.
-func (q *receiveQueue) shrink() { q.slots = nil }
+// maxFreeSlots is how many slots for packets out of order are kept: 128 KB.
+const maxFreeSlots = 64
 
 // put keeps a packet that has to wait.
-func (q *receiveQueue) put(b *Buf) {
+func (q *receiveQueue) put(e *Endpoint, b *Buf) {
 	if q.slots == nil {
-		q.slots = make([]*Buf, slotCount)
+		if n := len(e.freeSlots) - 1; n >= 0 {
+			q.slots, e.freeSlots = e.freeSlots[n], e.freeSlots[:n]
+		} else {
+			q.slots = new(slots)
+		}
 	}
 	q.slots[b.seq%slotCount] = b
 	q.waiting++
@@ -220,7 +229,7 @@ func (c *Call) receivePacket(now Time, h *wire.Header, body []byte, rest int) bo
 			b.Release()
 			return false
 		}
-		q.put(b)
+		q.put(e, b)
 		if seq != q.next {
 			e.stats.OutOfOrder++
 			c.ackFor(wire.AckOutOfSequence, h.Serial)
@@ -325,6 +334,9 @@ func (c *Call) allArrived(now Time) {
 // not the client's goes, and will come from it.
 func (c *Call) opened(now Time) {
 	q := &c.rx
+	if q.slots == nil {
+		return
+	}
 	for i, b := range q.slots {
 		if b == nil || !b.raw {
 			continue
@@ -348,7 +360,7 @@ func (c *Call) opened(now Time) {
 			o.Release()
 			return
 		}
-		q.put(o)
+		q.put(c.e, o)
 	}
 	q.top = q.next - 1
 	for _, b := range q.slots {

@@ -41,6 +41,7 @@ type Endpoint struct {
 	replies   replies
 	txPool    txPool
 	freeCalls *Call
+	freeSlots []*slots
 	soft      [wire.MaxSoftAcks]byte
 
 	allConns []*conn // in the order in which rxdebug counts

@@ -13,7 +13,7 @@ type Hooks struct {
 	// Packet sees every datagram that comes in or goes out.
 	Packet func(now Time, out bool, peer netip.AddrPort, datagram []byte)
 	// Dropped sees a datagram that was not used, and why: one of few constants.
-	Dropped func(now Time, peer netip.AddrPort, h *wire.Header, why string)
+	Dropped func(now Time, peer netip.AddrPort, h wire.Header, why string)
 	// ConnOpened and ConnClosed see connections of both roles.
 	ConnOpened func(now Time, client bool, id ConnID)
 	ConnClosed func(now Time, client bool, id ConnID, why string)
@@ -32,6 +32,6 @@ type Hooks struct {
 func (e *Endpoint) drop(now Time, from netip.AddrPort, h *wire.Header, why string) {
 	e.stats.Dropped++
 	if e.hooks.Dropped != nil {
-		e.hooks.Dropped(now, from, h, why)
+		e.hooks.Dropped(now, from, *h, why)
 	}
 }
