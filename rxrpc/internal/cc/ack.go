@@ -198,6 +198,7 @@ func (s *Sender) needless(now Time) {
 func (s *Sender) finish(now Time, p *Progress, flight int) {
 	if p.Arrived > 0 {
 		s.started, s.backoff, s.probed = now, 0, false
+		s.vain, s.arrivedAt = 0, now
 		s.probeOld, s.probeNew = false, false
 	}
 	if p.Hard > 0 && s.flight == 0 {

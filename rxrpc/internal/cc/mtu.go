@@ -294,9 +294,9 @@ func (m *MTU) Progress(now Time, p Progress, timeout bool) {
 	if p.Arrived > 0 && p.Largest <= m.good {
 		m.proven = max(m.proven, p.Largest)
 	}
-	size := min(p.LargestLost, m.good)
-	if p.Lost == 0 || p.Largest >= size || size <= MinData {
-		return
+	size := p.LargestLost
+	if p.Lost == 0 || p.Largest >= size || size <= MinData || size > m.good {
+		return // what is larger goes in pieces already
 	}
 	m.vanished = size
 	most := mtuBlackHole

@@ -53,6 +53,8 @@ type Sender struct {
 	probeSeq  wire.Seq
 	reo       Time // when packets are to be looked at again, 0 never
 	timeouts  int
+	vain      int  // timeouts since anything has arrived
+	arrivedAt Time // when that was, or the first packet was sent
 	sentAny   bool
 	spuriousN int
 }
@@ -177,7 +179,7 @@ func (s *Sender) OnSend(now Time, p Packet) {
 	}
 	s.serial = p.Serial
 	if !s.sentAny {
-		s.roundEnd = p.Serial
+		s.roundEnd, s.arrivedAt = p.Serial, now
 	}
 	if s.flight == 1 || !s.sentAny {
 		s.started = now
@@ -220,6 +222,15 @@ func (s *Sender) Done(now Time) {
 	if s.sentAny && s.anyAck {
 		s.path.leave(now, &s.window)
 	}
+}
+
+// Stalled returns how many time-outs there were since anything has arrived, and how long
+// that is ago. A peer that answers PINGs and gets no DATA would be waited for without end otherwise.
+func (s *Sender) Stalled(now Time) (timeouts int, ago Time) {
+	if s.vain == 0 {
+		return 0, 0
+	}
+	return s.vain, now - s.arrivedAt
 }
 
 // Base returns the first packet that is not hard-acked.

@@ -352,9 +352,14 @@ func TestTimeoutBacksOff(t *testing.T) {
 		require.Equal(t, []int{1}, b.resend())
 	}
 	assert.Equal(t, []Time{1000, 2000, 4000, 8000, 16000, 32000, 60000, 60000, 60000}, waits)
+	n, ago := b.s.Stalled(b.now)
+	assert.Equal(t, 9, n)
+	assert.Greater(t, ago, 240*Second)
 	b.now += 10 * Millisecond
 	b.ack(2, "", wire.AckRequested, b.serial)
 	assert.Zero(t, b.s.Stats().Backoff)
+	n, _ = b.s.Stalled(b.now)
+	assert.Zero(t, n)
 }
 
 func TestLastOfRequestIsGivenTime(t *testing.T) {

@@ -107,6 +107,7 @@ func (s *Sender) probe(now Time) {
 func (s *Sender) timeoutAll(now Time) (p Progress) {
 	again := s.backoff > 0
 	s.timeouts++
+	s.vain++
 	s.backoff = min(s.backoff+1, 32)
 	for q := s.base; q != s.next; q++ {
 		if t := s.at(q); t.state == flying {

@@ -82,6 +82,10 @@ func (c *Call) retransmit(now Time) {
 	case cc.ActTimeout:
 		c.e.stats.Timeouts++
 		c.peer.progress(now, r, true)
+		if n, ago := c.snd.Stalled(cc.Time(now)); n >= stallTimeouts && c.normal() > 0 && ago > cc.Time(stallPatience*c.normal()) {
+			c.timedOut(now, "the peer is there, and data does not reach it")
+			return
+		}
 	default:
 		if r.Lost > 0 {
 			c.peer.progress(now, r, false)
@@ -93,6 +97,14 @@ func (c *Call) retransmit(now Time) {
 		}
 	}
 }
+
+// A call whose data does not arrive although its peer does answer (a path that passes
+// small packets, and no fragments of larger ones) ends after so many time-outs in a
+// row, and after so many times what may pass without hearing anything.
+const (
+	stallTimeouts = 10
+	stallPatience = 3
+)
 
 // timedOut ends a call that takes too long.
 func (c *Call) timedOut(now Time, why string) {
