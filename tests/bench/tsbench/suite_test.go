@@ -14,6 +14,8 @@ var promised = map[string]float64{
 	"requests-tcp":      2,
 	"callbacks-unix":    2,
 	"callbacks-tcp":     2,
+	"reactor-unix":      1 / 0.8,
+	"reactor-tcp":       1 / 0.8,
 	"pdu-owned-unix":    1,
 	"pdu-owned-tcp":     1,
 	"pdu-borrowed-unix": 1 / 1.1,
