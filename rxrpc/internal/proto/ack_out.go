@@ -85,23 +85,28 @@ func (c *Call) transmitAck(now Time, buf []byte) []byte {
 	return nil
 }
 
-// transmitPing writes a PING: one that is wanted, or one that tries a size of the path's MTU.
-func (c *Call) transmitPing(now Time, buf []byte) (b []byte, probe bool) {
-	p := c.peer
-	if c.ping {
-		c.ping = false
-		serial := c.conn.next()
-		c.snd.OnPing(cc.Time(now), serial)
-		c.e.stats.PingsOut++
-		return c.writeAck(buf, serial, wire.AckPing, 0, 0), false
+// transmitPing writes a PING that is wanted.
+func (c *Call) transmitPing(now Time, buf []byte) []byte {
+	if !c.ping {
+		return nil
 	}
+	c.ping = false
+	serial := c.conn.next()
+	c.snd.OnPing(cc.Time(now), serial)
+	c.e.stats.PingsOut++
+	return c.writeAck(buf, serial, wire.AckPing, 0, 0)
+}
+
+// transmitProbe writes a PING that tries a size of the path's MTU.
+func (c *Call) transmitProbe(now Time, buf []byte) []byte {
+	p := c.peer
 	// A call that is over in a few packets gains nothing.
 	if c.tx.len() < probeWorth || p.probe != nil && p.probe != c.conn {
-		return nil, false
+		return nil
 	}
 	size, ok := p.mtu.Probe(cc.Time(now))
 	if !ok {
-		return nil, false
+		return nil
 	}
 	serial := c.conn.next()
 	p.probe = c.conn
@@ -109,7 +114,7 @@ func (c *Call) transmitPing(now Time, buf []byte) (b []byte, probe bool) {
 	c.snd.OnPing(cc.Time(now), serial)
 	c.e.stats.MTUProbes++
 	p.arm(now)
-	return c.writeAck(buf, serial, wire.AckPing, 0, size), true
+	return c.writeAck(buf, serial, wire.AckPing, 0, size)
 }
 
 // probeWorth is how many packets a call has under way, or waiting, for which a search for

@@ -84,15 +84,20 @@ func (c *Call) transmit(now Time, buf []byte) (b []byte, df bool) {
 		if b := c.transmitAck(now, buf); b != nil {
 			return b, true
 		}
-		// A PING that comes before the first DATA would be of a call that the server
-		// does not know, and the end of it.
-		if c.highest != 0 {
-			if b, probe := c.transmitPing(now, buf); b != nil {
-				return b, probe || len(b) <= c.peer.mtu.Good()+wire.HeaderSize
-			}
+	}
+	// A PING that comes before the first DATA would be of a call that the server does
+	// not know, and the end of it.
+	heard := c.highest != 0
+	if heard {
+		if b := c.transmitPing(now, buf); b != nil {
+			return b, true
 		}
 	}
-	return c.transmitData(now, buf)
+	b, df = c.transmitData(now, buf)
+	if b == nil && heard {
+		return c.transmitProbe(now, buf), true
+	}
+	return b, df
 }
 
 // transmit writes the next packet of the connection itself, or nil.
