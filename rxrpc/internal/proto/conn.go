@@ -359,30 +359,40 @@ type idleTimer struct {
 	timer
 }
 
-// idle calls f with each list of idle connections, longest idle first, and how long
-// they may be.
-func (e *Endpoint) idle(f func(l *list[conn], most time.Duration)) {
-	f(&e.idleClients, e.clientIdle())
-	f(&e.idleServices, e.cfg.Timers.ServiceIdle)
-	f(&e.dying, dyingIdle)
+// mayIdle is how long connections of a list may stay there; negative: for ever.
+func (e *Endpoint) mayIdle(l *list[conn]) time.Duration {
+	switch l {
+	case &e.idleClients:
+		return e.clientIdle()
+	case &e.idleServices:
+		return e.cfg.Timers.ServiceIdle
+	}
+	return dyingIdle
 }
 
-// armIdle sets the timer of idle connections.
+// armIdle sets the timer of idle connections; of each list the first is idle longest.
 func (e *Endpoint) armIdle() {
 	when := never
-	e.idle(func(l *list[conn], most time.Duration) {
-		if l.head != nil && most >= 0 {
+	for _, l := range [...]*list[conn]{&e.idleClients, &e.idleServices, &e.dying} {
+		if l.head == nil {
+			continue
+		}
+		if most := e.mayIdle(l); most >= 0 {
 			when = min(when, l.head.idleAt.Add(most))
 		}
-	})
+	}
 	e.timers.arm(&e.idleTimer.timer, when)
 }
 
 func (t *idleTimer) expire(now Time) {
-	t.e.idle(func(l *list[conn], most time.Duration) {
-		for c := l.head; c != nil && most >= 0 && now >= c.idleAt.Add(most); c = l.head {
+	e := t.e
+	for _, l := range [...]*list[conn]{&e.idleClients, &e.idleServices, &e.dying} {
+		for c := l.head; c != nil; c = l.head {
+			if most := e.mayIdle(l); most < 0 || now < c.idleAt.Add(most) {
+				break
+			}
 			c.close(now, "idle")
 		}
-	})
-	t.e.armIdle()
+	}
+	e.armIdle()
 }
