@@ -1,0 +1,129 @@
+package rxrpc
+
+import (
+	"sync"
+
+	"github.com/cnbus/cnbus/rxrpc/internal/proto"
+	"github.com/cnbus/cnbus/tsocket"
+)
+
+// The protocol's state has one owner at a time: whoever holds the token. Work is
+// put into the queue; if nobody holds the token, who put it there takes it and does the
+// work at once, on its own goroutine; otherwise the holder finds the work before it lets
+// go. So a caller's request leaves without a change of goroutine, and what comes while the
+// holder is in a system call leaves together in the next one.
+type token struct {
+	// mu guards the fields below. Nothing waits while holding it.
+	mu    sync.Mutex
+	held  bool
+	calls []*call
+	inbox []tsocket.Message // what the reader has received; it waits until that is processed
+	news  []proto.NetError
+	funcs []func(now proto.Time)
+	tick  bool
+}
+
+func (t *token) empty() bool {
+	return len(t.calls) == 0 && t.inbox == nil && len(t.news) == 0 && len(t.funcs) == 0 && !t.tick
+}
+
+// add puts c into the queue; t.mu is held.
+func (t *token) add(c *call) {
+	if !c.queued {
+		c.queued = true
+		t.calls = append(t.calls, c)
+	}
+}
+
+// submit has the owner look at c.
+func (e *Endpoint) submit(c *call) {
+	e.tok.mu.Lock()
+	e.tok.add(c)
+	e.take()
+}
+
+// submitLater is submit for somebody who knows that others are about to submit
+// too: what they want goes out together. The flusher sees to it that nothing is left lying.
+func (e *Endpoint) submitLater(c *call) {
+	t := &e.tok
+	t.mu.Lock()
+	t.add(c)
+	held := t.held
+	t.mu.Unlock()
+	if !held {
+		e.flusher.wake()
+	}
+}
+
+// post runs fn as the owner, now or soon.
+func (e *Endpoint) post(fn func(now proto.Time)) {
+	e.tok.mu.Lock()
+	e.tok.funcs = append(e.tok.funcs, fn)
+	e.take()
+}
+
+// do runs fn as the owner and returns when it is done. The owner itself must not
+// call it.
+func (e *Endpoint) do(fn func(now proto.Time)) {
+	done := make(chan struct{})
+	e.post(func(now proto.Time) {
+		defer close(done)
+		fn(now)
+	})
+	<-done
+}
+
+// kick runs the queue if there is something in it and nobody does.
+func (e *Endpoint) kick() {
+	e.tok.mu.Lock()
+	e.take()
+}
+
+// take takes the token, if it is free, and does what is in the queue. t.mu is held; take
+// unlocks it.
+func (e *Endpoint) take() {
+	t := &e.tok
+	if t.held || t.empty() {
+		t.mu.Unlock()
+		return
+	}
+	t.held = true
+	for !t.empty() {
+		calls, inbox, news, funcs, tick := t.calls, t.inbox, t.news, t.funcs, t.tick
+		t.calls, t.inbox, t.news, t.funcs, t.tick = e.spare[:0], nil, nil, nil, false
+		for _, c := range calls {
+			c.queued = false
+		}
+		t.mu.Unlock()
+		e.work(calls, inbox, news, funcs, tick)
+		clear(calls)
+		e.spare = calls
+		t.mu.Lock()
+	}
+	t.held = false
+	t.mu.Unlock()
+}
+
+// work is one round of the owner: all that was wanted, then what follows from it.
+func (e *Endpoint) work(calls []*call, inbox []tsocket.Message, news []proto.NetError, funcs []func(proto.Time), tick bool) {
+	now := e.now()
+	if inbox != nil {
+		e.receive(now, inbox)
+	}
+	for i := range news {
+		e.p.NetError(now, news[i])
+	}
+	for _, c := range calls {
+		c.serve(now)
+	}
+	for _, fn := range funcs {
+		fn(now)
+	}
+	if tick {
+		e.timer.fired()
+		e.p.Tick(now)
+	}
+	e.events(now)
+	e.transmit(now)
+	e.rearm()
+}
