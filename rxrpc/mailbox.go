@@ -15,7 +15,7 @@ const (
 	wantSend                      // out
 	wantConsumed                  // took
 	wantAbort                     // code
-	wantRelease                   // the application is done with it
+	wantSettle                    // nothing but to be looked at
 )
 
 // A call is what the owner of the protocol's state and the application share of a call:
@@ -39,7 +39,7 @@ type call struct {
 	in      []byte // what was collected; the waiter has it when the call has ended
 	limit   int    // of in
 	whole   bool   // all of the peer's data was collected
-	server  *serverCall
+	server  *ServerCall
 	params  proto.CallParams
 
 	// mu guards what follows.
@@ -52,11 +52,14 @@ type call struct {
 	took     int    // packets that were read, not reported yet
 	rx       bufQueue
 	rxEnd    bool // the last of rx is the last there is
+	discard  bool // what arrives is thrown away: a handler that does not want it
+	detached bool // the application is done with the call: it goes on by itself
 	refused  error
 	ended    bool
 	result   proto.Result
 	service  wire.ServiceID // after an upgrade the new one
-	released bool
+
+	reply []byte // memory for the reply of a Unary
 }
 
 // bufQueue is a queue of received pieces.
@@ -113,37 +116,56 @@ func (c *call) signal(w proto.What) {
 	}
 }
 
-// request notes that the application wants something; c.mu is held. What it returns
-// says whether the owner is to be told: it knows already if something else is wanted.
-func (c *call) request(w want) { c.want |= w }
-
 // serve does what the application wants. The owner calls it.
 func (c *call) serve(now proto.Time) {
 	c.mu.Lock()
 	w, code, took := c.want, c.code, c.took
 	c.want, c.took = 0, 0
 	out, end := c.out, c.outEnd
+	if w.has(wantAbort) && c.pc == nil && !c.ended {
+		// It was given up before anything of it was sent.
+		c.ended, c.outBusy = true, false
+		c.result = proto.Result{Completion: proto.LocallyAborted, Code: code}
+		c.mu.Unlock()
+		c.signal(proto.Ended)
+		return
+	}
 	c.mu.Unlock()
 
-	if w&wantStart != 0 && !c.start(now) {
+	if w.has(wantStart) && !c.start(now) {
 		return
 	}
-	if c.pc == nil {
+	if c.pc != nil {
+		if took > 0 {
+			c.pc.Consumed(now, took)
+		}
+		switch {
+		case w.has(wantAbort):
+			c.pc.Abort(now, code) // and Ended is told
+			return
+		case w.has(wantSend):
+			c.send(now, out, end)
+		}
+	}
+	c.settle(now)
+}
+
+func (w want) has(x want) bool { return w&x != 0 }
+
+// settle lets go of a call that the application is done with, as soon as the
+// protocol has all that is to be sent.
+func (c *call) settle(now proto.Time) {
+	c.mu.Lock()
+	gone := c.detached && (!c.outBusy || c.ended)
+	c.mu.Unlock()
+	if !gone {
 		return
 	}
-	if took > 0 {
-		c.pc.Consumed(now, took)
+	c.release(now)
+	if s := c.server; s != nil {
+		s.gone()
 	}
-	if w&wantAbort != 0 {
-		c.pc.Abort(now, code)
-		return
-	}
-	if w&wantSend != 0 {
-		c.send(now, out, end)
-	}
-	if w&wantRelease != 0 {
-		c.release(now)
-	}
+	c.recycle()
 }
 
 // start begins a client call; false if it could not.
@@ -168,7 +190,8 @@ func (c *call) send(now proto.Time, out []byte, end bool) {
 	c.mu.Lock()
 	c.out = out[n:]
 	switch {
-	case err == proto.ErrFull:
+	case err == proto.ErrFull, err == proto.ErrNotNow:
+		// There will be room, or the rest of the request will come.
 	case err != nil:
 		// The call has ended, or is about to: the reader will be told why.
 		c.outBusy = false
@@ -190,24 +213,21 @@ func (c *call) happened(now proto.Time, w proto.What) {
 	if w.Has(proto.Readable) || w.Has(proto.Ended) {
 		c.arrived(now)
 	}
-	if w.Has(proto.Writable) && !w.Has(proto.Ended) && c.pc != nil {
+	if w.Has(proto.Ended) {
+		c.end(now)
+		return
+	}
+	if c.pc != nil && (w.Has(proto.Writable) || c.server != nil) {
 		c.mu.Lock()
 		out, end, busy := c.out, c.outEnd, c.outBusy
 		c.mu.Unlock()
 		if busy {
 			c.send(now, out, end)
-			w &^= proto.Writable // send has told
+			c.settle(now)
+			return // send has told
 		}
 	}
-	if w.Has(proto.Ended) {
-		c.end(now)
-		return
-	}
-	if c.notify != nil {
-		c.notify(c, w)
-		return
-	}
-	if w.Has(proto.Readable) && !c.collect {
+	if c.notify != nil || w.Has(proto.Readable) && !c.collect {
 		c.signal(w)
 	}
 }
@@ -223,13 +243,22 @@ func (c *call) arrived(now proto.Time) {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	thrown := 0
 	for {
 		b, last, ok := c.pc.Take()
 		if !ok {
-			return
+			break
+		}
+		c.rxEnd = c.rxEnd || last
+		if c.discard {
+			thrown += b.Packets()
+			b.Release()
+			continue
 		}
 		c.rx.push(b)
-		c.rxEnd = c.rxEnd || last
+	}
+	if thrown > 0 {
+		c.pc.Consumed(now, thrown)
 	}
 }
 
@@ -256,7 +285,10 @@ func (c *call) gather(now proto.Time) {
 	}
 	if c.whole && c.server != nil {
 		c.collect = false
-		c.server.whole()
+		c.mu.Lock()
+		c.rxEnd = true
+		c.mu.Unlock()
+		c.server.dispatch()
 	}
 }
 
@@ -285,15 +317,26 @@ func (c *call) end(now proto.Time) {
 		c.rx.drop() // as AF_RXRPC does
 	}
 	c.ended, c.outBusy, c.out = true, false, nil
-	released := c.released
+	r := c.result
 	c.mu.Unlock()
 	c.release(now)
-	if s := c.server; s != nil {
-		s.ended()
+	switch {
+	case c.server != nil:
+		if !c.server.ended(&r) {
+			c.recycle() // nobody has seen it
+			return
+		}
+	case c.collect:
+		c.e.wokenNow++
 	}
-	if !released {
-		c.signal(proto.Ended)
+	c.mu.Lock()
+	detached := c.detached
+	c.mu.Unlock()
+	if detached {
+		c.settle(now)
+		return
 	}
+	c.signal(proto.Ended)
 }
 
 // release gives the protocol its part back.

@@ -14,13 +14,14 @@ import (
 // holder is in a system call leaves together in the next one.
 type token struct {
 	// mu guards the fields below. Nothing waits while holding it.
-	mu    sync.Mutex
-	held  bool
-	calls []*call
-	inbox []tsocket.Message // what the reader has received; it waits until that is processed
-	news  []proto.NetError
-	funcs []func(now proto.Time)
-	tick  bool
+	mu     sync.Mutex
+	held   bool
+	closed bool // the flusher has gone
+	calls  []*call
+	inbox  []tsocket.Message // what the reader has received; it waits until that is processed
+	news   []proto.NetError
+	funcs  []func(now proto.Time)
+	tick   bool
 }
 
 func (t *token) empty() bool {
@@ -48,6 +49,10 @@ func (e *Endpoint) submitLater(c *call) {
 	t := &e.tok
 	t.mu.Lock()
 	t.add(c)
+	if t.closed {
+		e.take()
+		return
+	}
 	held := t.held
 	t.mu.Unlock()
 	if !held {
@@ -123,7 +128,12 @@ func (e *Endpoint) work(calls []*call, inbox []tsocket.Message, news []proto.Net
 		e.timer.fired()
 		e.p.Tick(now)
 	}
+	e.wokenNow = 0
 	e.events(now)
+	if inbox != nil {
+		e.woken.Store(e.wokenNow)
+	}
 	e.transmit(now)
 	e.rearm()
+	e.tellIdle()
 }

@@ -41,7 +41,7 @@ func (o *outbox) init() {
 func (e *Endpoint) transmit(now proto.Time) {
 	o := &e.out
 	for {
-		buf := o.mem[o.used:o.used : o.used+proto.MaxDatagram]
+		buf := o.mem[o.used : o.used : o.used+proto.MaxDatagram]
 		n, to, ok := e.p.Transmit(now, buf)
 		if !ok {
 			break

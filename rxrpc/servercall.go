@@ -1,0 +1,299 @@
+package rxrpc
+
+import (
+	"context"
+	"io"
+	"net/netip"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"github.com/cnbus/cnbus/rxrpc/internal/proto"
+	"github.com/cnbus/cnbus/rxrpc/internal/wire"
+)
+
+// An acceptor takes in the calls of a service. The owner calls accept.
+type acceptor struct {
+	service *proto.Service
+	accept  func(now proto.Time, pc *proto.Call)
+}
+
+// accept finds who serves a call that has arrived. A charge has told the protocol
+// already.
+func (e *Endpoint) accept(now proto.Time, pc *proto.Call) {
+	if pc.Tag != nil {
+		return
+	}
+	if a, ok := e.acceptors[pc.Service()]; ok {
+		a.accept(now, pc)
+		return
+	}
+	pc.Abort(now, wire.InvalidOperation)
+	pc.Release(now)
+}
+
+// service is a service of a Server.
+type service struct {
+	s     *Server
+	h     Handler
+	unary bool
+}
+
+// accept makes a call of the server of one that has arrived.
+func (v *service) accept(_ proto.Time, pc *proto.Call) {
+	c := v.s.e.newCall()
+	c.pc = pc
+	pc.Tag = c
+	sc := &ServerCall{c: c, v: v, peer: pc.Peer(), service: uint16(pc.Service())}
+	c.server = sc
+	if v.unary {
+		c.collect, c.limit = true, v.s.cfg.MaxRequest
+		return // it is dispatched when all of the request is there
+	}
+	sc.dispatch()
+}
+
+// A ServerCall is a call that a handler executes.
+type ServerCall struct {
+	c       *call
+	v       *service
+	peer    netip.AddrPort
+	service uint16
+
+	dispatched bool // a worker has it, or will; of the owner
+
+	// mu guards what follows: the call's end, as its context tells it.
+	mu   sync.Mutex
+	over bool
+	done chan struct{}
+}
+
+// Peer returns the address of the client.
+func (s *ServerCall) Peer() netip.AddrPort { return s.peer }
+
+// Service returns the number of the service that the call is of: after an upgrade the
+// better one.
+func (s *ServerCall) Service() uint16 { return s.service }
+
+// Server returns the server that executes the call.
+func (s *ServerCall) Server() *Server { return s.v.s }
+
+// Client returns a client for calls back to who made this call, from the server's port.
+func (s *ServerCall) Client(cfg *ClientConfig) *Client { return s.v.s.e.Client(s.peer, cfg) }
+
+// Security returns how the call is secured, and by whom it was made if that is proven.
+func (s *ServerCall) Security() SecurityInfo {
+	var i SecurityInfo
+	if c := s.c; c != nil {
+		s.v.s.e.do(func(proto.Time) {
+			if c.pc != nil {
+				i = c.pc.Security()
+			}
+		})
+	}
+	return i
+}
+
+// Read reads the request; io.EOF at its end.
+func (s *ServerCall) Read(p []byte) (int, error) {
+	c := s.c
+	switch {
+	case s.v.unary:
+		return 0, io.EOF // the handler has it
+	case c == nil:
+		return 0, s.fail("read", ErrFinished)
+	}
+	n, err := c.read(p)
+	if err != nil && err != io.EOF {
+		err = s.fail("read", err)
+	}
+	return n, err
+}
+
+// Write sends p as part of the reply. It returns when all of it is with the endpoint. What has not been
+// read of the request is thrown away.
+func (s *ServerCall) Write(p []byte) (int, error) {
+	if len(p) == 0 {
+		return 0, nil
+	}
+	return s.write(p, false)
+}
+
+// Close ends the reply, as returning nil does. The handler may go on after it.
+func (s *ServerCall) Close() error {
+	_, err := s.write(nil, true)
+	return err
+}
+
+func (s *ServerCall) write(p []byte, end bool) (int, error) {
+	c := s.c
+	if c == nil {
+		return 0, s.fail("write", ErrFinished)
+	}
+	c.throwAway()
+	n, err := c.write(p, end, 0)
+	if err != nil {
+		err = s.fail("write", err)
+	}
+	return n, err
+}
+
+// SetLength announces how long the reply will be, before anything of it is written.
+func (s *ServerCall) SetLength(n int64) error {
+	err := ErrFinished
+	if c := s.c; c != nil {
+		s.v.s.e.do(func(proto.Time) {
+			if err = errOutcome; c.pc != nil {
+				err = c.pc.SetTxLength(n)
+			}
+		})
+	}
+	if err != nil {
+		return s.fail("set length", err)
+	}
+	return nil
+}
+
+func (s *ServerCall) fail(op string, err error) error {
+	if c := s.c; err == errOutcome && c != nil {
+		if err = c.outcome(nil); err == nil {
+			err = ErrFinished
+		}
+	}
+	return callError(op, s.peer, wire.ServiceID(s.service), err)
+}
+
+// throwAway has what is left of the request dropped: the handler has read enough.
+func (c *call) throwAway() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.rxEnd {
+		c.discard = true
+	}
+	c.rx.drop()
+}
+
+// dispatch hands the call to a worker. The owner calls it.
+func (s *ServerCall) dispatch() {
+	srv := s.v.s
+	srv.mu.Lock()
+	if srv.closing {
+		srv.mu.Unlock()
+		return // the protocol aborts it
+	}
+	srv.active++
+	srv.mu.Unlock()
+	s.dispatched = true
+	srv.pool.dispatch(s)
+}
+
+// run executes the handler, on a worker. more: other calls wait for a worker.
+func (s *ServerCall) run(more bool) {
+	err := s.serve()
+	c := s.c
+	s.c = nil // the handler may have kept s
+	s.end()
+	c.mu.Lock()
+	switch {
+	case c.ended:
+	case err != nil:
+		c.code = wire.AbortCode(CodeOf(err))
+		c.want |= wantAbort
+	case !c.outEnd:
+		c.rx.drop()
+		c.discard = !c.rxEnd
+		c.out, c.outEnd, c.outBusy = c.reply, true, true
+		c.want |= wantSend
+	}
+	c.detached = true
+	c.want |= wantSettle
+	c.mu.Unlock()
+	if more {
+		c.e.submitLater(c)
+	} else {
+		c.e.submit(c)
+	}
+}
+
+// gone is told by the owner when nothing is left to be done for the call.
+func (s *ServerCall) gone() {
+	srv := s.v.s
+	srv.mu.Lock()
+	srv.active--
+	srv.tellDrained()
+	srv.mu.Unlock()
+}
+
+// serve calls the handler. One that panics aborts its call, and nothing else.
+func (s *ServerCall) serve() (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			s.v.s.e.log.panicked(s.service, s.peer, p, debug.Stack())
+			err = Abort(UserAbort)
+		}
+	}()
+	return s.v.h.ServeRx((*callContext)(s), s)
+}
+
+// ended is told by the owner that the call has ended, and reports whether a handler
+// has it.
+func (s *ServerCall) ended(*proto.Result) bool {
+	s.end()
+	return s.dispatched
+}
+
+// end ends the call's context.
+func (s *ServerCall) end() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.over {
+		s.over = true
+		if s.done != nil {
+			close(s.done)
+		}
+	}
+}
+
+// callContext is the context of a ServerCall. It is the same object, so that a call
+// makes no other; its channel is made when somebody asks for it.
+type callContext ServerCall
+
+func (c *callContext) Deadline() (time.Time, bool) { return time.Time{}, false }
+
+func (c *callContext) Done() <-chan struct{} {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.done == nil {
+		c.done = make(chan struct{})
+		if c.over {
+			close(c.done)
+		}
+	}
+	return c.done
+}
+
+// Err is context.Canceled once the call has ended: there is no other reason in the
+// interface's contract.
+func (c *callContext) Err() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.over {
+		return context.Canceled
+	}
+	return nil
+}
+
+func (c *callContext) Value(key any) any {
+	if key == (serverCallKey{}) {
+		return (*ServerCall)(c)
+	}
+	return nil
+}
+
+type serverCallKey struct{}
+
+// CallOf returns the call that a handler's context belongs to, nil for another context.
+func CallOf(ctx context.Context) *ServerCall {
+	s, _ := ctx.Value(serverCallKey{}).(*ServerCall)
+	return s
+}
