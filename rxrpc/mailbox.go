@@ -28,7 +28,6 @@ type call struct {
 	// notify, if it is set, is called by the owner instead of waking a waiter. It must not
 	// block, nor call into the endpoint. It is set before the call begins.
 	notify func(*call, proto.What)
-	tag    any // of whoever set notify
 
 	// wake has room for one.
 	wake chan struct{}

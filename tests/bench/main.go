@@ -25,19 +25,21 @@ import (
 	"github.com/cnbus/cnbus/tests/bench/busbench"
 	"github.com/cnbus/cnbus/tests/bench/harness"
 	"github.com/cnbus/cnbus/tests/bench/role"
+	"github.com/cnbus/cnbus/tests/bench/rxbench"
 	"github.com/cnbus/cnbus/tests/bench/tsbench"
 )
 
 // suites are all there are, by name.
 var suites = map[string]func() harness.Suite{
 	"bus":     busbench.Suite,
+	"rxrpc":   rxbench.Suite,
 	"tsocket": tsbench.Suite,
 }
 
 // roles are the processes of all suites.
 func roles() map[string]role.Func {
 	all := make(map[string]role.Func)
-	for _, m := range []map[string]role.Func{busbench.Roles, tsbench.Roles} {
+	for _, m := range []map[string]role.Func{busbench.Roles, rxbench.Roles, tsbench.Roles} {
 		maps.Copy(all, m)
 	}
 	return all

@@ -57,6 +57,10 @@ func OwnCPU() time.Duration {
 	return sum
 }
 
+// CPUOf is the processor time of a process and its ended children, to the
+// hundredth of a second; 0 if it is gone or there is no /proc.
+func CPUOf(pid int) time.Duration { return procCPU(pid) }
+
 // procCPU is the processor time of a process and its ended children, to the
 // hundredth of a second; 0 if it is gone or there is no /proc.
 func procCPU(pid int) time.Duration {

@@ -1,0 +1,303 @@
+package rxrpc_test
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"log/slog"
+	"net/netip"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/cnbus/cnbus/rxrpc"
+)
+
+func TestServiceUpgrade(t *testing.T) {
+	who := func(name string) rxrpc.Handler {
+		return rxrpc.Unary(func(_ context.Context, call *rxrpc.ServerCall, dst, _ []byte) ([]byte, error) {
+			return append(dst, name...), nil
+		})
+	}
+	s := rxrpc.NewServer(open(t, local4, nil), nil)
+	t.Cleanup(func() { _ = s.Close() })
+	require.NoError(t, s.HandleUpgrade(1, who("old"), 2, who("new")))
+	require.NoError(t, s.Handle(3, who("plain")))
+	c := client(t, s, nil)
+	for _, row := range []struct {
+		service, got uint16
+		reply        string
+	}{{1, 2, "new"}, {2, 2, "new"}, {3, 3, "plain"}} {
+		reply, got, err := c.CallUpgrade(soon(t), row.service, nil)
+		require.NoError(t, err)
+		assert.Equal(t, row.got, got)
+		assert.Equal(t, row.reply, string(reply))
+	}
+	reply, err := c.Call(soon(t), 1, nil)
+	require.NoError(t, err)
+	assert.Equal(t, "old", string(reply), "who does not ask is not upgraded")
+
+	call, err := c.NewCall(soon(t), 1, rxrpc.Upgrade())
+	require.NoError(t, err)
+	assert.EqualValues(t, 1, call.Service())
+	b, err := io.ReadAll(call)
+	require.NoError(t, err)
+	assert.Equal(t, "new", string(b))
+	assert.EqualValues(t, 2, call.Service())
+}
+
+func TestServiceIsServedOnce(t *testing.T) {
+	s := serve(t, nil, map[uint16]rxrpc.Handler{1: echo})
+	err := s.Handle(1, echo)
+	require.ErrorIs(t, err, rxrpc.ErrServiceTaken)
+	require.ErrorIs(t, err, syscall.EADDRINUSE)
+	require.Error(t, s.Handle(0, echo))
+	other := rxrpc.NewServer(s.Endpoint(), nil)
+	require.ErrorIs(t, other.Handle(1, echo), rxrpc.ErrServiceTaken)
+	require.NoError(t, other.Handle(2, echo))
+	require.NoError(t, other.Close())
+	require.NoError(t, other.Close(), "idempotent")
+	require.ErrorIs(t, other.Handle(3, echo), rxrpc.ErrClosed)
+	c := client(t, s, nil)
+	_, err = c.Call(soon(t), 1, nil)
+	require.NoError(t, err, "the other server's end is not the endpoint's")
+	_, err = c.Call(soon(t), 2, nil)
+	assert.Equal(t, rxrpc.InvalidOperation, abortOf(t, err).Code)
+	third := rxrpc.NewServer(s.Endpoint(), nil)
+	require.NoError(t, third.Handle(2, echo), "the number is free again")
+	require.NoError(t, third.Close())
+}
+
+// TestServerCallsItsClientBack from its own port, as file servers of AFS do.
+func TestServerCallsItsClientBack(t *testing.T) {
+	s := serve(t, nil, map[uint16]rxrpc.Handler{1: rxrpc.Unary(func(ctx context.Context, call *rxrpc.ServerCall, dst, request []byte) ([]byte, error) {
+		return call.Client(nil).AppendCall(ctx, dst, 2, request)
+	})})
+	back := serve(t, nil, map[uint16]rxrpc.Handler{2: rxrpc.Unary(func(_ context.Context, call *rxrpc.ServerCall, dst, request []byte) ([]byte, error) {
+		assert.Equal(t, s.Endpoint().LocalAddr(), call.Peer())
+		return append(append(dst, request...), " and back"...), nil
+	})})
+	got, err := back.Client(s.Endpoint().LocalAddr(), nil).Call(soon(t), 1, []byte("there"))
+	require.NoError(t, err)
+	assert.Equal(t, "there and back", string(got))
+}
+
+func TestContextKnowsItsCall(t *testing.T) {
+	s := serve(t, nil, map[uint16]rxrpc.Handler{1: rxrpc.HandlerFunc(func(ctx context.Context, call *rxrpc.ServerCall) error {
+		sub, cancel := context.WithCancel(ctx)
+		defer cancel()
+		assert.Same(t, call, rxrpc.CallOf(sub))
+		assert.NoError(t, ctx.Err())
+		_, ok := ctx.Deadline()
+		assert.False(t, ok)
+		assert.EqualValues(t, 1, call.Service())
+		return nil
+	})})
+	assert.Nil(t, rxrpc.CallOf(t.Context()))
+	_, err := client(t, s, nil).Call(soon(t), 1, nil)
+	require.NoError(t, err)
+}
+
+// TestHandlerThatKeepsItsCall gets errors, not another call's data.
+func TestHandlerThatKeepsItsCall(t *testing.T) {
+	kept := make(chan *rxrpc.ServerCall, 1)
+	s := serve(t, nil, map[uint16]rxrpc.Handler{1: rxrpc.HandlerFunc(func(_ context.Context, call *rxrpc.ServerCall) error {
+		kept <- call
+		return nil
+	})})
+	_, err := client(t, s, nil).Call(soon(t), 1, nil)
+	require.NoError(t, err)
+	call := <-kept
+	_, err = call.Read(make([]byte, 1))
+	require.ErrorIs(t, err, rxrpc.ErrFinished)
+	_, err = call.Write([]byte("x"))
+	require.ErrorIs(t, err, rxrpc.ErrFinished)
+	require.ErrorIs(t, call.SetLength(1), rxrpc.ErrFinished)
+	require.ErrorIs(t, call.Close(), rxrpc.ErrFinished)
+}
+
+func TestShutdownWaitsForHandlers(t *testing.T) {
+	came, release := make(chan struct{}), make(chan struct{})
+	s := serve(t, nil, map[uint16]rxrpc.Handler{1: rxrpc.HandlerFunc(func(_ context.Context, call *rxrpc.ServerCall) error {
+		close(came)
+		<-release
+		_, err := call.Write(pattern(1_000_000))
+		return err
+	})})
+	c := client(t, s, nil)
+	reply := make(chan error, 1)
+	go func() {
+		b, err := c.Call(soon(t), 1, nil)
+		if err == nil && !bytes.Equal(b, pattern(1_000_000)) {
+			err = io.ErrUnexpectedEOF
+		}
+		reply <- err
+	}()
+	wait(t, came)
+	down := make(chan error, 1)
+	go func() { down <- s.Shutdown(soon(t)) }()
+	for { // as soon as the server refuses, in whatever order the two come
+		_, err := c.Call(soon(t), 2, nil)
+		require.Error(t, err)
+		if abortOf(t, err).Code == rxrpc.InvalidOperation {
+			break
+		}
+	}
+	select {
+	case err := <-down:
+		t.Fatalf("shutdown did not wait: %v", err)
+	default:
+	}
+	close(release)
+	require.NoError(t, <-reply)
+	require.NoError(t, <-down)
+	require.NoError(t, s.Endpoint().Wait(soon(t)))
+}
+
+func TestShutdownGivesUp(t *testing.T) {
+	h := newStuck()
+	s := serve(t, nil, map[uint16]rxrpc.Handler{1: h})
+	c := client(t, s, nil)
+	done := make(chan error, 1)
+	go func() {
+		_, err := c.Call(soon(t), 1, nil)
+		done <- err
+	}()
+	wait(t, h.came)
+	ctx, cancel := context.WithTimeout(soon(t), time.Millisecond)
+	defer cancel()
+	require.ErrorIs(t, s.Shutdown(ctx), context.DeadlineExceeded)
+	wait(t, h.went)
+	err := <-done
+	assert.Equal(t, rxrpc.CallDead, abortOf(t, err).Code)
+}
+
+func TestCloseEndsEverything(t *testing.T) {
+	h := newStuck()
+	s := serve(t, nil, map[uint16]rxrpc.Handler{1: h})
+	e := open(t, local4, nil)
+	c := e.Client(s.Endpoint().LocalAddr(), nil)
+	done := make(chan error, 1)
+	go func() {
+		_, err := c.Call(soon(t), 1, nil)
+		done <- err
+	}()
+	wait(t, h.came)
+	require.NoError(t, e.Close())
+	require.NoError(t, e.Close(), "idempotent")
+	require.Error(t, <-done)
+	wait(t, h.went)
+	_, err := c.Call(soon(t), 1, nil)
+	require.ErrorIs(t, err, rxrpc.ErrClosed)
+	require.ErrorIs(t, rxrpc.NewServer(e, nil).Handle(1, echo), rxrpc.ErrClosed)
+	assert.NotPanics(t, func() { e.Stats() })
+}
+
+func TestWorkersAreLimited(t *testing.T) {
+	var mu sync.Mutex
+	running, most := 0, 0
+	all := make(chan struct{})
+	s := serve(t, &rxrpc.ServerConfig{Workers: 3}, map[uint16]rxrpc.Handler{1: rxrpc.HandlerFunc(func(context.Context, *rxrpc.ServerCall) error {
+		mu.Lock()
+		running++
+		most = max(most, running)
+		if running == 3 && most == 3 {
+			select {
+			case <-all:
+			default:
+				close(all)
+			}
+		}
+		mu.Unlock()
+		<-all
+		mu.Lock()
+		running--
+		mu.Unlock()
+		return nil
+	})})
+	c := client(t, s, nil)
+	var wg sync.WaitGroup
+	for range 20 {
+		wg.Go(func() {
+			_, err := c.Call(soon(t), 1, nil)
+			assert.NoError(t, err)
+		})
+	}
+	wg.Wait()
+	assert.Equal(t, 3, most)
+}
+
+func TestNobodyThere(t *testing.T) {
+	// A port that was free a moment ago.
+	e, err := rxrpc.Open(local4, nil)
+	require.NoError(t, err)
+	peer := e.LocalAddr()
+	require.NoError(t, e.Close())
+	_, err = open(t, local4, nil).Client(peer, nil).Call(soon(t), 1, []byte("x"))
+	require.ErrorIs(t, err, syscall.ECONNREFUSED)
+	var n *rxrpc.NetError
+	require.ErrorAs(t, err, &n)
+}
+
+func TestSilentPeerTimesOut(t *testing.T) {
+	silent, err := rxrpc.Open(local4, nil)
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = silent.Close() })
+	c := open(t, local4, &rxrpc.Config{}).Client(netip.MustParseAddrPort("192.0.2.1:9"), &rxrpc.ClientConfig{Timeouts: rxrpc.Timeouts{Hard: 50 * time.Millisecond}})
+	_, err = c.Call(soon(t), 1, []byte("x"))
+	require.Error(t, err, "a time-out, or no route there")
+}
+
+func TestTraceHooksAndLog(t *testing.T) {
+	var mu sync.Mutex
+	var trace, logged bytes.Buffer
+	ended := 0
+	cfg := &rxrpc.Config{
+		Hooks: &rxrpc.Hooks{
+			Packet: rxrpc.TraceTo(&locked{&mu, &trace}),
+			CallEnded: func(_ netip.AddrPort, service uint16, client bool, err error) {
+				mu.Lock()
+				defer mu.Unlock()
+				ended++
+				assert.True(t, client)
+			},
+			RTT: func(_ netip.AddrPort, sample, _, _ time.Duration) { assert.Positive(t, sample) },
+		},
+		Logger: slog.New(slog.NewTextHandler(&locked{&mu, &logged}, &slog.HandlerOptions{Level: slog.LevelDebug})),
+	}
+	s := serve(t, nil, map[uint16]rxrpc.Handler{1: echo})
+	e := open(t, local4, cfg)
+	c := e.Client(s.Endpoint().LocalAddr(), nil)
+	_, err := c.Call(soon(t), 1, []byte("hello"))
+	require.NoError(t, err)
+	_, err = c.Call(soon(t), 7, nil)
+	require.Error(t, err)
+	require.NoError(t, e.Close())
+	mu.Lock()
+	defer mu.Unlock()
+	assert.Equal(t, 2, ended)
+	assert.Contains(t, trace.String(), "DATA")
+	assert.Contains(t, trace.String(), "> "+s.Endpoint().LocalAddr().String())
+	assert.Contains(t, trace.String(), "< "+s.Endpoint().LocalAddr().String())
+	for line := range strings.Lines(trace.String()) {
+		assert.True(t, strings.HasSuffix(line, "\n"))
+	}
+	assert.Contains(t, logged.String(), "connection opened")
+	assert.Contains(t, logged.String(), "call failed")
+}
+
+type locked struct {
+	mu *sync.Mutex
+	w  io.Writer
+}
+
+func (l *locked) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.w.Write(p)
+}

@@ -1,0 +1,70 @@
+package rxrpc_test
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/cnbus/cnbus/rxrpc"
+)
+
+// TestUnrelatedUsersShareAnEndpoint: clients and servers that know nothing of each other
+// have one UDP port, which outlives them for a while.
+func TestUnrelatedUsersShareAnEndpoint(t *testing.T) {
+	t.Cleanup(rxrpc.CloseShared)
+	a, err := rxrpc.Shared(local4, nil)
+	require.NoError(t, err)
+	b, err := rxrpc.Shared(local4, &rxrpc.Config{Version: "does not count"})
+	require.NoError(t, err)
+	assert.Same(t, a, b)
+	six, err := rxrpc.Shared(local6, nil)
+	require.NoError(t, err)
+	assert.NotSame(t, a, six)
+	require.NoError(t, six.Close())
+
+	s := rxrpc.NewServer(a, nil)
+	require.NoError(t, s.Handle(1, echo))
+	other := serve(t, nil, map[uint16]rxrpc.Handler{2: echo})
+	got, err := b.Client(other.Endpoint().LocalAddr(), nil).Call(soon(t), 2, []byte("out"))
+	require.NoError(t, err)
+	assert.Equal(t, "out", string(got))
+	got, err = client(t, s, nil).Call(soon(t), 1, []byte("in"))
+	require.NoError(t, err)
+	assert.Equal(t, "in", string(got))
+	got, err = b.Client(a.LocalAddr(), nil).Call(soon(t), 1, []byte("itself"))
+	require.NoError(t, err)
+	assert.Equal(t, "itself", string(got))
+	require.NoError(t, s.Close())
+
+	require.NoError(t, a.Close())
+	require.NoError(t, b.Close())
+	require.Error(t, b.Close(), "once for each user")
+	again, err := rxrpc.Shared(local4, nil)
+	require.NoError(t, err)
+	assert.Same(t, a, again, "retained")
+	require.NoError(t, again.Close())
+	rxrpc.CloseShared()
+	fresh, err := rxrpc.Shared(local4, &rxrpc.Config{Retain: -1})
+	require.NoError(t, err)
+	assert.NotSame(t, a, fresh)
+	require.NoError(t, fresh.Close())
+	next, err := rxrpc.Shared(local4, &rxrpc.Config{Retain: -1})
+	require.NoError(t, err)
+	assert.NotSame(t, fresh, next, "not retained")
+	require.NoError(t, next.Close())
+}
+
+func TestDial(t *testing.T) {
+	t.Cleanup(rxrpc.CloseShared)
+	s := serve(t, nil, map[uint16]rxrpc.Handler{1: echo})
+	c, err := rxrpc.Dial(s.Endpoint().LocalAddr().String(), nil)
+	require.NoError(t, err)
+	got, err := c.Call(soon(t), 1, []byte("x"))
+	require.NoError(t, err)
+	assert.Equal(t, "x", string(got))
+	require.NoError(t, c.Close())
+	require.NoError(t, c.Close())
+	_, err = rxrpc.Dial("nonsense", nil)
+	require.Error(t, err)
+}

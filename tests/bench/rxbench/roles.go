@@ -1,0 +1,269 @@
+package rxbench
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"net/netip"
+	"runtime"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/cnbus/cnbus/rxrpc"
+	"github.com/cnbus/cnbus/tests/bench/role"
+)
+
+const (
+	roleServer = "rx-server"
+	roleClient = "rx-client"
+)
+
+// Roles are the processes of the suite.
+var Roles = map[string]role.Func{roleServer: runServer, roleClient: runClient}
+
+// endArgs are how an end is made.
+type endArgs struct {
+	Peer  netip.AddrPort // of a client
+	Large bool           // the largest packets that the path takes; otherwise no jumbo datagrams
+	Calls bool           // of a server: it serves Nop alone
+	Open  int            // calls at a time that must be possible; 0: the defaults
+}
+
+func (a *endArgs) config() *rxrpc.Config {
+	c := &rxrpc.Config{}
+	c.MTU.NoJumbo = !a.Large
+	if a.Large {
+		c.MTU.Interface = 65160
+	}
+	if a.Open > 0 {
+		c.Limits = rxrpc.Limits{ClientCalls: -1, ServiceCalls: -1, CallsPerHost: -1, ServiceConns: -1, ConnsPerHost: -1, ConnsPerBundle: -1}
+	}
+	return c
+}
+
+func runServer(ctx context.Context, p *role.Proc) error {
+	var a endArgs
+	if err := p.Args(&a); err != nil {
+		return err
+	}
+	e, err := rxrpc.Open(netip.MustParseAddrPort("127.0.0.1:0"), a.config())
+	if err != nil {
+		return err
+	}
+	defer e.Close()
+	s := rxrpc.NewServer(e, &rxrpc.ServerConfig{Workers: max(a.Open, 1024)})
+	defer s.Close()
+	var h rxrpc.Handler = &server{}
+	if a.Calls {
+		h = rxrpc.Unary(fast)
+	}
+	if err := s.Handle(serviceID, h); err != nil {
+		return err
+	}
+	role.Handle(p, opMemory, func(context.Context, struct{}) (memory, error) { return measureMemory(), nil })
+	return p.Serve(ctx, e.LocalAddr())
+}
+
+// Operations of roles.
+const (
+	opCalls  = "calls"
+	opBulk   = "bulk"
+	opIdle   = "idle"
+	opMany   = "many"
+	opMemory = "memory"
+)
+
+type memory struct{ RSS, Heap float64 } // bytes
+
+func measureMemory() memory {
+	debug.FreeOSMemory()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return memory{RSS: float64(residentBytes()), Heap: float64(m.HeapInuse + m.StackInuse)}
+}
+
+type callsArgs struct {
+	Callers int
+	Time    time.Duration
+}
+
+type callsResult struct {
+	Calls    uint64
+	Took     time.Duration
+	P50, P99 float64 // us
+}
+
+type bulkArgs struct {
+	Up    bool
+	Bytes uint64
+}
+
+type bulkResult struct {
+	Took    time.Duration
+	Allocs  uint64
+	Packets uint64
+}
+
+func runClient(ctx context.Context, p *role.Proc) error {
+	var a endArgs
+	if err := p.Args(&a); err != nil {
+		return err
+	}
+	e, err := rxrpc.Open(netip.MustParseAddrPort("127.0.0.1:0"), a.config())
+	if err != nil {
+		return err
+	}
+	defer e.Close()
+	c := &bencher{c: e.Client(a.Peer, nil)}
+	role.Handle(p, opCalls, c.calls)
+	role.Handle(p, opBulk, c.bulk)
+	role.Handle(p, opIdle, c.idle)
+	role.Handle(p, opMany, c.many)
+	return p.Serve(ctx, nil)
+}
+
+// bencher is a client that measures.
+type bencher struct {
+	c *rxrpc.Client
+	s server // for its blocks
+}
+
+// calls makes calls of 8 bytes with replies of 4, as many as there are callers at a time.
+func (b *bencher) calls(ctx context.Context, a callsArgs) (callsResult, error) {
+	var stop atomic.Bool
+	var total atomic.Uint64
+	var mu sync.Mutex
+	var failed error
+	var took []int64
+	var wg sync.WaitGroup
+	start := time.Now()
+	for range a.Callers {
+		wg.Go(func() {
+			n, samples, err := b.caller(ctx, &stop)
+			total.Add(n)
+			mu.Lock()
+			defer mu.Unlock()
+			took = append(took, samples...)
+			if failed == nil {
+				failed = err
+			}
+		})
+	}
+	time.Sleep(a.Time)
+	stop.Store(true)
+	wg.Wait()
+	r := callsResult{Calls: total.Load(), Took: time.Since(start)}
+	r.P50, r.P99 = quantiles(took)
+	return r, failed
+}
+
+func (b *bencher) caller(ctx context.Context, stop *atomic.Bool) (n uint64, took []int64, err error) {
+	request := binary.BigEndian.AppendUint32(nil, opNop)
+	request = append(request, 0, 0, 0, 0)
+	var reply []byte
+	for !stop.Load() {
+		binary.BigEndian.PutUint32(request[4:], uint32(n))
+		began := time.Now()
+		reply, err = b.c.AppendCall(ctx, reply[:0], serviceID, request)
+		if err != nil {
+			return n, took, err
+		}
+		took = append(took, int64(time.Since(began)))
+		if len(reply) != 4 || binary.BigEndian.Uint32(reply) != uint32(n)+1 {
+			return n, took, fmt.Errorf("call %d: reply %x", n, reply)
+		}
+		n++
+	}
+	return n, took, nil
+}
+
+// bulk sends or receives in one call.
+func (b *bencher) bulk(ctx context.Context, a bulkArgs) (bulkResult, error) {
+	before := b.c.Endpoint().Stats()
+	var m0, m1 runtime.MemStats
+	runtime.ReadMemStats(&m0)
+	start := time.Now()
+	err := b.one(ctx, a)
+	r := bulkResult{Took: time.Since(start)}
+	runtime.ReadMemStats(&m1)
+	after := b.c.Endpoint().Stats()
+	r.Allocs, r.Packets = m1.Mallocs-m0.Mallocs, after.DataIn-before.DataIn
+	return r, err
+}
+
+func (b *bencher) one(ctx context.Context, a bulkArgs) error {
+	call, err := b.c.NewCall(ctx, serviceID)
+	if err != nil {
+		return err
+	}
+	defer call.Close()
+	if a.Up {
+		head := binary.BigEndian.AppendUint32(nil, opSink)
+		head = binary.BigEndian.AppendUint64(head, a.Bytes)
+		if _, err := call.Write(append(head, make([]byte, 8)...)); err != nil {
+			return err
+		}
+		if err := b.s.send(call, a.Bytes); err != nil {
+			return err
+		}
+		return b.total(call, 16, a.Bytes)
+	}
+	head := binary.BigEndian.AppendUint32(nil, opSource)
+	head = binary.BigEndian.AppendUint64(head, a.Bytes)
+	if _, err := call.WriteLast(append(head, make([]byte, 4)...)); err != nil {
+		return err
+	}
+	if _, err := b.s.receive(call, a.Bytes); err != nil {
+		return err
+	}
+	return b.total(call, 8, a.Bytes)
+}
+
+// total reads the end of a bulk call: n bytes that begin with how much went through.
+func (b *bencher) total(r io.Reader, n int, want uint64) error {
+	end, err := io.ReadAll(r)
+	if err != nil {
+		return err
+	}
+	if len(end) != n || binary.BigEndian.Uint64(end) != want {
+		return fmt.Errorf("%x at the end of %d bytes", end, want)
+	}
+	return nil
+}
+
+// idle leaves n connections behind at the server.
+func (b *bencher) idle(ctx context.Context, n int) (int, error) {
+	c := b.c.Endpoint().Client(b.c.Peer(), &rxrpc.ClientConfig{Exclusive: true})
+	request := binary.BigEndian.AppendUint64(nil, opNop<<32)
+	for i := range n {
+		if _, err := c.Call(ctx, serviceID, request); err != nil {
+			return i, err
+		}
+	}
+	return n, nil
+}
+
+// many has n calls in progress at a time, and returns how many came to their end.
+func (b *bencher) many(ctx context.Context, n int) (int, error) {
+	request := binary.BigEndian.AppendUint64(nil, opMeet<<32|uint64(n))
+	var done atomic.Int64
+	var mu sync.Mutex
+	var failed error
+	var wg sync.WaitGroup
+	for range n {
+		wg.Go(func() {
+			if _, err := b.c.Call(ctx, serviceID, request); err != nil {
+				mu.Lock()
+				failed = err
+				mu.Unlock()
+				return
+			}
+			done.Add(1)
+		})
+	}
+	wg.Wait()
+	return int(done.Load()), failed
+}
