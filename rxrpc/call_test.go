@@ -276,7 +276,7 @@ func TestAbortEndsAStreamOnBothSides(t *testing.T) {
 	c := client(t, serve(t, nil, map[uint16]rxrpc.Handler{1: h}), nil)
 	call, err := c.NewCall(soon(t), 1)
 	require.NoError(t, err)
-	_, err = call.Write([]byte("x"))
+	_, err = call.WriteLast([]byte("x"))
 	require.NoError(t, err)
 	wait(t, h.came)
 	call.Abort(42)

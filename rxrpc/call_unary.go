@@ -111,16 +111,17 @@ func (c *call) outcome(gaveUp error) error {
 	c.mu.Lock()
 	refused, r := c.refused, c.result
 	c.mu.Unlock()
-	if r.Completion == proto.Succeeded {
-		return nil
-	}
 	switch {
+	case refused == ErrTooLarge: // the call itself may have succeeded
+		return refused
+	case r.Completion == proto.Succeeded:
+		return nil
 	case refused == nil:
 	case errors.Is(refused, proto.ErrClosed):
 		return ErrClosed
 	case errors.Is(refused, proto.ErrCalls):
 		return ErrLimit
-	case r.Completion == proto.Running || refused == ErrTooLarge:
+	case r.Completion == proto.Running:
 		return refused
 	}
 	if gaveUp == nil {

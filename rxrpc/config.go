@@ -64,14 +64,14 @@ type Timers struct {
 	Probe          time.Duration // between searches for a larger path MTU; default 10 min
 }
 
-// MTU is in bytes of UDP payload after the Rx header of 28.
+// MTU says how large packets may be.
 type MTU struct {
-	Interface int  // what a packet that leaves here may have; default 1444: 1500 less IPv4, UDP and Rx headers
-	Start     int  // what a packet may have before a probe says more; default 1172 (datagrams of 1200 bytes)
-	Receive   int  // advertised as the most that is accepted; default 65160, 46 packets in a datagram
-	NoJumbo   bool // sends no jumbo datagrams, whatever the path allows
-	NoProbe   bool // no search for the path's MTU: Start is it
+	Interface int  // of the interface, in bytes of IP packet; default 1500
+	Start     int  // what a packet may have after the Rx header of 28 before a probe says more; default 1172 (datagrams of 1200 bytes)
+	Receive   int  // advertised as the most that is accepted after the Rx header; default 65132, 46 packets in a datagram
 	JumboMax  int  // packets in a datagram sent; default 46
+	NoJumbo   bool // sends no jumbo datagrams, whatever the path allows
+	NoProbe   bool // does not search for the path's MTU: Start is it, and there are no jumbo datagrams
 }
 
 // Limits bound what peers and applications can make the endpoint hold. A negative

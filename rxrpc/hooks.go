@@ -23,8 +23,8 @@ type Hooks struct {
 	ConnClosed func(id ConnInfo, why string)
 	// CallEnded sees every call's end; err is nil for success.
 	CallEnded func(peer netip.AddrPort, service uint16, client bool, err error)
-	// RTT sees a sample of the round-trip time.
-	RTT func(peer netip.AddrPort, sample, smoothed, rto time.Duration)
+	// RTT sees the round-trip time and the retransmission time-out after each new sample.
+	RTT func(peer netip.AddrPort, smoothed, rto time.Duration)
 	// Lost sees DATA packets declared lost.
 	Lost func(peer netip.AddrPort, seq uint32, timeout bool)
 	// MTU sees how large packets to a peer may be from now on, in bytes after the Rx header.
@@ -106,7 +106,7 @@ func (e *Endpoint) hooks() *proto.Hooks {
 		}
 	}
 	if f := h.RTT; f != nil {
-		p.RTT = func(_ proto.Time, peer netip.AddrPort, sample, srtt, rto time.Duration) { f(peer, sample, srtt, rto) }
+		p.RTT = func(_ proto.Time, peer netip.AddrPort, _, srtt, rto time.Duration) { f(peer, srtt, rto) }
 	}
 	if f := h.Lost; f != nil {
 		p.Lost = func(_ proto.Time, c *proto.Call, seq wire.Seq, timeout bool) { f(c.Peer(), uint32(seq), timeout) }

@@ -266,7 +266,10 @@ func TestTraceHooksAndLog(t *testing.T) {
 				ended++
 				assert.True(t, client)
 			},
-			RTT: func(_ netip.AddrPort, sample, _, _ time.Duration) { assert.Positive(t, sample) },
+			RTT: func(_ netip.AddrPort, smoothed, rto time.Duration) {
+				assert.Positive(t, smoothed)
+				assert.Greater(t, rto, smoothed)
+			},
 		},
 		Logger: slog.New(slog.NewTextHandler(&locked{&mu, &logged}, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	}

@@ -36,7 +36,7 @@ func (a *endArgs) config() *rxrpc.Config {
 	c := &rxrpc.Config{}
 	c.MTU.NoJumbo = !a.Large
 	if a.Large {
-		c.MTU.Interface = 65160
+		c.MTU.Interface = 65535
 	}
 	if a.Open > 0 {
 		c.Limits = rxrpc.Limits{ClientCalls: -1, ServiceCalls: -1, CallsPerHost: -1, ServiceConns: -1, ConnsPerHost: -1, ConnsPerBundle: -1}
