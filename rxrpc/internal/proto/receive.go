@@ -58,11 +58,14 @@ func (e *Endpoint) toClient(now Time, from netip.AddrPort, h *wire.Header, body 
 // receive processes a packet of a connection, in the order of section 1.2 from its seventh rule on.
 func (c *conn) receive(now Time, from netip.AddrPort, h *wire.Header, body []byte) {
 	e := c.e
-	if h.Security != c.index {
+	// An ABORT from who does not know the call has security index 0, and OpenAFS's (1.8) has
+	// service 0 and the number where the checksum belongs.
+	raw := h.Type == wire.TypeAbort && h.Serial == 0
+	if h.Security != c.index && !(raw && h.Security == wire.SecurityNone) {
 		e.reject(now, from, h, wire.SecurityInconsistency, "security index of another connection")
 		return
 	}
-	if h.Service != c.service && !c.otherService(now, h) {
+	if h.Service != c.service && !(raw && h.Service == 0) && !c.otherService(now, h) {
 		e.reject(now, from, h, wire.ProtocolError, "service of another connection")
 		return
 	}
