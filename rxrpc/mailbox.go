@@ -38,6 +38,7 @@ type call struct {
 	in      []byte // what was collected; the waiter has it when the call has ended
 	limit   int    // of in
 	whole   bool   // all of the peer's data was collected
+	settled bool   // settle has let go of it
 	server  *ServerCall
 	params  proto.CallParams
 
@@ -161,9 +162,10 @@ func (c *call) settle(now proto.Time) {
 		return
 	}
 	c.release(now)
-	if s := c.server; s != nil {
+	if s := c.server; s != nil && !c.settled {
 		s.gone()
 	}
+	c.settled = true // it may be in the queue still, and come by again
 	c.recycle()
 }
 

@@ -5,6 +5,7 @@ import (
 	"context"
 	"io"
 	"log/slog"
+	"net"
 	"net/netip"
 	"strings"
 	"sync"
@@ -245,12 +246,27 @@ func TestNobodyThere(t *testing.T) {
 }
 
 func TestSilentPeerTimesOut(t *testing.T) {
-	silent, err := rxrpc.Open(local4, nil)
+	silent, err := net.ListenPacket("udp4", "127.0.0.1:0")
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = silent.Close() })
-	c := open(t, local4, &rxrpc.Config{}).Client(netip.MustParseAddrPort("192.0.2.1:9"), &rxrpc.ClientConfig{Timeouts: rxrpc.Timeouts{Hard: 50 * time.Millisecond}})
-	_, err = c.Call(soon(t), 1, []byte("x"))
-	require.Error(t, err, "a time-out, or no route there")
+	peer := silent.LocalAddr().(*net.UDPAddr).AddrPort()
+	for name, limits := range map[string]rxrpc.Timeouts{"hard": {Hard: 50 * time.Millisecond}, "normal": {Normal: 50 * time.Millisecond}} {
+		c := open(t, local4, nil).Client(peer, &rxrpc.ClientConfig{Timeouts: limits})
+		_, err = c.Call(soon(t), 1, []byte("x"))
+		a := abortOf(t, err)
+		assert.Equal(t, rxrpc.CallTimeout, a.Code, name)
+		assert.True(t, a.Timeout())
+		require.ErrorIs(t, err, syscall.ETIME)
+	}
+}
+
+// TestRefusedByThisHost: what the socket refuses ends the call at once.
+func TestRefusedByThisHost(t *testing.T) {
+	_, err := open(t, local4, nil).Client(netip.MustParseAddrPort("192.0.2.1:7000"), nil).Call(soon(t), 1, nil)
+	var n *rxrpc.NetError
+	require.ErrorAs(t, err, &n, "from 127.0.0.1 nothing goes elsewhere")
+	assert.True(t, n.Local)
+	require.ErrorIs(t, err, syscall.EINVAL)
 }
 
 func TestTraceHooksAndLog(t *testing.T) {

@@ -133,7 +133,9 @@ func (e *Endpoint) work(calls []*call, inbox []tsocket.Message, news []proto.Net
 	if inbox != nil {
 		e.woken.Store(e.wokenNow)
 	}
-	e.transmit(now)
+	for e.transmit(now) {
+		e.events(now) // of what was sent, or refused
+	}
 	e.rearm()
 	e.tellIdle()
 }

@@ -37,8 +37,9 @@ func (o *outbox) init() {
 	o.msgs = make([]tsocket.Message, 0, outboxMsgs)
 }
 
-// transmit sends everything that the protocol has to send.
-func (e *Endpoint) transmit(now proto.Time) {
+// transmit sends everything that the protocol has to send, and reports whether there
+// was anything.
+func (e *Endpoint) transmit(now proto.Time) (any bool) {
 	o := &e.out
 	for {
 		buf := o.mem[o.used : o.used : o.used+proto.MaxDatagram]
@@ -46,6 +47,7 @@ func (e *Endpoint) transmit(now proto.Time) {
 		if !ok {
 			break
 		}
+		any = true
 		if len(o.msgs) > 0 && to.DF != o.df {
 			last := buf[:n]
 			e.send(now)
@@ -69,6 +71,7 @@ func (e *Endpoint) transmit(now proto.Time) {
 	if len(o.msgs) > 0 {
 		e.send(now)
 	}
+	return any
 }
 
 // send hands the datagrams over to the socket. One that is refused is reported to
