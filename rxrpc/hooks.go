@@ -76,7 +76,7 @@ func (e *Endpoint) hooks() *proto.Hooks {
 		p.Packet = func(_ proto.Time, out bool, peer netip.AddrPort, d []byte) { f(out, peer, d) }
 	}
 	if f := h.Dropped; f != nil {
-		p.Dropped = func(_ proto.Time, peer netip.AddrPort, _ *wire.Header, why string) { f(peer, why) }
+		p.Dropped = func(_ proto.Time, peer netip.AddrPort, _ wire.Header, why string) { f(peer, why) }
 	}
 	if f, on := h.ConnOpened, e.log.on(); f != nil || on {
 		p.ConnOpened = func(_ proto.Time, client bool, id proto.ConnID) {
