@@ -53,6 +53,7 @@ var layers = []layer{
 	{pkg: "cmd/...", code: []string{"cbid", "connector/...", "tsocket/...", "rxrpc/...", "internal/...", "cmd/internal/...", "."}},
 	{pkg: "examples/...", code: []string{"cbid", "connector/...", "tsocket/...", "rxrpc/...", "."}, public: true},
 	{pkg: "tests/...", code: []string{"cbid", "connector/...", "tsocket/...", "rxrpc/...", "internal/...", "tests/..."}},
+	{pkg: "tests/interop/...", code: []string{"tsocket/...", "rxrpc/...", "internal/testenv", "examples/afs-vl/...", "tests/interop/..."}},
 	{pkg: "contrib/..."},
 }
 
@@ -89,6 +90,7 @@ var libraries = []library{
 	{path: "golang.org/x/term", code: []string{"cmd/..."}},
 	{path: "github.com/BurntSushi/toml", code: []string{"connector/broker/...", "cmd/..."}, tests: []string{"tests/..."}},
 	{path: "github.com/coreos/go-systemd", code: []string{"connector/broker/...", "cmd/..."}, tests: []string{"tests/..."}},
+	{path: "github.com/stellar/go-xdr", code: []string{"examples/afs-vl/..."}},
 	{path: "github.com/godbus/dbus", code: []string{"tests/bench/..."}},
 	{path: "github.com/gopacket/gopacket", code: []string{"cmd/...", "internal/...", "tests/..."}, tests: anywhere},
 
