@@ -41,60 +41,97 @@
 //
 // # From C to Go
 //
-//	tsocket_address                          Addr, a value; the zero Addr is NULL
-//	tsocket_address_string, _copy            Addr.String, assignment
-//	_inet_from_strings                       ParseIP, ParseIPCompat
-//	_inet_from_hostport_strings              ParseHostPort, ParseHostPortCompat
-//	_unix_from_path                          UnixAddr; AbstractAddr
-//	_is_inet, _is_unix                       Addr.IsInet, Addr.IsUnix
-//	_inet_addr_string, _inet_port, _unix_path  Addr.IPString, Addr.Port, Addr.Path
-//	_inet_set_port                           Addr.WithPort
-//	_bsd_from_sockaddr, _bsd_sockaddr        AddrFromRaw, AddrFromSockaddr, AddrFrom, AddrFromNet;
-//	                                         Addr.AppendRaw, Sockaddr, AddrPort, NetAddr
+// A pair of _send and _recv is one operation with two faces.
 //
-//	tdgram_context, its ops                  Dgram, DgramOps with NewDgram
-//	tdgram_recvfrom_send/_recv               Dgram.RecvFrom, RecvFromSend; RecvBatch
-//	tdgram_sendto_send/_recv                 Dgram.SendTo, SendToSend; SendBatch
-//	tdgram_disconnect_send/_recv             Dgram.Disconnect, DisconnectSend
-//	talloc_free(dgram)                       Dgram.Close
-//	tdgram_inet_udp_socket, _udp_broadcast_socket   UDP, UDPBroadcast
-//	tdgram_unix_socket                       UnixDgram; UnixDgramPair
-//	tdgram_bsd_existing_socket               DgramFromFD
-//	tdgram_bsd_optimize_recvfrom             Dgram.SetTryFirst
+//	tsocket_address                               Addr, a value; the zero Addr is NULL
+//	tsocket_address_string                        Addr.String
+//	tsocket_address_copy                          assignment; == compares
+//	tsocket_address_is_inet                       Addr.IsInet
+//	tsocket_address_is_unix                       Addr.IsUnix
+//	tsocket_address_inet_from_strings             ParseIP, ParseIPCompat
+//	tsocket_address_inet_from_hostport_strings    ParseHostPort, ParseHostPortCompat
+//	tsocket_address_inet_addr_string              Addr.IPString, Addr.IP
+//	tsocket_address_inet_port                     Addr.Port
+//	tsocket_address_inet_set_port                 Addr.WithPort
+//	tsocket_address_unix_from_path                UnixAddr, AbstractAddr
+//	tsocket_address_unix_path                     Addr.Path, Addr.Abstract
+//	tsocket_address_bsd_from_sockaddr             AddrFromRaw, AddrFromSockaddr
+//	tsocket_address_bsd_from_samba_sockaddr       AddrFrom, AddrFromNet
+//	tsocket_address_bsd_sockaddr                  Addr.AppendRaw, Addr.Sockaddr, Addr.AddrPort, Addr.NetAddr
 //
-//	tstream_context, its ops                 Stream, StreamOps with NewStream, Stream.Ops
-//	tstream_pending_bytes                    Stream.PendingBytes
-//	tstream_readv_send/_recv                 Stream.Readv, ReadvSend; ReadSome, ReadSomeSend
-//	tstream_writev_send/_recv                Stream.Writev, WritevSend; CloseWrite
-//	tstream_disconnect_send/_recv            Stream.Disconnect, DisconnectSend
-//	tstream_monitor_send/_recv               Stream.Monitor, MonitorSend
-//	talloc_free(stream)                      Stream.Close
-//	tstream_bsd_optimize_readv               Stream.SetTryFirst; TryRead, TryWrite
-//	tstream_bsd_fail_readv_first_error       Stream.SetFailEarly
-//	tstream_inet_tcp_connect_send/_recv      DialTCP, DialTCPSend; ListenTCP
-//	tstream_unix_connect_send/_recv          DialUnix, DialUnixSend; ListenUnix
-//	tstream_unix_socketpair                  SocketPair
-//	tstream_bsd_existing_socket              StreamFromFD
+//	tdgram_context                                Dgram
+//	tdgram_context_create, tdgram_context_ops     NewDgram, DgramOps
+//	tdgram_recvfrom_send, _recv                   Dgram.RecvFrom, Dgram.RecvFromSend; Dgram.RecvBatch
+//	tdgram_sendto_send, _recv                     Dgram.SendTo, Dgram.SendToSend; Dgram.SendBatch
+//	tdgram_disconnect_send, _recv                 Dgram.Disconnect, Dgram.DisconnectSend
+//	talloc_free of a tdgram_context               Dgram.Close
+//	tdgram_inet_udp_socket                        UDP
+//	tdgram_inet_udp_broadcast_socket              UDPBroadcast
+//	tdgram_unix_socket                            UnixDgram, UnixDgramPair
+//	tdgram_bsd_existing_socket                    DgramFromFD, FromPacketConn
+//	tdgram_bsd_optimize_recvfrom                  Dgram.SetTryFirst
 //
-//	tstream_readv_pdu_send/_recv             Stream.ReadPDU, ReadPDUSend; PDUReader
-//	tstream_read_pdu_blob_send/_recv         ReadBlob, ReadBlobSend
-//	tstream_full_request_u16, _u32           U16Full, U32Full
-//	tstream_u32_read_send/_recv              ReadU32PDU, ReadU32PDUSend
+//	tstream_context                               Stream
+//	tstream_context_create, tstream_context_ops   NewStream, StreamOps
+//	tstream_context_data                          Stream.Ops
+//	tstream_pending_bytes                         Stream.PendingBytes
+//	tstream_readv_send, _recv                     Stream.Readv, Stream.ReadvSend; Stream.ReadSome
+//	tstream_writev_send, _recv                    Stream.Writev, Stream.WritevSend; Stream.CloseWrite
+//	tstream_disconnect_send, _recv                Stream.Disconnect, Stream.DisconnectSend
+//	tstream_monitor_send, _recv                   Stream.Monitor, Stream.MonitorSend
+//	talloc_free of a tstream_context              Stream.Close
+//	tstream_bsd_existing_socket                   StreamFromFD, FromNetConn
+//	tstream_bsd_optimize_readv                    Stream.SetTryFirst; Stream.TryRead, Stream.TryWrite
+//	tstream_bsd_fail_readv_first_error            Stream.SetFailEarly
+//	tstream_inet_tcp_connect_send, _recv          DialTCP, DialTCPSend; ListenTCP
+//	tstream_unix_connect_send, _recv              DialUnix, DialUnixSend; ListenUnix
+//	tstream_unix_socketpair                       SocketPair
 //
-//	tevent_queue_create, _stop, _start       NewQueue, Queue.Stop, Start
-//	tevent_queue_length, _running            Queue.Len, Running
-//	tevent_queue_add_entry, talloc_free(entry)  Queue.Add, Entry.Remove
-//	tevent_queue_wait_send/_recv             Queue.Wait, WaitSend
-//	tstream_writev_queue_send/_recv          Queue.Writev, WritevSend
-//	tstream_readv_pdu_queue_send/_recv       Queue.ReadPDU, ReadPDUSend
-//	tdgram_sendto_queue_send/_recv           Queue.SendTo, SendToSend
+//	tstream_readv_pdu_next_vector_t               NextVector
+//	tstream_readv_pdu_send, _recv                 Stream.ReadPDU, Stream.ReadPDUSend; PDUReader
+//	tstream_read_pdu_blob_send, _recv             ReadBlob, ReadBlobSend
+//	tstream_read_packet_send, _recv               ReadBlob, ReadBlobSend
+//	tstream_full_request_u16,
+//	tstream_full_request_u32                      U16Full, U32Full
+//	tstream_u32_read_send, _recv                  ReadU32PDU, ReadU32PDUSend; ReadU16PDU
 //
-//	tevent_req_set_callback                  Request.OnDone
-//	tevent_req_poll                          Request.Wait, Done
-//	tevent_req_is_in_progress                Request.InProgress
-//	tevent_req_set_endtime                   Request.SetDeadline, or the context
-//	talloc_free(req), tevent_req_cancel      Request.Cancel
-//	..._recv                                 Request.Result
+//	tevent_queue_create                           NewQueue
+//	tevent_queue_add, tevent_queue_add_entry      Queue.Add
+//	tevent_queue_add_optimize_empty               Queue.Do
+//	talloc_free of a tevent_queue_entry           Entry.Remove
+//	tevent_queue_stop, tevent_queue_start         Queue.Stop, Queue.Start
+//	tevent_queue_length, tevent_queue_running     Queue.Len, Queue.Running
+//	tevent_queue_wait_send, _recv                 Queue.Wait, Queue.WaitSend
+//	talloc_free of a tevent_queue                 Queue.Close
+//	tstream_writev_queue_send, _recv              Queue.Writev, Queue.WritevSend
+//	tstream_readv_pdu_queue_send, _recv           Queue.ReadPDU, Queue.ReadPDUSend
+//	tdgram_sendto_queue_send, _recv               Queue.SendTo, Queue.SendToSend
+//
+//	tevent_req                                    Request
+//	tevent_req_create                             Go
+//	tevent_req_set_callback                       Request.OnDone
+//	tevent_req_poll                               Request.Wait, Request.Done
+//	tevent_req_is_in_progress                     Request.InProgress
+//	tevent_req_set_endtime                        Request.SetDeadline, or the deadline of the context
+//	tevent_req_cancel,
+//	talloc_free of a tevent_req                   Request.Cancel
+//	..._recv                                      Request.Result
+//
+//	tevent_context_init                           NewLoop, where one is wanted
+//	tevent_loop_wait                              Loop.Run
+//	tevent_add_fd                                 Loop.Watch
+//	tevent_add_timer                              Loop.AfterFunc
+//	tevent_schedule_immediate                     Loop.Post
+//
+//	tstream_tls_connect_send, _recv               tlsstream.Client, tlsstream.ClientSend
+//	tstream_tls_accept_send, _recv                tlsstream.Server, tlsstream.ServerSend
+//	tstream_tls_params_client,
+//	tstream_tls_params_server                     tlsstream.Config
+//	tstream_tls_channel_bindings                  tlsstream.ChannelBinding
+//	tstream_npa_connect_send, _recv               npa.Connect, npa.ConnectSend
+//	tstream_npa_accept_existing_send, _recv       npa.Accept, npa.AcceptSend
+//	tstream_npa_existing_socket,
+//	tstream_npa_existing_stream                   npa.Wrap
 //
 // # Systems
 //
