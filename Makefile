@@ -15,7 +15,7 @@ TIMEOUT  ?= 6m
 REQUIRE  ?= all
 
 # Programs that the tests use: Debian package and a command of it.
-TEST_DEPS  := gcc:gcc libc6-dev:+stdio.h git:git iproute2:ip util-linux:unshare procps:ps \
+TEST_DEPS  := gcc:gcc libc6-dev:+stdio.h git:git iproute2:ip util-linux:unshare procps:ps openssl:openssl \
               tshark:tshark man-db:man groff-base:groff systemd:systemd-analyze \
               qemu-system-x86:qemu-system-x86_64 busybox-static:busybox cpio:cpio kmod:depmod xz-utils:xz zstd:zstd tcpdump:tcpdump
 # What the interop tests talk to is fetched into the user's cache, not installed.

@@ -46,6 +46,19 @@ func socketPair(t testing.TB) (a, b *tsocket.Stream) {
 	return a, b
 }
 
+func tcp(t testing.TB) (a, b *tsocket.Stream) {
+	l, err := tsocket.ListenTCP(tsocket.MustAddr(tsocket.ParseIP("ipv4", "127.0.0.1", 0)), nil)
+	require.NoError(t, err)
+	accepting := l.AcceptSend(soon(t))
+	a, err = tsocket.DialTCP(soon(t), tsocket.Addr{}, l.Addr())
+	require.NoError(t, err)
+	b, err = accepting.Wait(soon(t))
+	require.NoError(t, err)
+	require.NoError(t, l.Close())
+	closeLater(t, a, b)
+	return a, b
+}
+
 // pipeDir returns a directory for pipes whose path is short enough.
 func pipeDir(t testing.TB) string {
 	dir, err := os.MkdirTemp("", "np")
@@ -89,7 +102,9 @@ func wrapped(t testing.TB, c, s *tsocket.Stream, mode npa.FileType) (a, b *tsock
 
 // Both modes are streams like any other, whatever they stand on.
 func TestStreams(t *testing.T) {
-	lower := map[string]func(t testing.TB) (a, b *tsocket.Stream){"memory": memory, "socketpair": socketPair}
+	lower := map[string]func(t testing.TB) (a, b *tsocket.Stream){
+		"memory": memory, "socketpair": socketPair, "tcp": tcp,
+	}
 	for name, pair := range lower {
 		for _, mode := range []npa.FileType{npa.ByteMode, npa.MessageMode} {
 			k := tstest.Streams{Pair: func(t testing.TB) (a, b *tsocket.Stream) {

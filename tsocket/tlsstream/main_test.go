@@ -40,9 +40,10 @@ func closeLater(t testing.TB, cs ...interface{ Close() error }) {
 
 // authority issues certificates for tests.
 type authority struct {
-	cert *x509.Certificate
-	key  *ecdsa.PrivateKey
-	last int64
+	cert  *x509.Certificate
+	key   *ecdsa.PrivateKey
+	last  int64
+	chain [][]byte // that goes with what it issues
 }
 
 func must[T any](v T, err error) T {
@@ -54,11 +55,40 @@ func must[T any](v T, err error) T {
 
 func newAuthority(name string) *authority {
 	a := &authority{key: must(ecdsa.GenerateKey(elliptic.P256(), rand.Reader))}
-	template := a.template(name)
-	template.IsCA, template.BasicConstraintsValid = true, true
-	template.KeyUsage = x509.KeyUsageCertSign | x509.KeyUsageCRLSign
+	template := asAuthority(a.template(name))
 	a.cert = must(x509.ParseCertificate(must(x509.CreateCertificate(rand.Reader, template, template, a.key.Public(), a.key))))
 	return a
+}
+
+// below returns an authority that a vouches for, and that says so.
+func (a *authority) below(name string) *authority {
+	b := &authority{key: must(ecdsa.GenerateKey(elliptic.P256(), rand.Reader))}
+	der := must(x509.CreateCertificate(rand.Reader, asAuthority(a.template(name)), a.cert, b.key.Public(), a.key))
+	b.cert, b.chain = must(x509.ParseCertificate(der)), [][]byte{der}
+	return b
+}
+
+func asAuthority(c *x509.Certificate) *x509.Certificate {
+	c.IsCA, c.BasicConstraintsValid = true, true
+	c.KeyUsage = x509.KeyUsageCertSign | x509.KeyUsageCRLSign
+	return c
+}
+
+// unchained is c without the certificates of those who vouch for it.
+func unchained(c tls.Certificate) tls.Certificate {
+	c.Certificate = c.Certificate[:1]
+	return c
+}
+
+// selfSigned returns a certificate that nobody else vouches for.
+func selfSigned(name string) tls.Certificate {
+	a := newAuthority(name)
+	c := a.issue(nil, name)
+	template := a.template(name)
+	template.DNSNames, template.ExtKeyUsage = []string{name}, []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}
+	key := c.PrivateKey.(*ecdsa.PrivateKey)
+	der := must(x509.CreateCertificate(rand.Reader, template, template, key.Public(), key))
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key, Leaf: must(x509.ParseCertificate(der))}
 }
 
 func (a *authority) template(name string) *x509.Certificate {
@@ -86,7 +116,7 @@ func (a *authority) issue(edit func(*x509.Certificate), names ...string) tls.Cer
 	}
 	key := must(ecdsa.GenerateKey(elliptic.P256(), rand.Reader))
 	der := must(x509.CreateCertificate(rand.Reader, template, a.cert, key.Public(), a.key))
-	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key, Leaf: must(x509.ParseCertificate(der))}
+	return tls.Certificate{Certificate: append([][]byte{der}, a.chain...), PrivateKey: key, Leaf: must(x509.ParseCertificate(der))}
 }
 
 func (a *authority) pool() *x509.CertPool {

@@ -21,8 +21,14 @@ func TestStreams(t *testing.T) {
 		cc, sc *tlsstream.Config
 		blind  bool // the lower stream cannot watch its connection
 	}{
-		"pipe":    {lower: pipe, cc: clientConf, sc: serverConf},
-		"tcp":     {lower: tcp, cc: clientConf, sc: serverConf},
+		"pipe": {lower: pipe, cc: clientConf, sc: serverConf},
+		"tcp":  {lower: tcp, cc: clientConf, sc: serverConf},
+		"socketpair": {lower: func(t testing.TB) (a, b *tsocket.Stream) {
+			a, b, err := tsocket.SocketPair()
+			require.NoError(t, err)
+			closeLater(t, a, b)
+			return a, b
+		}, cc: clientConf, sc: serverConf},
 		"tls 1.2": {lower: tcp, cc: old, sc: serverConf},
 		"tls, tls": {lower: func(t testing.TB) (a, b *tsocket.Stream) {
 			c, s := pipe(t)

@@ -3,6 +3,7 @@ package tlsstream_test
 import (
 	"crypto/tls"
 	"crypto/x509"
+	"maps"
 	"slices"
 	"syscall"
 	"testing"
@@ -17,32 +18,38 @@ import (
 // The levels of verification, each against each kind of certificate.
 func TestVerify(t *testing.T) {
 	stranger := newAuthority("stranger")
+	below := ca.below("authority below")
 	expired := ca.issue(func(c *x509.Certificate) { c.NotAfter = time.Now().Add(-time.Minute) }, "server.test")
 	otherUse := ca.issue(func(c *x509.Certificate) { c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth} }, "server.test")
 	certs := map[string]tls.Certificate{
 		"good":     serverCert,
+		"chain":    below.issue(nil, "server.test", "192.0.2.1"),
+		"no chain": unchained(below.issue(nil, "server.test")),
+		"self":     selfSigned("server.test"),
+		"early":    ca.issue(func(c *x509.Certificate) { c.NotBefore = time.Now().Add(time.Minute) }, "server.test"),
 		"name":     ca.issue(nil, "other.test"),
 		"stranger": stranger.issue(nil, "server.test"),
 		"expired":  expired,
 		"use":      otherUse,
 	}
-	crls := []*x509.RevocationList{ca.crl(time.Hour)}
+	crls := []*x509.RevocationList{ca.crl(time.Hour), below.crl(time.Hour)}
+	all := slices.Collect(maps.Keys(certs))
 	for _, test := range []struct {
 		level    tlsstream.Verify
 		name     string
 		accepted []string
 	}{
-		{tlsstream.NoCheck, "", []string{"good", "name", "stranger", "expired", "use"}},
-		{tlsstream.NoCheck, "server.test", []string{"good", "name", "stranger", "expired", "use"}},
-		{tlsstream.CAOnly, "", []string{"good", "name"}},
-		{tlsstream.CAOnly, "server.test", []string{"good", "name"}},
-		{tlsstream.CAAndNameIfAvailable, "", []string{"good", "name"}},
-		{tlsstream.CAAndNameIfAvailable, "192.0.2.9", []string{"good", "name"}},
-		{tlsstream.CAAndNameIfAvailable, "server.test", []string{"good"}},
-		{tlsstream.CAAndName, "server.test", []string{"good"}},
-		{tlsstream.CAAndName, "192.0.2.1", []string{"good"}},
+		{tlsstream.NoCheck, "", all},
+		{tlsstream.NoCheck, "server.test", all},
+		{tlsstream.CAOnly, "", []string{"good", "chain", "name"}},
+		{tlsstream.CAOnly, "server.test", []string{"good", "chain", "name"}},
+		{tlsstream.CAAndNameIfAvailable, "", []string{"good", "chain", "name"}},
+		{tlsstream.CAAndNameIfAvailable, "192.0.2.9", []string{"good", "chain", "name"}},
+		{tlsstream.CAAndNameIfAvailable, "server.test", []string{"good", "chain"}},
+		{tlsstream.CAAndName, "server.test", []string{"good", "chain"}},
+		{tlsstream.CAAndName, "192.0.2.1", []string{"good", "chain"}},
 		{tlsstream.CAAndName, "192.0.2.9", nil},
-		{tlsstream.AsStrictAsPossible, "server.test", []string{"good"}},
+		{tlsstream.AsStrictAsPossible, "server.test", []string{"good", "chain"}},
 		{tlsstream.AsStrictAsPossible, "192.0.2.9", nil},
 	} {
 		for kind, cert := range certs {

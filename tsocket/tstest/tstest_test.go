@@ -4,9 +4,11 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 
 	"github.com/cnbus/cnbus/tsocket"
 	"github.com/cnbus/cnbus/tsocket/tstest"
@@ -52,11 +54,26 @@ func tcp(t testing.TB) (a, b *tsocket.Stream) {
 	})
 }
 
-func tcpConns(t testing.TB) (c, d net.Conn) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+func tcpConns(t testing.TB) (c, d net.Conn) { return conns(t, "tcp", "127.0.0.1:0") }
+
+// adopted makes a stream of a duplicate of c's descriptor, and closes c.
+func adopted(t testing.TB, c net.Conn) *tsocket.Stream {
+	raw, err := c.(syscall.Conn).SyscallConn()
+	require.NoError(t, err)
+	fd := -1
+	require.NoError(t, raw.Control(func(own uintptr) { fd, err = unix.FcntlInt(own, unix.F_DUPFD_CLOEXEC, 3) }))
+	require.NoError(t, err)
+	require.NoError(t, c.Close())
+	s, err := tsocket.StreamFromFD(fd)
+	require.NoError(t, err)
+	return s
+}
+
+func conns(t testing.TB, network, address string) (c, d net.Conn) {
+	l, err := net.Listen(network, address)
 	require.NoError(t, err)
 	defer func() { _ = l.Close() }()
-	c, err = net.Dial("tcp", l.Addr().String())
+	c, err = net.Dial(network, l.Addr().String())
 	require.NoError(t, err)
 	d, err = l.Accept()
 	require.NoError(t, err)
@@ -75,6 +92,25 @@ func TestStreams(t *testing.T) {
 			closeLater(t, a, b)
 			return a, b
 		}, NoCloseWrite: true, NoMonitor: true},
+		"unix": {Pair: func(t testing.TB) (a, b *tsocket.Stream) {
+			l, err := tsocket.ListenUnix(tsocket.MustAddr(tsocket.UnixAddr(filepath.Join(shortDir(t), "s"))), nil)
+			require.NoError(t, err)
+			return connected(t, l, func(r tsocket.Addr) (*tsocket.Stream, error) {
+				return tsocket.DialUnix(t.Context(), tsocket.Addr{}, r)
+			})
+		}},
+		"descriptor": {Pair: func(t testing.TB) (a, b *tsocket.Stream) {
+			c, d := tcpConns(t)
+			a, b = adopted(t, c), adopted(t, d)
+			closeLater(t, a, b)
+			return a, b
+		}},
+		"net.UnixConn": {Pair: func(t testing.TB) (a, b *tsocket.Stream) {
+			c, d := conns(t, "unix", filepath.Join(shortDir(t), "s"))
+			a, b = tsocket.FromNetConn(c), tsocket.FromNetConn(d)
+			closeLater(t, a, b)
+			return a, b
+		}, NoMonitor: true},
 		"net.TCPConn": {Pair: func(t testing.TB) (a, b *tsocket.Stream) {
 			c, d := tcpConns(t)
 			a, b = tsocket.FromNetConn(c), tsocket.FromNetConn(d)
