@@ -42,7 +42,10 @@ func (e *Endpoint) Event() (Event, bool) {
 	}
 	e.events.remove(c)
 	ev := Event{Call: c, What: c.news}
-	c.news = 0
+	if c.waits { // the rest is told once it is accepted
+		ev.What &= Arrived | Ended
+	}
+	c.news &^= ev.What
 	return ev, true
 }
 
