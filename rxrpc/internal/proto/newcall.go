@@ -21,10 +21,15 @@ const whyNewCall = "the client has begun another call"
 func (e *Endpoint) toServer(now Time, from netip.AddrPort, h *wire.Header, body []byte) {
 	first := e.conns[connKey{h.Epoch, h.CID.ConnID()}]
 	for c := first; c != nil; c = c.sibling {
-		if c.peer.addr == from {
-			c.receive(now, from, h, body)
+		if c.peer.addr != from {
+			continue
+		}
+		if h.Call > c.channels[h.CID.Channel()].number && first.sibling != nil && h.Epoch.Random() && first.seen(h) {
+			e.drop(now, from, h, "call that was begun at another address")
 			return
 		}
+		c.receive(now, from, h, body)
+		return
 	}
 	if first != nil && h.Epoch.Random() && e.moved(now, from, first, h, body) {
 		return
@@ -49,9 +54,18 @@ func (e *Endpoint) moved(now Time, from netip.AddrPort, first *conn, h *wire.Hea
 			}
 		}
 	}
-	for c := first; c != nil; c = c.sibling {
-		if ch := &c.channels[h.CID.Channel()]; h.Call <= ch.number || h.Call == 0 {
-			e.drop(now, from, h, "connection of another address")
+	if h.Call == 0 || first.seen(h) {
+		e.drop(now, from, h, "connection of another address")
+		return true
+	}
+	return false
+}
+
+// seen reports whether the connection, at any of its addresses, has had the call of h or
+// a later one on the channel.
+func (c *conn) seen(h *wire.Header) bool {
+	for ; c != nil; c = c.sibling {
+		if h.Call <= c.channels[h.CID.Channel()].number {
 			return true
 		}
 	}
