@@ -454,8 +454,7 @@ func (c *Checker) Delivered(host, from int, b []byte) {
 			f := &s.channels[i].flow[h.dir]
 			f.got, f.all, f.gotEnd = nil, 0, false
 		}
-		s.host[other] = -1
-		s.serial[other] = 0
+		s.life[other], s.serial[other] = c.lives[host], 0
 	}
 	ch := &s.channels[h.channel]
 	if h.typ == 1 && h.dir == 0 {
