@@ -32,6 +32,9 @@ func (c *call) write(p []byte, end bool, also want) (int, error) {
 	for {
 		c.mu.Lock()
 		busy, ended, refused, left := c.outBusy, c.ended, c.refused, len(c.out)
+		if ended && c.result.Completion == proto.Succeeded {
+			left, ended, busy = 0, false, false // the reply has come before the writer woke up
+		}
 		if !busy || ended {
 			c.out = nil // p is the caller's again
 			c.mu.Unlock()

@@ -317,7 +317,7 @@ func (c *call) end(now proto.Time) {
 	if c.result.Failed() {
 		c.rx.drop() // as AF_RXRPC does
 	}
-	c.ended, c.outBusy, c.out = true, false, nil
+	c.ended, c.outBusy = true, false
 	r := c.result
 	c.mu.Unlock()
 	c.release(now)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
-	"io"
 	"net/netip"
 	"runtime"
 	"runtime/debug"
@@ -14,6 +13,7 @@ import (
 
 	"github.com/cnbus/cnbus/rxrpc"
 	"github.com/cnbus/cnbus/tests/bench/role"
+	"github.com/cnbus/cnbus/tests/interop/rxp"
 )
 
 const (
@@ -56,11 +56,11 @@ func runServer(ctx context.Context, p *role.Proc) error {
 	defer e.Close()
 	s := rxrpc.NewServer(e, &rxrpc.ServerConfig{Workers: max(a.Open, 1024)})
 	defer s.Close()
-	var h rxrpc.Handler = &server{}
+	var h rxrpc.Handler = &rxp.Service{Other: (&meeting{}).serve}
 	if a.Calls {
-		h = rxrpc.Unary(fast)
+		h = rxrpc.Unary(rxp.Fast)
 	}
-	if err := s.Handle(serviceID, h); err != nil {
+	if err := s.Handle(rxp.ID, h); err != nil {
 		return err
 	}
 	role.Handle(p, opMemory, func(context.Context, struct{}) (memory, error) { return measureMemory(), nil })
@@ -117,7 +117,7 @@ func runClient(ctx context.Context, p *role.Proc) error {
 		return err
 	}
 	defer e.Close()
-	c := &bencher{c: e.Client(a.Peer, nil)}
+	c := &bencher{c: rxp.Client{Client: e.Client(a.Peer, nil)}}
 	role.Handle(p, opCalls, c.calls)
 	role.Handle(p, opBulk, c.bulk)
 	role.Handle(p, opIdle, c.idle)
@@ -126,10 +126,7 @@ func runClient(ctx context.Context, p *role.Proc) error {
 }
 
 // bencher is a client that measures.
-type bencher struct {
-	c *rxrpc.Client
-	s server // for its blocks
-}
+type bencher struct{ c rxp.Client }
 
 // calls makes calls of 8 bytes with replies of 4, as many as there are callers at a time.
 func (b *bencher) calls(ctx context.Context, a callsArgs) (callsResult, error) {
@@ -161,13 +158,12 @@ func (b *bencher) calls(ctx context.Context, a callsArgs) (callsResult, error) {
 }
 
 func (b *bencher) caller(ctx context.Context, stop *atomic.Bool) (n uint64, took []int64, err error) {
-	request := binary.BigEndian.AppendUint32(nil, opNop)
-	request = append(request, 0, 0, 0, 0)
+	request := rxp.Request(rxp.Nop, 0)
 	var reply []byte
 	for !stop.Load() {
 		binary.BigEndian.PutUint32(request[4:], uint32(n))
 		began := time.Now()
-		reply, err = b.c.AppendCall(ctx, reply[:0], serviceID, request)
+		reply, err = b.c.AppendCall(ctx, reply[:0], rxp.ID, request)
 		if err != nil {
 			return n, took, err
 		}
@@ -195,51 +191,18 @@ func (b *bencher) bulk(ctx context.Context, a bulkArgs) (bulkResult, error) {
 }
 
 func (b *bencher) one(ctx context.Context, a bulkArgs) error {
-	call, err := b.c.NewCall(ctx, serviceID)
-	if err != nil {
-		return err
-	}
-	defer call.Close()
 	if a.Up {
-		head := binary.BigEndian.AppendUint32(nil, opSink)
-		head = binary.BigEndian.AppendUint64(head, a.Bytes)
-		if _, err := call.Write(append(head, make([]byte, 8)...)); err != nil {
-			return err
-		}
-		if err := b.s.send(call, a.Bytes); err != nil {
-			return err
-		}
-		return b.total(call, 16, a.Bytes)
+		return b.c.Sink(ctx, a.Bytes, false)
 	}
-	head := binary.BigEndian.AppendUint32(nil, opSource)
-	head = binary.BigEndian.AppendUint64(head, a.Bytes)
-	if _, err := call.WriteLast(append(head, make([]byte, 4)...)); err != nil {
-		return err
-	}
-	if _, err := b.s.receive(call, a.Bytes); err != nil {
-		return err
-	}
-	return b.total(call, 8, a.Bytes)
-}
-
-// total reads the end of a bulk call: n bytes that begin with how much went through.
-func (b *bencher) total(r io.Reader, n int, want uint64) error {
-	end, err := io.ReadAll(r)
-	if err != nil {
-		return err
-	}
-	if len(end) != n || binary.BigEndian.Uint64(end) != want {
-		return fmt.Errorf("%x at the end of %d bytes", end, want)
-	}
-	return nil
+	return b.c.Source(ctx, a.Bytes, false)
 }
 
 // idle leaves n connections behind at the server.
 func (b *bencher) idle(ctx context.Context, n int) (int, error) {
 	c := b.c.Endpoint().Client(b.c.Peer(), &rxrpc.ClientConfig{Exclusive: true})
-	request := binary.BigEndian.AppendUint64(nil, opNop<<32)
+	request := rxp.Request(rxp.Nop, 0)
 	for i := range n {
-		if _, err := c.Call(ctx, serviceID, request); err != nil {
+		if _, err := c.Call(ctx, rxp.ID, request); err != nil {
 			return i, err
 		}
 	}
@@ -248,14 +211,14 @@ func (b *bencher) idle(ctx context.Context, n int) (int, error) {
 
 // many has n calls in progress at a time, and returns how many came to their end.
 func (b *bencher) many(ctx context.Context, n int) (int, error) {
-	request := binary.BigEndian.AppendUint64(nil, opMeet<<32|uint64(n))
+	request := rxp.Request(opMeet, uint32(n))
 	var done atomic.Int64
 	var mu sync.Mutex
 	var failed error
 	var wg sync.WaitGroup
 	for range n {
 		wg.Go(func() {
-			if _, err := b.c.Call(ctx, serviceID, request); err != nil {
+			if _, err := b.c.Call(ctx, rxp.ID, request); err != nil {
 				mu.Lock()
 				failed = err
 				mu.Unlock()
