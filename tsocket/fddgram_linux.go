@@ -8,8 +8,8 @@ import (
 )
 
 // These do what package unix does, which would allocate an address for every
-// datagram. A receive that does not wait copies 64 KiB at most: the scheduler need not
-// be told of it.
+// datagram. What does not wait and copies 64 KiB at most the scheduler need not be told
+// of.
 
 func recvfrom(fd int, b []byte, raw *rawSockaddr) (n, rawLen int, errno syscall.Errno) {
 	size := uint32(len(raw))
@@ -26,7 +26,12 @@ func sendto(fd int, b []byte, raw *rawSockaddr, rawLen int) syscall.Errno {
 	if rawLen > 0 {
 		to = uintptr(raw.pointer())
 	}
-	_, _, errno := unix.Syscall6(unix.SYS_SENDTO, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)),
+	if len(b) > maxUDP {
+		_, _, errno := unix.Syscall6(unix.SYS_SENDTO, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)),
+			unix.MSG_NOSIGNAL, to, uintptr(rawLen))
+		return errno
+	}
+	_, _, errno := unix.RawSyscall6(unix.SYS_SENDTO, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)),
 		unix.MSG_NOSIGNAL, to, uintptr(rawLen))
 	return errno
 }

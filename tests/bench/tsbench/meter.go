@@ -53,7 +53,7 @@ func (m *meter) Close() error {
 
 // calibrate finds how many operations a run should have.
 func (m *meter) calibrate(ctx context.Context) error {
-	want := m.env.Time(40*time.Millisecond, 4*time.Millisecond)
+	want := m.env.Time(25*time.Millisecond, 4*time.Millisecond)
 	for _, ours := range []bool{true, false} {
 		if m.allocs && !ours {
 			break

@@ -84,7 +84,10 @@ func serve(c *net.UnixConn) {
 			return
 		}
 		if on.Store(b[0] == '1'); b[0] == '1' {
-			wake <- struct{}{}
+			select {
+			case wake <- struct{}{}:
+			default: // it will look again in any case
+			}
 		}
 		_, _ = c.Write(b) // told
 	}

@@ -50,6 +50,7 @@ func Suite() harness.Suite {
 		readFrom  = "ReadFromUDPAddrPort"
 		writeTo   = "WriteToUDPAddrPort"
 		onePinned = ", all on one CPU"
+		batches   = "UDP send, 1200 bytes, batches, to two receivers in turn"
 	)
 	row := func(name, what, against string, want float64) harness.Row {
 		return harness.Row{Name: name, What: what, Against: against, Unit: "us", Want: want}
@@ -77,9 +78,10 @@ func Suite() harness.Suite {
 		compare(row("udp-receive", "UDP receive, 1200 bytes, one at a time", readFrom, 1/1.05), setting{udp: true}),
 		compare(row("udp-receive-batch", "UDP receive, 1200 bytes, batches", readFrom, 1.2), setting{udp: true}),
 		compare(row("udp-receive-gro", "UDP receive, 1200 bytes, batches, GRO", readFrom, 5), setting{udp: true}),
-		compare(row("udp-send", "UDP send, 1200 bytes, one at a time", writeTo, 0), setting{udp: true}),
-		compare(row("udp-send-batch", "UDP send, 1200 bytes, batches, to two receivers in turn", writeTo, 1.3), setting{udp: true}),
-		compare(row("udp-send-gso", "UDP send, 1200 bytes, batches, GSO", writeTo, 10), setting{udp: true}),
+		compare(row("udp-send", "UDP send, 1200 bytes, one at a time"+onePinned, writeTo, 0), setting{udp: true, pin: true}),
+		compare(row("udp-send-batch", batches+onePinned, writeTo, 1.3), setting{udp: true, pin: true}),
+		compare(row("udp-send-batch-apart", batches+", the receivers on the other CPU", writeTo, 0), setting{name: "udp-send-batch", udp: true}),
+		compare(row("udp-send-gso", "UDP send, 1200 bytes, batches, GSO"+onePinned, writeTo, 10), setting{udp: true, pin: true}),
 		compare(harness.Row{
 			Name: "allocs", What: "allocations of all blocking operations in turn, waiting and not",
 			Against: "none", Unit: "allocs", Want: 1,
