@@ -76,6 +76,21 @@ type SecurityConn interface {
 	Wipe()
 }
 
+// A BatchSealer is a SecurityConn that seals several packets faster than one after the other.
+type BatchSealer interface {
+	// SealMany does what Seal does for each of the packets, all of the connection. If it fails for one it
+	// fails for all.
+	SealMany(packets []Sealing) error
+}
+
+// A Sealing is one packet for SealMany.
+type Sealing struct {
+	ID       PacketID
+	Data     []byte
+	Body     []byte // what the body is appended to, and the result
+	Checksum wire.Checksum
+}
+
 // SecurityInfo describes a secured connection.
 type SecurityInfo struct {
 	Peer          any   // the identity that was proven, or nil
