@@ -117,8 +117,9 @@ func (s *Sender) Lost() (seq wire.Seq, ok bool) {
 // WantAck reports whether the next datagram, of n packets, should ask for an ACK.
 // again: it is sent again; last: it ends the call's direction. Never ask with the last
 // packet of a reply, whatever this says (rxrpc reference 2.3: an OpenAFS client
-// soft-acks it and then stays silent). The rules are Linux's, and one
-// more: eight times per window, for the sake of round-trip samples.
+// soft-acks it and then stays silent). The rules are Linux's, but that a window
+// about to close is no reason: one that is used well always is. Eight packets of each
+// window ask, so that one of the last that fit is among them.
 func (s *Sender) WantAck(now Time, n int, again, last bool) bool {
 	switch {
 	case again:
@@ -129,10 +130,8 @@ func (s *Sender) WantAck(now Time, n int, again, last bool) bool {
 		return true
 	case s.rwind <= 2 || s.cwnd <= 4:
 		return true
-	case s.Window() <= 2*n:
-		return true
 	}
-	return s.sinceAsk+n >= max(s.cwnd/8, 2)
+	return s.sinceAsk+n >= max(min(s.cwnd, s.rwind)/8, 2)
 }
 
 // A Packet is what OnSend wants to know.

@@ -251,7 +251,7 @@ func (c *Call) acked(now Time, r cc.Progress) {
 		c.tx.free(&c.e.txPool, c.snd.Base())
 	}
 	c.peer.progress(now, r, false)
-	if c.tx.short && c.tx.len() <= c.e.cfg.Windows.Queue/2 && !c.tx.ended {
+	if c.tx.short && c.tx.len() <= c.e.cfg.Windows.Queue*3/4 && !c.tx.ended {
 		c.tx.short = false
 		c.tell(Writable)
 	}

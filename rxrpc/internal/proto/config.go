@@ -33,7 +33,7 @@ type Config struct {
 type Windows struct {
 	Receive int // advertised, per call; default 255
 	Send    int // most in flight, per call, if the peer allows it; default 255
-	Queue   int // most packets a call holds that are not acknowledged yet, at most 256; default 256
+	Queue   int // most packets a call holds that are not acknowledged yet, at most 1024; default 512: a window, and one to follow it
 	Initial int // congestion window of a call to a peer that nothing is known of; default 10
 }
 
@@ -117,7 +117,7 @@ func (c Config) withDefaults() Config {
 	w := &c.Windows
 	within(&w.Receive, 1, 255, 255)
 	within(&w.Send, 1, 255, 255)
-	within(&w.Queue, 1, maxQueue, maxQueue)
+	within(&w.Queue, 1, maxQueue, 512)
 	within(&w.Initial, 1, 255, 10)
 
 	t := &c.Timers
@@ -167,7 +167,7 @@ func reached(n, limit int) bool { return limit >= 0 && n >= limit }
 const (
 	minBody  = 500 // Linux: the least that a path is believed to have
 	maxBody  = MaxDatagram - wire.HeaderSize
-	maxQueue = 256 // packets; soft acks describe 255
+	maxQueue = 1024 // packets
 )
 
 // MaxDatagram is the longest datagram that Transmit writes: 46 packets.
