@@ -41,6 +41,21 @@ func (l *Listener) soft(bool) bool { return false }
 
 func (l *Listener) onHangup() {}
 
+// worthTrying reports whether a request is to try the system call before it waits. On a loop, which tells at
+// no further cost, it is not while that has lately been in vain.
+func (d *readSide) worthTrying() bool {
+	if d.s.sys == nil || d.s.sys.seat.Load() == nil || d.ahead.size() > 0 {
+		return true
+	}
+	if d.vain++; d.vain > vainMost {
+		d.vain = 2
+	}
+	return d.vain <= 2
+}
+
+// vainMost bounds for how many requests it is not tried again whether trying pays.
+const vainMost = 16
+
 // try runs a write on a loop. As everywhere it fails when the peer has finished writing, though that
 // may still read.
 func (d *writeSide) try() (int64, error) {

@@ -50,8 +50,9 @@ func sendRead[T any](ctx context.Context, s *Stream, j tryJob[T]) *Request[T] {
 		j.release()
 		return finishedAt(&s.home, v, err)
 	}
-	if s.tryFirst.Load() {
+	if s.tryFirst.Load() && s.rd.worthTrying() {
 		if v, err := j.try(); err != errInterrupted {
+			s.rd.vain = 0
 			j.release()
 			return finishedOn(&s.rd.lane, &s.home, v, err)
 		}

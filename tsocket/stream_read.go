@@ -18,6 +18,7 @@ type readSide struct {
 	ahead  readAhead
 	lane   lane
 	parked bool // the stream knows the request that has the slot
+	vain   int  // how often in a row it was tried in vain first, or would have been
 }
 
 // checkVectors returns the sum of bufs, or the refusal.
