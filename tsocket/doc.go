@@ -32,6 +32,12 @@
 //
 // What a PDUReader reads ahead belongs to the stream: any other read gets it.
 //
+// # The reactor
+//
+// A Loop runs callbacks on one goroutine, as tevent does: those of the requests of attached
+// sockets, posted functions, timers, and handlers that are told when a socket is ready. It is the
+// cheapest way to run many sockets.
+//
 // # Errors
 //
 // Every error is an *OpError. errors.Is finds the errno that C gives and Go's name for it:
@@ -132,6 +138,10 @@
 //	tstream_npa_accept_existing_send, _recv       npa.Accept, npa.AcceptSend
 //	tstream_npa_existing_socket,
 //	tstream_npa_existing_stream                   npa.Wrap
+//
+//	tevent_context_init, tevent_loop_wait    NewLoop, Loop.Run
+//	tevent_add_fd, _add_timer                Loop.Watch, Loop.AfterFunc
+//	tevent_schedule_immediate                Loop.Post
 //
 // # Systems
 //

@@ -37,6 +37,9 @@ type ListenConfig struct {
 	// KeepPath leaves the file of a unix socket behind when the listener is
 	// closed. Otherwise it is unlinked, as package net does.
 	KeepPath bool
+	// Mode is the permission bits of the file of a unix socket, whatever the umask is, set
+	// before anybody can connect; 0 leaves them to the umask.
+	Mode os.FileMode
 }
 
 // ListenTCP listens on local, an inet address; port 0 takes a free one, which
@@ -74,6 +77,13 @@ func openListener(local Addr, c *ListenConfig) (fd int, err error) {
 	}
 	if fd, err = openSocket(unix.SOCK_STREAM, local, Addr{}); err != nil {
 		return fd, err
+	}
+	if c.Mode != 0 && local.kind == addrUnix {
+		if err := os.Chmod(local.path, c.Mode.Perm()); err != nil {
+			_ = unix.Close(fd)
+			_ = os.Remove(local.path)
+			return -1, err
+		}
 	}
 	return fd, listenOrClose(fd, c)
 }

@@ -46,6 +46,7 @@ type Loop struct {
 	next   int
 	events []event
 	due    time.Time // of the first timer, as of the last look
+	clock  time.Time // the time, if this turn has looked, and not long ago
 }
 
 // guest is an attached socket that is no descriptor.

@@ -84,16 +84,19 @@ func (l *Loop) endTurn() {
 // wait waits until there is something to do, and returns how many sockets are
 // ready. It looks first: a loop with work to do spares itself the scheduler.
 func (l *Loop) wait() (int, error) {
+	l.clock = time.Time{}
 	if l.next < len(l.batch) || l.pending.Load() != 0 {
-		return l.poll.look(l.events)
-	}
-	if !l.due.IsZero() && time.Until(l.due) <= 0 {
 		return l.poll.look(l.events)
 	}
 	if l.look.most > 0 {
 		if n, err := l.poll.look(l.events); n > 0 || err != nil {
 			return n, err
 		}
+	}
+	if l.look.most > 0 || !l.due.IsZero() {
+		l.clock = time.Now()
+	}
+	if l.look.worthwhile() {
 		if n, found := l.lookLonger(); found {
 			return n, nil
 		}
@@ -111,16 +114,16 @@ func (l *Loop) sleep() (int, error) {
 		return l.poll.look(l.events)
 	}
 	if !l.due.IsZero() {
-		timeout = max(0, time.Until(l.due))
+		timeout = max(0, l.due.Sub(l.clock))
 	}
-	var start time.Time
-	if l.look.most > 0 {
-		start = time.Now()
-	}
+	start := l.clock
 	n, err := l.poll.wait(l.events, timeout)
 	l.sleeping.Store(false)
-	if l.look.most > 0 {
-		l.look.slept(time.Since(start))
+	if !start.IsZero() {
+		l.clock = time.Now()
+		if l.look.most > 0 {
+			l.look.slept(l.clock.Sub(start))
+		}
 	}
 	return n, err
 }

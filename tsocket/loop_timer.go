@@ -63,7 +63,10 @@ func (l *Loop) runTimers() {
 	if l.due.IsZero() {
 		return
 	}
-	now := time.Now()
+	now := l.clock
+	if now.IsZero() {
+		now = time.Now()
+	}
 	if l.due.After(now) {
 		return
 	}

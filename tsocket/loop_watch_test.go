@@ -97,7 +97,7 @@ func TestLoopWatchPaused(t *testing.T) {
 	require.NoError(t, a.Close())
 	assert.Equal(t, tsocket.Broken, <-calls)
 	used := cpuTime(t)
-	<-time.After(200 * time.Millisecond)
+	<-shortlyFor(t, 200*time.Millisecond).Done()
 	assert.Less(t, cpuTime(t)-used, 100*time.Millisecond)
 	assert.Empty(t, calls)
 	on(t, l, func() { w.Want(tsocket.Readable) })

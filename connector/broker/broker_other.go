@@ -11,7 +11,7 @@ import (
 	"github.com/cnbus/cnbus/connector"
 )
 
-// The broker needs epoll and the credentials of Linux; elsewhere New fails.
+// The broker needs the credentials and the locks of Linux; elsewhere New fails.
 
 type loop struct{ hub *hub }
 

@@ -14,8 +14,8 @@
 // # How it works
 //
 // The hub is the broker without sockets: a single-threaded state machine into which bytes of clients
-// and times go and out of which bytes for clients come. The loop around it is one
-// goroutine on one thread with one epoll. It reads up to 64 KiB of a client at a time, lets the hub append
+// and times go and out of which bytes for clients come. The loop around it runs
+// on a tsocket.Loop: one goroutine on one thread with one epoll. It reads up to 64 KiB of a client at a time, lets the hub append
 // the messages to their receivers' queues, and writes each queue with one
 // system call. An acknowledgement is written after what it acknowledges.
 package broker

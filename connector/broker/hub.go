@@ -6,6 +6,7 @@ import (
 	"github.com/cnbus/cnbus/cbid"
 	"github.com/cnbus/cnbus/connector"
 	"github.com/cnbus/cnbus/connector/internal/frame"
+	"github.com/cnbus/cnbus/tsocket"
 )
 
 // hub is the broker without its sockets: bytes of clients and times go in,
@@ -74,7 +75,9 @@ type reg struct {
 // conn is one client.
 type conn struct {
 	port   uint32
-	fd     int
+	sock   *tsocket.Stream // these three are the loop's
+	watch  *tsocket.Watch
+	wants  tsocket.Ready
 	cred   connector.Cred
 	gids   []uint32 // supplementary groups
 	name   string
@@ -87,11 +90,9 @@ type conn struct {
 	in     []byte // read but not handled: part of a frame, or all while paused
 	paused bool   // not read: it sent on after Stop, or is choked
 	choked bool   // it asks and does not read the answers
-	events uint32 // what epoll was asked for
-	away   bool   // gone while paused: out of epoll until it is not
 	out    outq
 	dirty  bool
-	mute   bool  // EPOLLOUT is awaited: writing would block
+	mute   bool  // room to write is awaited
 	last   bool  // close once out is empty
 	leave  int64 // and then at the latest
 
@@ -141,11 +142,8 @@ func (h *hub) account(uid uint32) *account {
 }
 
 // open admits a client. A refusal is put into its queue as a Bye.
-func (h *hub) open(fd int, cred connector.Cred, gids []uint32) *conn {
-	c := &conn{
-		fd: fd, cred: cred, gids: gids, since: h.now,
-		stopped: nil,
-	}
+func (h *hub) open(cred connector.Cred, gids []uint32) *conn {
+	c := &conn{cred: cred, gids: gids, since: h.now}
 	h.nextPort++
 	for h.nextPort == 0 || h.conns[h.nextPort] != nil {
 		h.nextPort++

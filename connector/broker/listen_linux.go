@@ -10,36 +10,64 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/cnbus/cnbus/connector"
+	"github.com/cnbus/cnbus/tsocket"
 )
 
 // listen opens the socket, or takes those that were handed over.
 func (b *Broker) listen() error {
-	files := b.cfg.Listeners
-	if len(files) == 0 {
-		f, lock, err := openSocket(b.cfg.Socket)
+	if len(b.cfg.Listeners) == 0 {
+		ln, lock, err := openSocket(b.cfg.Socket)
 		if err != nil {
 			return err
 		}
 		b.lock, b.path = lock, lock.path
-		files = []*os.File{f}
-	}
-	for _, f := range files {
-		fd := int(f.Fd())
-		if err := unix.SetNonblock(fd, true); err != nil {
-			return fmt.Errorf("broker: listener %s: %w", f.Name(), err)
-		}
-		if v, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ACCEPTCONN); err != nil || v == 0 {
-			return fmt.Errorf("broker: %s is no listening socket", f.Name())
-		}
-		if v, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_DOMAIN); err != nil || v != unix.AF_UNIX {
-			return fmt.Errorf("broker: %s is no unix socket", f.Name())
-		}
-		if err := b.loop.watch(fd, unix.EPOLLIN); err != nil {
+		if err := b.loop.listenOn(ln); err != nil {
+			_ = ln.Close()
+			b.cleanup()
 			return err
 		}
-		b.loop.listeners[int32(fd)] = &listener{fd: fd, owner: f, cred: peerCred}
+		return nil
+	}
+	for _, f := range b.cfg.Listeners {
+		ln, err := handedOver(f)
+		if err != nil {
+			return err
+		}
+		if err := b.loop.listenOn(ln); err != nil {
+			_ = ln.Close()
+			return err
+		}
 	}
 	return nil
+}
+
+// handedOver makes a listener of a descriptor that remains its owner's.
+func handedOver(f *os.File) (*tsocket.Listener, error) {
+	fd, err := duplicate(f)
+	if err != nil {
+		return nil, fmt.Errorf("broker: listener %s: %w", f.Name(), err)
+	}
+	ln, err := tsocket.ListenerFromFD(fd)
+	if err != nil {
+		_ = unix.Close(fd)
+		return nil, fmt.Errorf("broker: %s is no listening socket: %w", f.Name(), err)
+	}
+	if !ln.Addr().IsUnix() {
+		_ = ln.Close()
+		return nil, fmt.Errorf("broker: %s is no unix socket", f.Name())
+	}
+	return ln, nil
+}
+
+func duplicate(f *os.File) (fd int, err error) {
+	c, err := f.SyscallConn()
+	if err != nil {
+		return -1, err
+	}
+	if cerr := c.Control(func(n uintptr) { fd, err = unix.FcntlInt(n, unix.F_DUPFD_CLOEXEC, 3) }); cerr != nil {
+		return -1, cerr
+	}
+	return fd, err
 }
 
 func (b *Broker) cleanup() {
@@ -51,33 +79,32 @@ func (b *Broker) cleanup() {
 	}
 }
 
-// peerCred asks the kernel who connected.
-func peerCred(fd int) (connector.Cred, []uint32, error) {
-	u, err := unix.GetsockoptUcred(fd, unix.SOL_SOCKET, unix.SO_PEERCRED)
-	if err != nil {
-		return connector.Cred{}, nil, fmt.Errorf("SO_PEERCRED: %w", err)
-	}
-	return connector.Cred{UID: u.Uid, GID: u.Gid, PID: uint32(u.Pid)}, peerGroups(fd), nil
-}
-
 // pair makes a client of the process itself.
 func (l *loop) pair(ctx context.Context) (net.Conn, error) {
-	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+	ours, theirs, err := tsocket.SocketPair()
 	if err != nil {
-		return nil, fmt.Errorf("broker: socketpair: %w", err)
+		return nil, fmt.Errorf("broker: %w", err)
 	}
-	f := os.NewFile(uintptr(fds[1]), "cnbus")
-	defer f.Close()
-	ours := fds[0]
-	conn, err := net.FileConn(f)
+	defer theirs.Close()
+	var conn net.Conn
+	err = theirs.SyscallFD(func(fd int) error {
+		fd, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 3)
+		if err != nil {
+			return err
+		}
+		f := os.NewFile(uintptr(fd), "cnbus")
+		defer f.Close()
+		conn, err = net.FileConn(f)
+		return err
+	})
 	if err != nil {
-		unix.Close(ours)
+		_ = ours.Close()
 		return nil, fmt.Errorf("broker: socketpair: %w", err)
 	}
 	if err := l.do(ctx, func() { l.adopt(ours, l.hub.self, nil) }); err != nil {
-		conn.Close()
+		_ = conn.Close()
 		if errors.Is(err, connector.ErrClosed) {
-			unix.Close(ours)
+			_ = ours.Close()
 		}
 		return nil, err
 	}

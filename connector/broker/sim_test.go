@@ -36,7 +36,7 @@ type peer struct {
 }
 
 func (s *sim) dial(uid uint32) *peer {
-	p := &peer{s: s, c: s.h.open(-1, connector.Cred{UID: uid, GID: uid + 1, PID: uid + 2}, nil)}
+	p := &peer{s: s, c: s.h.open(connector.Cred{UID: uid, GID: uid + 1, PID: uid + 2}, nil)}
 	s.peers[p.c] = p
 	return p
 }

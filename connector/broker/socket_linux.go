@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -11,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/cnbus/cnbus/connector/internal/sockpath"
+	"github.com/cnbus/cnbus/tsocket"
 )
 
 // socketLock is the right to the socket's path: a locked file beside it, so
@@ -23,7 +25,7 @@ type socketLock struct {
 // openSocket listens on path ("" for the user's default). A socket that a
 // dead broker left is replaced; one that a living broker serves is an error that
 // wraps EADDRINUSE.
-func openSocket(path string) (*os.File, *socketLock, error) {
+func openSocket(path string) (*tsocket.Listener, *socketLock, error) {
 	if path == "" {
 		path = sockpath.Listen()
 		if os.Getenv(sockpath.Env) == "" { // where the user names a place, it is the user's
@@ -36,12 +38,12 @@ func openSocket(path string) (*os.File, *socketLock, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	f, err := bindSocket(path)
+	ln, err := bindSocket(path)
 	if err != nil {
 		lock.close()
 		return nil, nil, err
 	}
-	return f, lock, nil
+	return ln, lock, nil
 }
 
 // makeDir makes the directory of a default path: closed to others for a
@@ -85,50 +87,45 @@ func lockSocket(path string) (*socketLock, error) {
 
 // bindSocket binds and listens; we hold the lock, so what is in the way and
 // answers is another program's.
-func bindSocket(path string) (*os.File, error) {
-	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+func bindSocket(path string) (*tsocket.Listener, error) {
+	addr, err := tsocket.UnixAddr(path)
 	if err != nil {
-		return nil, fmt.Errorf("broker: socket: %w", err)
+		return nil, fmt.Errorf("broker: %w", err)
 	}
-	addr := &unix.SockaddrUnix{Name: path}
-	err = unix.Bind(fd, addr)
+	cfg := &tsocket.ListenConfig{
+		Backlog:  4096,
+		KeepPath: true,  // the lock's owner removes it
+		Mode:     0o666, // the policy decides, not the mode
+	}
+	ln, err := tsocket.ListenUnix(addr, cfg)
 	if errors.Is(err, unix.EADDRINUSE) {
-		if err = removeStale(path); err == nil {
-			err = unix.Bind(fd, addr)
+		if err = removeStale(addr); err == nil {
+			ln, err = tsocket.ListenUnix(addr, cfg)
 		}
 	}
-	if err == nil {
-		err = os.Chmod(path, 0o666) // the policy decides, not the mode
-	}
-	if err == nil {
-		err = unix.Listen(fd, 4096)
-	}
 	if err != nil {
-		unix.Close(fd)
 		return nil, fmt.Errorf("broker: listen on %s: %w", path, err)
 	}
-	return os.NewFile(uintptr(fd), path), nil
+	return ln, nil
 }
 
 // removeStale removes the socket of a broker that is no more.
-func removeStale(path string) error {
-	st, err := os.Lstat(path)
+func removeStale(addr tsocket.Addr) error {
+	st, err := os.Lstat(addr.Path())
 	if err != nil {
 		return err
 	}
 	if st.Mode()&os.ModeSocket == 0 {
 		return fmt.Errorf("a file that is no socket is in the way: %w", unix.EADDRINUSE)
 	}
-	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
-	if err != nil {
-		return err
+	s, err := tsocket.DialUnix(context.Background(), tsocket.Addr{}, addr)
+	if err == nil {
+		_ = s.Close()
 	}
-	defer unix.Close(fd)
-	err = unix.Connect(fd, &unix.SockaddrUnix{Name: path})
 	if !errors.Is(err, unix.ECONNREFUSED) {
 		return fmt.Errorf("another program serves it: %w", unix.EADDRINUSE)
 	}
-	return os.Remove(path)
+	return os.Remove(addr.Path())
 }
 
 // release removes the socket and gives the path free. The lock file stays: to

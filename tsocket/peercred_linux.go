@@ -1,4 +1,4 @@
-package broker
+package tsocket
 
 import (
 	"unsafe"
@@ -6,8 +6,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// peerGroups returns the supplementary groups of the peer, as they were when it
-// connected (SO_PEERGROUPS); nil on kernels before 4.13.
+func peerCred(fd int) (Cred, error) {
+	u, err := unix.GetsockoptUcred(fd, unix.SOL_SOCKET, unix.SO_PEERCRED)
+	if err != nil {
+		return Cred{}, err
+	}
+	return Cred{PID: int(u.Pid), UID: u.Uid, GID: u.Gid, Groups: peerGroups(fd)}, nil
+}
+
 func peerGroups(fd int) []uint32 {
 	gids := make([]uint32, 64)
 	for range 2 {

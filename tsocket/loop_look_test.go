@@ -1,4 +1,4 @@
-package broker
+package tsocket
 
 import (
 	"testing"
@@ -8,25 +8,25 @@ import (
 )
 
 func TestLoopLooksOnlyWhileThatPays(t *testing.T) {
-	var s spinner
-	assert.False(t, s.worthwhile(), "an idle broker sleeps")
-	for range spinFrom {
+	s := looker{most: 20 * time.Microsecond}
+	assert.False(t, s.worthwhile(), "an idle loop sleeps")
+	for range lookFrom {
 		s.slept(10 * time.Microsecond)
 	}
 	assert.True(t, s.worthwhile(), "work comes in quick succession")
-	for range spinTop {
-		s.failed(spinMax + time.Microsecond)
+	for range lookTop {
+		s.failed(s.most + time.Microsecond)
 	}
 	assert.False(t, s.worthwhile(), "it no longer does")
-	for range spinTop {
+	for range lookTop {
 		s.slept(10 * time.Microsecond)
 	}
 	s.failed(time.Millisecond)
 	assert.False(t, s.worthwhile(), "others want the core")
-	for range spinTop {
+	for range lookTop {
 		s.slept(10 * time.Microsecond)
 	}
-	for range spinTop / 2 {
+	for range lookTop / 2 {
 		s.slept(time.Millisecond)
 	}
 	assert.False(t, s.worthwhile(), "it sleeps for long")
