@@ -15,6 +15,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // PeerService is the service id of rxpeer.
@@ -85,8 +87,25 @@ func StartPeer(ctx context.Context, addr netip.AddrPort, options ...string) (*Pe
 	return p, nil
 }
 
-// Signal sends a signal: SIGSTOP and SIGCONT make it a peer that hangs for a while.
-func (p *Peer) Signal(s syscall.Signal) error { return p.cmd.Process.Signal(s) }
+// Stop makes it a server that hangs, until Continue or Close.
+func (p *Peer) Stop() error {
+	if err := p.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
+		return err
+	}
+	var status unix.WaitStatus
+	for !status.Stopped() {
+		if _, err := unix.Wait4(p.cmd.Process.Pid, &status, unix.WUNTRACED, nil); err != nil && !errors.Is(err, unix.EINTR) {
+			return fmt.Errorf("waiting until rxpeer has stopped: %w", err)
+		}
+		if status.Exited() || status.Signaled() {
+			return errors.New("rxpeer has ended instead of stopping")
+		}
+	}
+	return nil
+}
+
+// Continue has a stopped server go on.
+func (p *Peer) Continue() error { return p.cmd.Process.Signal(syscall.SIGCONT) }
 
 // CPU is the time that the server has used, known after Close.
 func (p *Peer) CPU() time.Duration {
