@@ -326,7 +326,8 @@ func (c *Call) connected(now Time) {
 	c.connID = cn.id
 	c.state = SendRequest
 	c.heardAt, c.sentAt = now, now
-	if !cn.plain && !c.seal(now) {
+	if err := c.seal(); err != nil {
+		c.complete(now, securityFailed(err))
 		return
 	}
 	c.e.callsToSend.add(c)

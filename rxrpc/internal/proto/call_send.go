@@ -7,17 +7,17 @@ import (
 
 // A txPacket is a DATA packet from being queued to being acknowledged for good.
 type txPacket struct {
-	buf    *txBuf
-	n      uint16
-	cksum  wire.Checksum
-	last   bool
-	sealed bool
+	buf   *txBuf
+	n     uint16
+	cksum wire.Checksum
+	last  bool
 }
 
 // A sendQueue holds the DATA packets of a call, base to next of them, and the one that is
 // being filled.
 type sendQueue struct {
 	base, next wire.Seq // next: of the packet queued next
+	sealed     wire.Seq // the first whose body is not what is sent yet
 	ring       []txPacket
 	small      [4]txPacket
 	fill       *txBuf
@@ -33,7 +33,7 @@ func (q *sendQueue) reset() {
 	if q.ring == nil {
 		q.ring = q.small[:]
 	}
-	q.base, q.next = 1, 1
+	q.base, q.next, q.sealed = 1, 1, 1
 	q.left = -1
 }
 
@@ -99,14 +99,15 @@ func (c *Call) Send(now Time, data []byte, more bool) (n int, err error) {
 		n += k
 		end := n == len(data) && !more
 		if end || q.filled == q.room {
-			if err := c.queue(end); err != nil {
-				c.complete(now, securityFailed(err))
-				return n, ErrEnded
-			}
+			c.queue(end)
 		}
 		if n == len(data) {
 			break
 		}
+	}
+	if err := c.seal(); err != nil {
+		c.complete(now, securityFailed(err))
+		return n, ErrEnded
 	}
 	if q.left > 0 {
 		q.left -= int64(n)
@@ -172,54 +173,12 @@ func (c *Call) packetRoom() int {
 }
 
 // queue puts the packet being filled behind the others.
-func (c *Call) queue(last bool) error {
+func (c *Call) queue(last bool) {
 	q := &c.tx
 	p := q.push()
 	*p = txPacket{buf: q.fill, n: uint16(q.filled), last: last}
 	q.fill = nil
 	q.ended = last
-	if c.conn == nil {
-		return nil
-	}
-	return c.sealPacket(q.next-1, p)
-}
-
-// sealPacket makes the body that is sent from the application's data.
-func (c *Call) sealPacket(seq wire.Seq, p *txPacket) error {
-	if c.conn.plain {
-		p.sealed = true
-		return nil
-	}
-	id := c.id
-	id.Seq = seq
-	out := c.e.txPool.get()
-	body, cksum, err := c.conn.sec.Seal(out.b[:0], id, p.buf.b[:p.n])
-	if err == nil && len(body) > len(out.b) {
-		err = &AbortError{Code: wire.ProtocolError, Reason: "a sealed packet that is too long"}
-	}
-	if err != nil {
-		c.e.txPool.put(out)
-		return err
-	}
-	if len(body) > 0 && &body[0] != &out.b[0] {
-		copy(out.b[:], body)
-	}
-	c.e.txPool.put(p.buf)
-	p.buf, p.n, p.cksum, p.sealed = out, uint16(len(body)), cksum, true
-	return nil
-}
-
-// seal does that with what was queued before there was a connection.
-func (c *Call) seal(now Time) bool {
-	for s := c.tx.base; s != c.tx.next; s++ {
-		if p := c.tx.at(s); !p.sealed {
-			if err := c.sealPacket(s, p); err != nil {
-				c.complete(now, securityFailed(err))
-				return false
-			}
-		}
-	}
-	return true
 }
 
 // Room returns how many bytes Send would take.

@@ -43,6 +43,8 @@ type Endpoint struct {
 	freeCalls *Call
 	freeSlots []*slots
 	soft      [wire.MaxSoftAcks]byte
+	sealing   [sealBatch]Sealing
+	sealed    [sealBatch]*txBuf
 
 	allConns []*conn // in the order in which rxdebug counts
 	allPeers []*peer
