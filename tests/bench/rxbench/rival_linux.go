@@ -14,6 +14,7 @@ import (
 	"github.com/cnbus/cnbus/tests/bench/harness"
 	"github.com/cnbus/cnbus/tests/bench/role"
 	"github.com/cnbus/cnbus/tests/interop/openafs"
+	"github.com/cnbus/cnbus/tests/interop/relay"
 )
 
 // librx is the C peers' side.
@@ -97,4 +98,16 @@ func (x *librx) bulk(ctx context.Context, up bool, bytes uint64) (figures, error
 		return figures{}, err
 	}
 	return figures{n: float64(bytes), took: time.Duration(f["sec"] * 1e9), cpu: cpu}, nil
+}
+
+// newLine puts a line of that length before target, on which some datagrams are
+// lost, in both directions.
+func newLine(c *cast, target netip.AddrPort, delay time.Duration, loss float64) (netip.AddrPort, error) {
+	path := relay.Path{Delay: delay, Loss: loss}
+	r, err := relay.New(relay.Config{Target: target, Up: path, Down: path, Seed: 1})
+	if err != nil {
+		return netip.AddrPort{}, err
+	}
+	c.procs = append(c.procs, r)
+	return r.Addr(), nil
 }

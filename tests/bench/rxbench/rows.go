@@ -20,8 +20,14 @@ type duel struct {
 }
 
 // openDuel starts both sides and lets each move a little.
-func openDuel(ctx context.Context, env *harness.Env, a endArgs, through func(netip.AddrPort) (netip.AddrPort, error), warm func(side) error) (*duel, error) {
-	d := &duel{cast: &cast{env: env}}
+func openDuel(ctx context.Context, env *harness.Env, a endArgs, warm func(side) error) (*duel, error) {
+	return openDuelIn(ctx, &cast{env: env}, a, nil, warm)
+}
+
+// openDuelIn is openDuel with a cast that is there already, and with something between
+// client and server.
+func openDuelIn(ctx context.Context, c *cast, a endArgs, through func(netip.AddrPort) (netip.AddrPort, error), warm func(side) error) (*duel, error) {
+	d := &duel{cast: c}
 	var err error
 	if d.rival, err = openRival(ctx, d.cast, a, through); err == nil {
 		d.mine, err = openOurs(ctx, d.cast, a, through)
@@ -79,7 +85,7 @@ func callsPerSecond(row harness.Row, callers int) harness.Experiment {
 			run := func(ctx context.Context, d time.Duration) func(side) (figures, error) {
 				return func(s side) (figures, error) { return s.calls(ctx, callers, d) }
 			}
-			d, err := openDuel(ctx, env, endArgs{Calls: true}, nil, func(s side) error {
+			d, err := openDuel(ctx, env, endArgs{Calls: true}, func(s side) error {
 				_, err := run(ctx, env.Time(time.Second, 100*time.Millisecond))(s)
 				return err
 			})
@@ -113,7 +119,7 @@ func bulk(name, what string, a endArgs, up bool, want, wantCPU float64) harness.
 			run := func(ctx context.Context, bytes uint64) func(side) (figures, error) {
 				return func(s side) (figures, error) { return s.bulk(ctx, up, bytes) }
 			}
-			d, err := openDuel(ctx, env, a, nil, func(s side) error {
+			d, err := openDuel(ctx, env, a, func(s side) error {
 				_, err := run(ctx, uint64(env.Pick(20*mb, mb)))(s)
 				return err
 			})

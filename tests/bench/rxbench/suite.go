@@ -1,6 +1,10 @@
 package rxbench
 
-import "github.com/cnbus/cnbus/tests/bench/harness"
+import (
+	"time"
+
+	"github.com/cnbus/cnbus/tests/bench/harness"
+)
 
 // Suite is the RxRPC suite. The rows with a wanted ratio are those that the
 // project promises; the others inform.
@@ -17,6 +21,8 @@ func Suite() harness.Suite {
 		bulk("bulk-down", plain, endArgs{}, false, 2, 1),
 		bulk("bulk-large-up", large, endArgs{Large: true}, true, 1.5, 1),
 		bulk("bulk-large-down", large, endArgs{Large: true}, false, 1.5, 1),
+		wan(harness.Row{Name: "bulk-10ms", What: "one call, server to client, round trip of 10 ms", Want: 4}, 10*time.Millisecond, 0, 20*mb, mb),
+		wan(harness.Row{Name: "bulk-50ms-loss", What: "one call, server to client, round trip of 50 ms, 1 % lost each way", Want: 4}, 50*time.Millisecond, 0.01, mb, mb/10),
 		idleMemory(),
 		manyCalls(),
 		allocs(),

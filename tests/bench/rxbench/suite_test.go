@@ -19,6 +19,8 @@ var promised = map[string]float64{
 	"bulk-large-up-cpu":   1,
 	"bulk-large-down":     1.5,
 	"bulk-large-down-cpu": 1,
+	"bulk-10ms":           4,
+	"bulk-50ms-loss":      4,
 	"memory-idle":         1,
 	"concurrent":          1,
 	"allocs":              1,
