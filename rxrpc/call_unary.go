@@ -11,15 +11,19 @@ import (
 	"github.com/cnbus/cnbus/rxrpc/internal/wire"
 )
 
-var calls = sync.Pool{New: func() any { return &call{wake: make(chan struct{}, 1)} }}
+// Unused calls, of clients and of servers: the latter keep memory for requests and
+// replies.
+var clientCalls, serverCalls = sync.Pool{New: emptyCall}, sync.Pool{New: emptyCall}
+
+func emptyCall() any { return &call{wake: make(chan struct{}, 1)} }
 
 // keepBytes is the most memory that an unused call keeps for requests and for
 // replies.
 const keepBytes = 16 << 10
 
-// newCall returns an empty call of e.
-func (e *Endpoint) newCall() *call {
-	c := calls.Get().(*call)
+// newCall returns an empty call of e, a client's or a server's.
+func (e *Endpoint) newCall(pool *sync.Pool) *call {
+	c := pool.Get().(*call)
 	c.e = e
 	return c
 }
@@ -35,9 +39,13 @@ func (c *call) recycle() {
 		return // the owner will still look at it; the collector takes it then
 	}
 	// What a server's call has grown is used again, what a client's has is its caller's.
+	pool := &clientCalls
 	var in, reply []byte
-	if c.server != nil && cap(c.in) <= keepBytes && cap(c.reply) <= keepBytes {
-		in, reply = c.in[:0], c.reply[:0]
+	if c.server != nil {
+		pool = &serverCalls
+		if cap(c.in) <= keepBytes && cap(c.reply) <= keepBytes {
+			in, reply = c.in[:0], c.reply[:0]
+		}
 	}
 	c.rx.drop()
 	*c = call{wake: c.wake, rx: bufQueue{bufs: c.rx.bufs}, in: in, reply: reply}
@@ -45,7 +53,7 @@ func (c *call) recycle() {
 	case <-c.wake:
 	default:
 	}
-	calls.Put(c)
+	pool.Put(c)
 }
 
 // unary makes a call whose request is there and whose reply is appended to dst.
@@ -53,7 +61,7 @@ func (e *Endpoint) unary(ctx context.Context, p *proto.CallParams, dst, request 
 	if ctx.Err() != nil {
 		return dst, e.wrap("call", p, &AbortError{Code: int32(abortFor(ctx)), Errno: errnoFor(ctx), Cause: context.Cause(ctx)})
 	}
-	c := e.newCall()
+	c := e.newCall(&clientCalls)
 	c.params = *p
 	c.collect, c.in, c.limit = true, dst, len(dst)+limit
 	c.out, c.outEnd, c.outBusy = request, true, true

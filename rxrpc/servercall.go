@@ -41,7 +41,7 @@ type service struct {
 
 // accept makes a call of the server of one that has arrived.
 func (v *service) accept(_ proto.Time, pc *proto.Call) {
-	c := v.s.e.newCall()
+	c := v.s.e.newCall(&serverCalls)
 	c.pc = pc
 	pc.Tag = c
 	sc := &ServerCall{c: c, v: v, peer: pc.Peer(), service: uint16(pc.Service())}

@@ -18,6 +18,24 @@ type fdDgram struct {
 	rd            fdRecv
 	wr            fdSend
 	notices       atomic.Bool
+
+	// An error that the kernel keeps for the socket makes the next receive fail, unless a
+	// send has met it before (suspect), or it is one of this host, which sets nothing: then
+	// the receiver is woken and finds no datagram (idle). Otherwise there is no need to ask for notices
+	// each time that there are no more datagrams.
+	suspect atomic.Bool
+	idle    bool // the last receive found nothing; of the receiver
+}
+
+// mayHaveNotice reports whether there may be a notice, now that there is no
+// datagram. The receiver calls it.
+func (s *fdDgram) mayHaveNotice() bool {
+	if !s.notices.Load() {
+		return false
+	}
+	again := s.idle
+	s.idle = true
+	return s.suspect.Swap(false) || again
 }
 
 // maxUDP is more than any UDP datagram holds.
@@ -106,13 +124,14 @@ func (s *fdDgram) tryRecv(fd int) bool {
 		case tryAgain:
 			continue
 		case waitReady, waitMemory:
-			if s.notices.Load() && s.takeNotice(fd) {
+			if s.mayHaveNotice() && s.takeNotice(fd) {
 				return true
 			}
 			if errno != syscall.ENOMEM {
 				return false
 			}
 		}
+		s.idle = false
 		if errno != 0 {
 			if s.notices.Load() && s.takeNotice(fd) {
 				return true
@@ -134,6 +153,7 @@ func (s *fdDgram) takeNotice(fd int) bool {
 	if n == nil {
 		return false
 	}
+	s.suspect.Store(true) // there may be more
 	s.rd.err = n
 	return true
 }
@@ -230,6 +250,7 @@ func (s *fdDgram) trySend(fd int) bool {
 // being sent, and was taken off the socket by the attempt to send. With notices on
 // the receiver gets it as such.
 func (s *fdDgram) isStale(errno syscall.Errno) bool {
+	s.suspect.Store(true)
 	if !s.notices.Load() || !s.remote.IsZero() || s.wr.grown {
 		return false
 	}

@@ -89,14 +89,16 @@ func (s *udpDgram) tryRecvBatch(fd int) bool {
 		case tryAgain:
 			continue
 		case waitReady:
-			if s.notices.Load() {
+			if s.mayHaveNotice() {
 				if notice := recvNotice(fd); notice != nil {
+					s.suspect.Store(true) // there may be more
 					x.err = notice
 					return true
 				}
 			}
 			return false
 		}
+		s.idle = false
 		if errno != 0 {
 			x.err = errno
 			if s.notices.Load() {

@@ -63,6 +63,9 @@ func (s *udpDgram) trySendBatch(fd int) bool {
 		n := x.build()
 		sent, _, errno := unix.Syscall6(unix.SYS_SENDMMSG, uintptr(fd), uintptr(unsafe.Pointer(&x.hdrs[0])), uintptr(n), unix.MSG_NOSIGNAL, 0, 0)
 		clear(x.iovs)
+		if errno != 0 || int(sent) < n {
+			s.suspect.Store(true) // it may have met an error that the receiver waits for
+		}
 		if errno == 0 {
 			for _, count := range x.counts[:sent] {
 				x.n += count

@@ -31,6 +31,7 @@ func (d *Dgram) SetNotices(on bool) error {
 	if err != nil {
 		return &OpError{Op: "set notices", Err: err}
 	}
+	s.suspect.Store(true)
 	s.notices.Store(on)
 	return nil
 }
