@@ -100,6 +100,29 @@ func TestProbesRequest(t *testing.T) {
 			assert.True(t, ne.Timeout())
 		}
 	})
+	t.Run("deadline of what is made of several reads, or queued: nothing goes on inside", func(t *testing.T) {
+		for name, read := range map[string]func(s *tsocket.Stream) interface{ SetDeadline(time.Time) }{
+			"pdu": func(s *tsocket.Stream) interface{ SetDeadline(time.Time) } {
+				v := &u32Vector{}
+				return s.ReadPDUSend(background, v.next)
+			},
+			"blob": func(s *tsocket.Stream) interface{ SetDeadline(time.Time) } {
+				return tsocket.ReadU32PDUSend(background, s, 100)
+			},
+			"queue": func(s *tsocket.Stream) interface{ SetDeadline(time.Time) } {
+				v := &u32Vector{}
+				return tsocket.NewQueue("q").ReadPDUSend(background, s, v.next)
+			},
+		} {
+			a, b := unixPair(t)
+			r := read(a)
+			write(t, b, "\x00\x00\x00\x05he")
+			r.SetDeadline(time.Now().Add(time.Millisecond))
+			done := r.(interface{ Done() <-chan struct{} }).Done()
+			<-done
+			require.NoError(t, a.Disconnect(background), name)
+		}
+	})
 	t.Run("a deadline that was taken away does not count", func(t *testing.T) {
 		a, b := unixPair(t)
 		r := a.ReadvSend(background, make([]byte, 1))

@@ -235,6 +235,44 @@ func TestAllocs(t *testing.T) {
 	assert.LessOrEqual(t, testing.AllocsPerRun(200, step), 1.0)
 }
 
+// Idle streams whose peers have finished writing, with everything outstanding
+// that can be, cost no processor time.
+func TestSpin(t *testing.T) {
+	c, s := tcp(t)
+	a, b := secure(t, c, s)
+	for _, x := range []*tsocket.Stream{a, b} {
+		x.SetHalfOpen(true)
+	}
+	require.NoError(t, b.CloseWrite(soon(t)))
+	_, err := a.Readv(soon(t), make([]byte, 1))
+	require.ErrorIs(t, err, io.EOF)
+	write := a.WritevSend(background, make([]byte, 64<<20)) // nobody reads it
+	a.MonitorSend(background)
+	d, e := tcp(t)
+	quiet, _ := secure(t, d, e)
+	read := quiet.ReadvSend(background, make([]byte, 1))
+	read.Done()
+	settled, cancel := context.WithTimeout(background, 200*time.Millisecond)
+	defer cancel()
+	_, err = write.Wait(settled)
+	require.Error(t, err)
+
+	const while = 500 * time.Millisecond
+	used := cpuTime(t)
+	ctx, cancel2 := context.WithTimeout(background, while)
+	defer cancel2()
+	_, err = read.Wait(ctx)
+	require.ErrorIs(t, err, tsocket.ErrTimeout)
+	assert.Less(t, cpuTime(t)-used, while/5)
+	assert.True(t, write.InProgress())
+}
+
+func cpuTime(t testing.TB) time.Duration {
+	var u syscall.Rusage
+	require.NoError(t, syscall.Getrusage(syscall.RUSAGE_SELF, &u))
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
 // Where the plain stream is kept, Close wakes who waits all the same.
 func TestCloseKept(t *testing.T) {
 	c, s := pipe(t)
