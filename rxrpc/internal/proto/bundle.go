@@ -87,10 +87,22 @@ func (b *bundle) conn(now Time) (*conn, error) {
 			return cn, nil
 		}
 	}
-	if b.live > 0 && reached(b.live, b.e.cfg.Limits.ConnsPerBundle) {
+	if limit := b.e.cfg.Limits.ConnsPerBundle; b.live > 0 && reached(b.live, limit) && reached(b.used(), limit) {
 		return nil, nil
 	}
 	return b.open(now)
+}
+
+// used counts the connections but those that only wait to be forgotten: no call that ends there would
+// ever let the next in line go on.
+func (b *bundle) used() int {
+	n := 0
+	for _, cn := range b.conns {
+		if cn != nil && (cn.active != 0 || !cn.noReuse) {
+			n++
+		}
+	}
+	return n
 }
 
 // mayCall reports whether the connection has a channel for a call.
