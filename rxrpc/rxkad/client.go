@@ -47,17 +47,16 @@ func (c *Client) NewClient(id proto.ConnID) (proto.SecurityConn, error) {
 		return nil, err
 	}
 	key, _ := c.token.Session.eight()
-	cc := &clientConn{client: c, id: id}
-	cc.level = c.level
+	cc := &clientConn{&sealer{level: c.level}, c, id}
 	cc.setKey(key, id)
 	return cc, nil
 }
 
 // A clientConn is a connection of ours to a server.
 type clientConn struct {
-	sealer
-	client *Client
-	id     proto.ConnID
+	*sealer // behind a pointer for the reason that a Key's secret is
+	client  *Client
+	id      proto.ConnID
 }
 
 var (
@@ -98,7 +97,7 @@ func (c *clientConn) Respond(dst, body []byte, calls [wire.Channels]wire.CallNum
 	if err != nil {
 		return dst, err
 	}
-	if c.level < ch.minLevel {
+	if c.sealer.level < ch.minLevel {
 		return dst, refuse(LevelFail, "the server wants level "+ch.minLevel.String()+" at least")
 	}
 	t := c.client.token

@@ -11,13 +11,14 @@ import (
 // and Wipe forgets it for all of them. It prints as "[key]" in every way.
 type Key struct{ s *secret }
 
-type secret struct{ b []byte }
+// A secret is behind two pointers: package fmt follows one where a verb does not fit, in fields that it cannot
+// call Format of.
+type secret struct{ b *[]byte }
 
 // NewKey makes a key of a copy of b.
 func NewKey(b []byte) Key {
-	s := &secret{make([]byte, len(b))}
-	copy(s.b, b)
-	return Key{s}
+	c := append(make([]byte, 0, len(b)), b...)
+	return Key{&secret{&c}}
 }
 
 // Len returns the length in bytes; 0 after Wipe and of the zero Key.
@@ -32,8 +33,8 @@ func (k Key) Equal(o Key) bool { return subtle.ConstantTimeCompare(k.bytes(), o.
 // Wipe overwrites and forgets the secret. It must not run at the same time as something that uses the key.
 func (k Key) Wipe() {
 	if k.s != nil {
-		clear(k.s.b)
-		k.s.b = nil
+		clear(*k.s.b)
+		*k.s.b = nil
 	}
 }
 
@@ -41,7 +42,7 @@ func (k Key) bytes() []byte {
 	if k.s == nil {
 		return nil
 	}
-	return k.s.b
+	return *k.s.b
 }
 
 // eight returns a DES or fcrypt key.

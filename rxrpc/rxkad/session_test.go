@@ -26,12 +26,13 @@ var (
 
 // cellKeys has a DES key with version 3 and an AES-256 key with version 5, as the cells of the interop tests.
 func cellKeys(t testing.TB) Keys {
+	desKey, aesKey := key(t, desKey), key(t, aesKey)
 	return KeysFunc(func(q KeyQuery) (Key, error) {
 		switch (KeyQuery{Version: q.Version, EncType: q.EncType}) {
 		case KeyQuery{Version: 3, EncType: DES}:
-			return key(t, desKey), nil
+			return desKey, nil
 		case KeyQuery{Version: 5, EncType: 18}:
-			return key(t, aesKey), nil
+			return aesKey, nil
 		}
 		return Key{}, ErrNoKey
 	})

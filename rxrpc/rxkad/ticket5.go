@@ -25,13 +25,22 @@ func openTicket5(b []byte, version uint32, service uint16, cfg *ServerConfig) (*
 		return nil, err
 	}
 	defer clear(plain)
+	t, err := parseTicket5(plain, cfg)
+	if err == nil {
+		t.Version, t.EncType = version, sealed.EType
+	}
+	return t, err
+}
+
+// parseTicket5 parses what was encrypted.
+func parseTicket5(plain []byte, cfg *ServerConfig) (*ticket, error) {
 	var part messages.EncTicketPart
 	if err := part.Unmarshal(plain); err != nil {
 		return nil, &Error{BadTicket, "the encrypted part of the ticket", err}
 	}
 	defer clear(part.Key.KeyValue)
 	t := &ticket{}
-	t.Version, t.EncType, t.Cell = version, sealed.EType, part.CRealm
+	t.Cell = part.CRealm
 	if err := t.nameFrom(&part.CName, cfg.DottedNames); err != nil {
 		return nil, err
 	}
@@ -43,6 +52,7 @@ func openTicket5(b []byte, version uint32, service uint16, cfg *ServerConfig) (*
 		begins = part.AuthTime
 	}
 	t.Begins, t.Expires = unix(begins), unix(part.EndTime)
+	var err error
 	if t.session, err = sessionKey(part.Key.KeyType, part.Key.KeyValue); err != nil {
 		return nil, &Error{BadTicket, "the session key of the ticket", err}
 	}

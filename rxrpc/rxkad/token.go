@@ -55,7 +55,7 @@ func (t *Token) expired(now time.Time) bool {
 // Wipe forgets the session key.
 func (t *Token) Wipe() { t.Session.Wipe() }
 
-func (t *Token) String() string {
+func (t Token) String() string {
 	kind := fmt.Sprintf("Kerberos 4, key version %d", t.Version)
 	switch t.Version {
 	case Kerberos5Part:
@@ -71,10 +71,10 @@ func (t *Token) String() string {
 }
 
 // Format prints String for every verb: a ticket is not for everybody's eyes either.
-func (t *Token) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, t.String()) }
+func (t Token) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, t.String()) }
 
 // LogValue is String.
-func (t *Token) LogValue() slog.Value { return slog.StringValue(t.String()) }
+func (t Token) LogValue() slog.Value { return slog.StringValue(t.String()) }
 
 // MarshalJSON refuses.
-func (t *Token) MarshalJSON() ([]byte, error) { return nil, errMarshal }
+func (t Token) MarshalJSON() ([]byte, error) { return nil, errMarshal }
