@@ -94,18 +94,28 @@ func TestServerHangs(t *testing.T) {
 // its port; calls after that go to the new one.
 func TestServerRestarts(t *testing.T) {
 	p := rig.Peer(t, netip.AddrPort{})
-	c := dial(t, p.Addr, &rxrpc.Config{Timers: rxrpc.Timers{HeardNothing: 4e9}})
-	slow := make(chan error)
+	acked := make(chan struct{}, 64)
+	c := dial(t, p.Addr, &rxrpc.Config{
+		Timers: rxrpc.Timers{HeardNothing: 4e9},
+		Hooks: &rxrpc.Hooks{Packet: func(out bool, _ netip.AddrPort, b []byte) {
+			if !out && len(b) > 20 && b[20] == 2 { // ACK
+				select {
+				case acked <- struct{}{}:
+				default:
+				}
+			}
+		}},
+	})
+	slow := make(chan error, 1)
 	go func() {
 		_, err := c.Do(soon(t), rxp.Delay, 20000)
 		slow <- err
 	}()
-	_, err := c.Do(soon(t), rxp.Nop, 1)
-	require.NoError(t, err)
+	<-acked // the server has the request
 	require.NoError(t, p.Close())
 	rig.Peer(t, p.Addr)
 	require.Error(t, <-slow)
-	_, err = c.Do(soon(t), rxp.Nop, 1)
+	_, err := c.Do(soon(t), rxp.Nop, 1)
 	require.NoError(t, err)
 	drain(t, c.Endpoint())
 }
