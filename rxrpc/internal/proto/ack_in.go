@@ -37,17 +37,22 @@ func (c *Call) receiveAck(now Time, h *wire.Header, a *wire.Ack) {
 		return
 	}
 	if !c.transmitting() { // (e)
+		c.heardAt = now
 		return
 	}
 	s := &c.snd
 	if c.client && a.First == 1 && a.Previous == 0 && len(a.Acks) == 0 &&
 		(a.Reason == wire.AckExceedsWindow || a.Reason == wire.AckOutOfSequence && s.Base() == 1) { // (f)
-		c.conn.noReuse = true
-		c.complete(now, Result{Completion: NetworkError, Errno: syscall.ENETRESET, Why: "the server has lost the call"})
+		c.lost(now)
 		return
 	}
 	if a.First.Before(s.Base()) { // (a)
 		c.e.stats.AcksStale++
+		if c.client && a.Serial.After(c.known) && !a.Serial.After(c.conn.serial) {
+			// What it answers was sent when more was acknowledged already: this is
+			// another server, which begins anew.
+			c.lost(now)
+		}
 		return
 	}
 	if a.First.After(s.Next()) || a.First.Add(len(a.Acks)).After(s.Next()) { // (d)
@@ -64,6 +69,10 @@ func (c *Call) receiveAck(now Time, h *wire.Header, a *wire.Ack) {
 		s.SetPeerWindow(window)
 	}
 	c.ackSeen = true
+	c.heardAt = now
+	if a.First.After(s.Base()) {
+		c.known = c.conn.serial
+	}
 	before := p.path.Samples()
 	r := s.OnAck(cc.Time(now), cc.Ack{Serial: h.Serial, For: a.Serial, Reason: a.Reason, First: a.First, Acks: a.Acks})
 	if c.e.hooks.RTT != nil && p.path.Samples() != before {
@@ -73,4 +82,10 @@ func (c *Call) receiveAck(now Time, h *wire.Header, a *wire.Ack) {
 	if c.state == AwaitReply && s.Arrived() && c.pingAt == never && c.pingGap > 0 {
 		c.pingAt = now.Add(c.pingGap)
 	}
+}
+
+// lost ends a client call of which the server knows nothing any more.
+func (c *Call) lost(now Time) {
+	c.conn.noReuse = true
+	c.complete(now, Result{Completion: NetworkError, Errno: syscall.ENETRESET, Why: "the server has lost the call"})
 }

@@ -95,8 +95,9 @@ type Call struct {
 	pingGap time.Duration
 	highest wire.Serial // of what was received
 	ping    bool        // a PING is to be sent
-	ackSeen bool
-	burst   int // datagrams sent in this turn
+	ackSeen bool        // with a window
+	known   wire.Serial // sent last when the newest hard ack came
+	burst   int         // datagrams sent in this turn
 }
 
 // Service returns the service that the call is of, after an upgrade the new one.
@@ -148,7 +149,7 @@ func (e *Endpoint) newCall(now Time, p *peer, client bool) *Call {
 	c.rx.reset(e.cfg.Windows.Receive)
 	c.snd.Reset(&p.path, cc.Time(now))
 	c.ack = ackState{at: never}
-	c.number, c.highest, c.pingGap = 0, 0, 0
+	c.number, c.highest, c.known, c.pingGap, c.ackSeen = 0, 0, 0, 0, false
 	e.stats.LiveCalls++
 	return c
 }

@@ -41,6 +41,7 @@ type world struct {
 	// onWire sees every datagram; false: it is lost.
 	onWire func(from, to netip.AddrPort, b []byte) bool
 	trace  bool
+	dirt   byte // what is in the buffer that datagrams are written to
 }
 
 type packet struct {
@@ -78,6 +79,9 @@ func (w *world) flush() {
 		again = false
 		for _, s := range w.hosts {
 			for {
+				for i := range buf[:4096] {
+					buf[i] = w.dirt
+				}
 				n, to, ok := s.Transmit(w.now, buf)
 				if !ok {
 					break

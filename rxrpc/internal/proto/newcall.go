@@ -131,8 +131,10 @@ func (e *Endpoint) nextCall(now Time, from netip.AddrPort, c *conn, h *wire.Head
 		return
 	}
 	if h.Seq.After(wire.Seq(e.cfg.Windows.Receive)) {
-		// Whoever is so far has had a call here before a restart. OpenAFS drops it.
+		// Whoever is so far has had a call here before a restart. OpenAFS drops it, Linux makes
+		// a call of it and says by its ACK that nothing is known: that alone is enough.
 		e.drop(now, from, h, "first packet beyond the window")
+		e.unknown(now, from, h)
 		return
 	}
 	l := &e.cfg.Limits

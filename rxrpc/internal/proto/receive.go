@@ -146,7 +146,6 @@ func (c *Call) receiveOther(now Time, h *wire.Header, body []byte) {
 			c.violated(now, "malformed ACK")
 			return
 		}
-		c.heardAt = now
 		c.receiveAck(now, h, &a)
 	case wire.TypeAckAll:
 		c.heardAt = now

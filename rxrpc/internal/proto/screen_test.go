@@ -126,8 +126,9 @@ func TestScreening(t *testing.T) {
 		{"10 beyond the window", func(*Call) (wire.Header, []byte) {
 			h := toServer(wire.TypeData, 1, 256)
 			h.CID += 4
+			h.Serial = 99
 			return h, nil
-		}, silent, "first packet beyond the window"},
+		}, "ACK EXCEEDS_WINDOW call 1 first 1 prev 0 for 99 ", "first packet beyond the window"},
 		{"10 call number too large", func(*Call) (wire.Header, []byte) {
 			return toServer(wire.TypeData, 1<<31, 1), nil
 		}, "ABORT -5 call 2147483648", "call number too large"},
