@@ -130,11 +130,14 @@ func (e *Endpoint) nextCall(now Time, from netip.AddrPort, c *conn, h *wire.Head
 	if s == nil {
 		return
 	}
+	if h.Seq > wire.MaxSoftAcks && c == nil {
+		// No window is so large: it has had a call here, before a restart. OpenAFS drops it, and
+		// Linux makes a call of it that can never be; the client had better know.
+		e.reject(now, from, h, wire.CallDead, "a call that has been lost")
+		return
+	}
 	if h.Seq.After(wire.Seq(e.cfg.Windows.Receive)) {
-		// Whoever is so far has had a call here before a restart. OpenAFS drops it, Linux makes
-		// a call of it and says by its ACK that nothing is known: that alone is enough.
 		e.drop(now, from, h, "first packet beyond the window")
-		e.unknown(now, from, h)
 		return
 	}
 	l := &e.cfg.Limits

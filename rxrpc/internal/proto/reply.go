@@ -9,11 +9,10 @@ import (
 // A reply is a packet outside of any connection that is to be sent: an answer to one
 // of no call.
 type reply struct {
-	to     netip.AddrPort
-	h      wire.Header // of the packet to send
-	code   wire.AbortCode
-	debug  wire.DebugRequest
-	serial wire.Serial // that an ACK answers
+	to    netip.AddrPort
+	h     wire.Header // of the packet to send
+	code  wire.AbortCode
+	debug wire.DebugRequest
 }
 
 // replies is a queue of bounded length.
@@ -64,14 +63,6 @@ func (e *Endpoint) busy(now Time, from netip.AddrPort, h *wire.Header) {
 	}
 }
 
-// unknown answers DATA of a call of which nothing is known, and which cannot begin here (section 2.3, f).
-func (e *Endpoint) unknown(now Time, from netip.AddrPort, h *wire.Header) {
-	r := reply{to: from, h: h.Reply(wire.TypeAck), serial: h.Serial}
-	r.h.Security = h.Security
-	r.h.Flags |= wire.SlowStartOK
-	e.reply(now, r)
-}
-
 // version answers who asks for the version (section 3.8).
 func (e *Endpoint) version(now Time, from netip.AddrPort, h *wire.Header) {
 	if !e.cfg.Debug.NoVersion {
@@ -92,9 +83,6 @@ func (e *Endpoint) transmitReply(buf []byte) ([]byte, netip.AddrPort, bool) {
 	switch r.h.Type {
 	case wire.TypeAbort:
 		b = wire.AppendAbort(b, r.code)
-	case wire.TypeAck:
-		a := wire.Ack{First: 1, Serial: r.serial, Reason: wire.AckExceedsWindow}
-		b = a.Append(b)
 	case wire.TypeVersion:
 		b = wire.AppendVersion(b, e.cfg.Version)
 	case wire.TypeDebug:

@@ -126,9 +126,11 @@ func TestScreening(t *testing.T) {
 		{"10 beyond the window", func(*Call) (wire.Header, []byte) {
 			h := toServer(wire.TypeData, 1, 256)
 			h.CID += 4
-			h.Serial = 99
 			return h, nil
-		}, "ACK EXCEEDS_WINDOW call 1 first 1 prev 0 for 99 ", "first packet beyond the window"},
+		}, "ABORT -1 call 1", "a call that has been lost"},
+		{"10 beyond the window of the next call", func(*Call) (wire.Header, []byte) {
+			return toServer(wire.TypeData, 7, 256), nil
+		}, silent, "first packet beyond the window"},
 		{"10 call number too large", func(*Call) (wire.Header, []byte) {
 			return toServer(wire.TypeData, 1<<31, 1), nil
 		}, "ABORT -5 call 2147483648", "call number too large"},
