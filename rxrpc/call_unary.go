@@ -35,8 +35,10 @@ func (c *call) recycle() {
 	e.tok.mu.Lock()
 	queued := c.queued
 	e.tok.mu.Unlock()
-	if queued {
-		return // the owner will still look at it; the collector takes it then
+	if queued || c.server != nil && !c.server.v.unary {
+		// The owner will still look at it; or a handler's goroutine, which should have
+		// ended with the handler, may still read from it. The collector takes it then.
+		return
 	}
 	// What a server's call has grown is used again, what a client's has is its caller's.
 	pool := &clientCalls

@@ -36,7 +36,7 @@ type Unary func(ctx context.Context, call *ServerCall, dst, request []byte) (rep
 
 // ServeRx reads the request and calls f.
 func (f Unary) ServeRx(ctx context.Context, call *ServerCall) error {
-	c := call.c
+	c := call.c.Load()
 	reply, err := f(ctx, call, c.reply[:0], c.in)
 	if err != nil {
 		return err

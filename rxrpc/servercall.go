@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"runtime/debug"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/cnbus/cnbus/rxrpc/internal/proto"
@@ -44,7 +45,8 @@ func (v *service) accept(_ proto.Time, pc *proto.Call) {
 	c := v.s.e.newCall(&serverCalls)
 	c.pc = pc
 	pc.Tag = c
-	sc := &ServerCall{c: c, v: v, peer: pc.Peer(), service: uint16(pc.Service())}
+	sc := &ServerCall{v: v, peer: pc.Peer(), service: uint16(pc.Service())}
+	sc.c.Store(c)
 	c.server = sc
 	if v.unary {
 		c.collect, c.limit = true, v.s.cfg.MaxRequest
@@ -55,7 +57,7 @@ func (v *service) accept(_ proto.Time, pc *proto.Call) {
 
 // A ServerCall is a call that a handler executes.
 type ServerCall struct {
-	c       *call
+	c       atomic.Pointer[call] // nil when the handler has returned
 	v       *service
 	peer    netip.AddrPort
 	service uint16
@@ -84,22 +86,21 @@ func (s *ServerCall) Client(cfg *ClientConfig) *Client { return s.v.s.e.Client(s
 // Security returns how the call is secured, and by whom it was made if that is proven.
 func (s *ServerCall) Security() SecurityInfo {
 	var i SecurityInfo
-	if c := s.c; c != nil {
-		s.v.s.e.do(func(proto.Time) {
-			if c.pc != nil {
-				i = c.pc.Security()
-			}
-		})
-	}
+	s.v.s.e.do(func(proto.Time) {
+		if c := s.c.Load(); c != nil && c.pc != nil {
+			i = c.pc.Security()
+		}
+	})
 	return i
 }
 
-// Read reads the request; io.EOF at its end.
+// Read reads the request; io.EOF at its end. A Unary handler has all of it
+// already.
 func (s *ServerCall) Read(p []byte) (int, error) {
-	c := s.c
+	c := s.c.Load()
 	switch {
 	case s.v.unary:
-		return 0, io.EOF // the handler has it
+		return 0, io.EOF
 	case c == nil:
 		return 0, s.fail("read", ErrFinished)
 	}
@@ -111,7 +112,7 @@ func (s *ServerCall) Read(p []byte) (int, error) {
 }
 
 // Write sends p as part of the reply. It returns when all of it is with the endpoint. What has not been
-// read of the request is thrown away.
+// read of the request is thrown away. A Unary handler returns its reply instead: ErrWriteClosed.
 func (s *ServerCall) Write(p []byte) (int, error) {
 	if len(p) == 0 {
 		return 0, nil
@@ -126,9 +127,12 @@ func (s *ServerCall) Close() error {
 }
 
 func (s *ServerCall) write(p []byte, end bool) (int, error) {
-	c := s.c
-	if c == nil {
+	c := s.c.Load()
+	switch {
+	case c == nil:
 		return 0, s.fail("write", ErrFinished)
+	case s.v.unary:
+		return 0, s.fail("write", ErrWriteClosed)
 	}
 	c.throwAway()
 	n, err := c.write(p, end, 0)
@@ -141,13 +145,16 @@ func (s *ServerCall) write(p []byte, end bool) (int, error) {
 // SetLength announces how long the reply will be, before anything of it is written.
 func (s *ServerCall) SetLength(n int64) error {
 	err := ErrFinished
-	if c := s.c; c != nil {
-		s.v.s.e.do(func(proto.Time) {
-			if err = errOutcome; c.pc != nil {
-				err = c.pc.SetTxLength(n)
-			}
-		})
-	}
+	s.v.s.e.do(func(proto.Time) {
+		c := s.c.Load()
+		switch {
+		case c == nil:
+		case c.pc == nil:
+			err = errOutcome
+		default:
+			err = c.pc.SetTxLength(n)
+		}
+	})
 	if err != nil {
 		return s.fail("set length", err)
 	}
@@ -155,9 +162,12 @@ func (s *ServerCall) SetLength(n int64) error {
 }
 
 func (s *ServerCall) fail(op string, err error) error {
-	if c := s.c; err == errOutcome && c != nil {
-		if err = c.outcome(nil); err == nil {
-			err = ErrFinished
+	if err == errOutcome {
+		err = ErrFinished
+		if c := s.c.Load(); c != nil {
+			if why := c.outcome(nil); why != nil {
+				err = why
+			}
 		}
 	}
 	return callError(op, s.peer, wire.ServiceID(s.service), err)
@@ -190,8 +200,7 @@ func (s *ServerCall) dispatch() {
 // run executes the handler, on a worker. more: other calls wait for a worker.
 func (s *ServerCall) run(more bool) {
 	err := s.serve()
-	c := s.c
-	s.c = nil // the handler may have kept s
+	c := s.c.Swap(nil) // the handler may have kept s
 	s.end()
 	c.mu.Lock()
 	switch {
