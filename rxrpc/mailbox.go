@@ -220,12 +220,14 @@ func (c *call) happened(now proto.Time, w proto.What) {
 	}
 	if c.pc != nil && (w.Has(proto.Writable) || c.server != nil) {
 		c.mu.Lock()
-		out, end, busy := c.out, c.outEnd, c.outBusy
+		out, end, busy, detached := c.out, c.outEnd, c.outBusy, c.detached
 		c.mu.Unlock()
 		if busy {
 			c.send(now, out, end)
+		}
+		if detached {
 			c.settle(now)
-			return // send has told
+			return
 		}
 	}
 	if c.notify != nil || w.Has(proto.Readable) && !c.collect {
