@@ -3,6 +3,7 @@ package client_test
 import (
 	"context"
 	"io"
+	"log/slog"
 	"net"
 	"syscall"
 	"testing"
@@ -177,6 +178,48 @@ func answerAll(c net.Conn) {
 		m.Ack++
 		reply, _ := m.AppendNative(nil, 4)
 		_, err = c.Write(frame.Header{Type: frame.Msg, Port: 9, Flags: frame.FlagReply}.Append(nil, reply...))
+	}
+}
+
+// BenchmarkRecvSocket receives from a socket whose other end has always more.
+func BenchmarkRecvSocket(b *testing.B) {
+	l, err := net.Listen("unix", b.TempDir()+"/s")
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer l.Close()
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer c.Close()
+				e := newEndless()
+				_, err := c.Read(make([]byte, 100))
+				for first := e.welcome; err == nil; first = e.batch {
+					_, err = c.Write(first)
+				}
+			}()
+		}
+	}()
+	ctx := context.Background()
+	bus, err := client.Dial(ctx, &client.Config{Socket: l.Addr().String(), Reconnect: client.Reconnect{Disabled: true}, Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer bus.Close()
+	ep, err := bus.Endpoint(ctx)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.ReportAllocs()
+	defer reportCPU(b)()
+	for b.Loop() {
+		if ev, err := ep.Recv(ctx); err != nil || ev.Kind != connector.EventMessage {
+			b.Fatal(ev, err)
+		}
 	}
 }
 
