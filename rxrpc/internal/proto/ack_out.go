@@ -161,14 +161,3 @@ func (c *Call) softAcks() []byte {
 	}
 	return acks
 }
-
-// transmitFinalAck writes the ACK of a reply whose call has ended (section 3.1).
-func (c *conn) transmitFinalAck(buf []byte, i int) []byte {
-	ch := &c.channels[i]
-	h := c.header(wire.TypeAck)
-	h.CID |= wire.CID(i)
-	h.Call, h.Serial = ch.number, c.next()
-	h.Flags |= wire.SlowStartOK
-	a := wire.Ack{First: ch.last + 1, Previous: ch.last, Serial: ch.answers, Reason: ch.reason, Trailer: c.peer.trailer(c.e.cfg.Windows.Receive)}
-	return a.Append(h.Append(buf[:0]))
-}
