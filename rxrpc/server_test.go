@@ -199,6 +199,67 @@ func TestCloseEndsEverything(t *testing.T) {
 	assert.NotPanics(t, func() { e.Stats() })
 }
 
+// TestCloseAmidCalls: whatever is going on, everybody is told, and nothing is left.
+func TestCloseAmidCalls(t *testing.T) {
+	for i, end := range []func(*rxrpc.Server, *rxrpc.Endpoint) error{
+		func(s *rxrpc.Server, _ *rxrpc.Endpoint) error { return s.Close() },
+		func(s *rxrpc.Server, _ *rxrpc.Endpoint) error { return s.Endpoint().Close() },
+		func(_ *rxrpc.Server, e *rxrpc.Endpoint) error { return e.Close() },
+	} {
+		s := serve(t, nil, map[uint16]rxrpc.Handler{1: echo, 2: echoStream})
+		e := open(t, local4, nil)
+		c := e.Client(s.Endpoint().LocalAddr(), &rxrpc.ClientConfig{Timeouts: rxrpc.Timeouts{Normal: 2 * time.Second}})
+		var wg sync.WaitGroup
+		started := make(chan struct{}, 1)
+		for g := range 40 {
+			wg.Go(func() {
+				for n := 0; ; n++ {
+					want := pattern(g * 500)
+					got, err := c.Call(context.Background(), uint16(1+g%2), want)
+					if err != nil {
+						return
+					}
+					assert.True(t, bytes.Equal(want, got), "case %d", i)
+					if n == 20 {
+						select {
+						case started <- struct{}{}:
+						default:
+						}
+					}
+				}
+			})
+		}
+		<-started
+		require.NoError(t, end(s, e))
+		wg.Wait()
+	}
+}
+
+func TestLimits(t *testing.T) {
+	h := newStuck()
+	s := serve(t, nil, map[uint16]rxrpc.Handler{1: h})
+	e := open(t, local4, &rxrpc.Config{Limits: rxrpc.Limits{ClientCalls: 2}})
+	c := e.Client(s.Endpoint().LocalAddr(), nil)
+	ctx, cancel := context.WithCancel(soon(t))
+	var wg sync.WaitGroup
+	for range 2 {
+		wg.Go(func() {
+			_, err := c.Call(ctx, 1, nil)
+			assert.ErrorIs(t, err, context.Canceled)
+		})
+		wait(t, h.came)
+	}
+	_, err := c.Call(soon(t), 1, nil)
+	require.ErrorIs(t, err, rxrpc.ErrLimit)
+	require.ErrorIs(t, err, syscall.ENOBUFS)
+	call, err := c.NewCall(soon(t), 1)
+	require.NoError(t, err)
+	_, err = call.Write([]byte("x"))
+	require.ErrorIs(t, err, rxrpc.ErrLimit)
+	cancel()
+	wg.Wait()
+}
+
 func TestWorkersAreLimited(t *testing.T) {
 	var mu sync.Mutex
 	running, most := 0, 0

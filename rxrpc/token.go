@@ -84,6 +84,10 @@ func (e *Endpoint) kick() {
 	e.take()
 }
 
+// maxRounds is how often a caller looks into the queue on behalf of others before it
+// leaves the rest to the flusher.
+const maxRounds = 16
+
 // take takes the token, if it is free, and does what is in the queue. t.mu is held; take
 // unlocks it.
 func (e *Endpoint) take() {
@@ -93,7 +97,13 @@ func (e *Endpoint) take() {
 		return
 	}
 	t.held = true
-	for !t.empty() {
+	for rounds := 0; !t.empty(); rounds++ {
+		if rounds == maxRounds && !t.closed {
+			t.held = false
+			t.mu.Unlock()
+			e.flusher.wake()
+			return
+		}
 		calls, inbox, news, funcs, tick := t.calls, t.inbox, t.news, t.funcs, t.tick
 		t.calls, t.inbox, t.news, t.funcs, t.tick = e.spare[:0], nil, nil, nil, false
 		for _, c := range calls {
