@@ -16,7 +16,8 @@ type Progress struct {
 	Hard    int // packets newly hard-acked: the caller frees them
 	Arrived int // packets newly known to have arrived, hard or soft
 	Lost    int // packets newly given up: see Lost
-	// The largest sizes among those that arrived and that were lost, for MTU.Progress.
+	// The largest sizes among those that arrived and that were lost, and could not be
+	// fragmented, for MTU.Progress.
 	Largest, LargestLost int
 }
 
@@ -124,7 +125,9 @@ func (s *Sender) arrived(now Time, q wire.Seq, t *sent, a *Ack, p *Progress) {
 		s.flight--
 	}
 	p.Arrived++
-	p.Largest = max(p.Largest, int(t.size))
+	if !t.pieces {
+		p.Largest = max(p.Largest, int(t.size))
+	}
 	if t.serial == a.For && prompt(a.Reason) {
 		s.sampled(now, now-t.at)
 	}

@@ -133,8 +133,10 @@ func (m *MTU) Slots() int {
 
 // DontFragment reports whether a datagram of a size is to be sent unfragmented: it
 // is believed to pass. Others (packets cut before the path shrank) had better arrive in
-// pieces than not at all.
-func (m *MTU) DontFragment(size int) bool { return size <= m.good }
+// pieces than not at all; so had those that a call timed out with.
+func (m *MTU) DontFragment(size int) bool {
+	return size <= m.good && (m.timeouts == 0 || size < m.vanished)
+}
 
 // Good returns the size in use.
 func (m *MTU) Good() int { return m.good }
@@ -246,7 +248,7 @@ func (m *MTU) Refused(now Time, size int) {
 
 // TooBig says what an ICMP message tells: the MTU of a link on the way, in bytes with IP
 // header, and 0 if it does not say. Only messages that quote a live connection may come
-// here, and nothing below BaseData is believed of them: who forges one gains nothing.
+// here, and nothing below what IP asks of every link is believed of them.
 func (m *MTU) TooBig(now Time, mtu int) {
 	size := mtu - m.cfg.Overhead - wire.HeaderSize
 	if mtu == 0 {
@@ -254,7 +256,11 @@ func (m *MTU) TooBig(now Time, mtu int) {
 			size = m.good - 100
 		}
 	}
-	m.shrink(now, max(size, BaseData))
+	floor := BaseData
+	if m.cfg.Overhead < 40 {
+		floor = MinData // IPv4 has links below 1280
+	}
+	m.shrink(now, max(size, floor))
 }
 
 // shrink believes that nothing above size passes.

@@ -171,7 +171,10 @@ func TestTooBig(t *testing.T) {
 	m.TooBig(now, 1300)
 	assert.Equal(t, 1300-28-28, m.Data())
 	m.TooBig(now, 68) // forged
-	assert.Equal(t, BaseData, m.Data())
+	assert.Equal(t, MinData, m.Data())
+	m = newMTU(MTUConfig{IfMTU: 9000, Overhead: 48})
+	m.TooBig(now, 68)
+	assert.Equal(t, BaseData, m.Data(), "IPv6")
 	m = newMTU(MTUConfig{IfMTU: 9000, MaxJumbo: 46})
 	m.TooBig(now, 0)
 	assert.Equal(t, 1312, m.Data(), "without a number: a hundred less")

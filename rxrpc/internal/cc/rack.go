@@ -96,7 +96,9 @@ func (s *Sender) detect(now Time, p *Progress) {
 			newest = t.serial
 		}
 		n++
-		p.LargestLost = max(p.LargestLost, int(t.size))
+		if !t.pieces {
+			p.LargestLost = max(p.LargestLost, int(t.size))
+		}
 	}
 	if n > 0 {
 		s.losses(now, newest, n, flight)

@@ -18,6 +18,7 @@ type sent struct {
 	state  state
 	again  bool // was sent more than once
 	probe  bool // the last transmission was a tail loss probe
+	pieces bool // and could be fragmented
 }
 
 // A ring holds the packets from base to next, next not included.

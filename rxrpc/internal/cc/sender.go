@@ -47,6 +47,7 @@ type Sender struct {
 	started   Time // when the time-out began
 	delay     Time // what the peer may take before it acknowledges
 	backoff   uint
+	persist   uint // questions after a closed window
 	probed    bool // the tail was probed since the last progress
 	probeNew  bool // a new packet is to be sent as probe
 	probeOld  bool // packet probeSeq is to be sent again as probe
@@ -141,6 +142,7 @@ type Packet struct {
 	Size   int  // length of the datagram it is in, after the header
 	Ask    bool // it asks for an ACK
 	Last   bool // it ends a request: the reply may take the place of the ACK
+	Pieces bool // it may be fragmented, so that its fate says nothing of the path's MTU
 }
 
 // OnSend says that a packet is sent: one returned by Lost, or the next new one. The packets
@@ -170,7 +172,7 @@ func (s *Sender) OnSend(now Time, p Packet) {
 	default:
 		return
 	}
-	t.at, t.serial, t.size = now, p.Serial, uint16(p.Size)
+	t.at, t.serial, t.size, t.pieces = now, p.Serial, uint16(p.Size), p.Pieces
 	t.probe = s.probeOld && p.Seq == s.probeSeq
 	s.probeOld, s.probeNew = false, false
 	if s.recovery {
@@ -183,7 +185,7 @@ func (s *Sender) OnSend(now Time, p Packet) {
 	if s.flight == 1 || !s.sentAny {
 		s.started = now
 	}
-	s.sentAny, s.lastSend = true, now
+	s.sentAny, s.lastSend, s.persist = true, now, 0
 	s.sinceAsk++
 	switch {
 	case p.Ask:

@@ -2,10 +2,11 @@ package cc
 
 // What a peer may take before it acknowledges a packet that does not ask for it.
 const (
-	ackDelay  = 100 * Millisecond          // OpenAFS: rx_softAckDelay
-	lastDelay = ackDelay + 400*Millisecond // OpenAFS bears as much with the last packet of a request
-	minProbe  = 10 * Millisecond           // shortest time before a tail is probed
-	maxShift  = 10                         // MinRTO << 9 is beyond MaxRTO
+	ackDelay   = 100 * Millisecond          // OpenAFS: rx_softAckDelay
+	lastDelay  = ackDelay + 400*Millisecond // OpenAFS bears as much with the last packet of a request
+	minProbe   = 10 * Millisecond           // shortest time before a tail is probed
+	maxPersist = 2 * Second                 // between questions after a closed window
+	maxShift   = 10                         // MinRTO << 9 is beyond MaxRTO
 )
 
 // An Action is what a timer asks for.
@@ -29,6 +30,12 @@ const (
 func (s *Sender) rto() Time {
 	_, most := s.path.bounds()
 	return min((s.path.RTO()+s.delay)<<min(s.backoff, maxShift), max(most, s.path.RTO()))
+}
+
+// persistTime is how long a closed window is left alone. The peer tells when it opens; this is for
+// when that is lost.
+func (s *Sender) persistTime() Time {
+	return min(s.path.RTO()<<min(s.persist, maxShift), max(maxPersist, s.path.RTO()))
 }
 
 // probeTime is how long a tail is left alone (RFC 8985, section 7.2).
@@ -57,7 +64,7 @@ func (s *Sender) Deadline() (Time, bool) {
 			due = min(due, max(s.lastSend, s.started)+s.probeTime())
 		}
 	case s.blocked():
-		due = max(s.lastSend, s.started) + s.rto()
+		due = max(s.lastSend, s.started) + s.persistTime()
 	}
 	return due, due != never
 }
@@ -72,7 +79,7 @@ func (s *Sender) OnTimer(now Time) (Action, Progress) {
 	}
 	switch {
 	case s.flight == 0:
-		s.backoff++
+		s.persist++
 		s.lastSend = now
 		return ActPing, p
 	case s.reo == 0 && s.mayProbe():
@@ -115,7 +122,9 @@ func (s *Sender) timeoutAll(now Time) (p Progress) {
 			s.flight--
 			s.lostN++
 			p.Lost++
-			p.LargestLost = max(p.LargestLost, int(t.size))
+			if !t.pieces {
+				p.LargestLost = max(p.LargestLost, int(t.size))
+			}
 		}
 	}
 	s.lowest = s.base

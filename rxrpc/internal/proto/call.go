@@ -161,7 +161,7 @@ func (c *Call) recycle() {
 	c.Tag, c.peer, c.bundle, c.svc = nil, nil, nil, nil
 	c.connID, c.info, c.result = ConnID{}, SecurityInfo{}, Result{}
 	c.service, c.state, c.news = 0, Unused, 0
-	c.exposed, c.hidden, c.waits, c.released, c.ping = false, false, false, false, false
+	c.exposed, c.hidden, c.waits, c.released, c.ping, c.ackSeen = false, false, false, false, false, false
 	c.times = Timeouts{}
 	e.stats.LiveCalls--
 	if e.stats.FreeCalls >= maxFreeCalls {

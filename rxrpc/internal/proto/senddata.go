@@ -55,6 +55,7 @@ func (c *Call) writeData(now Time, buf []byte, first wire.Seq, n int, again bool
 	} else {
 		c.snd.SetMore(c.unsent() > 0)
 	}
+	df := c.peer.mtu.DontFragment(size)
 	ask := c.snd.WantAck(cc.Time(now), n, again, last)
 	if last && !c.client {
 		ask = false // of an OpenAFS client that would be the last sign of life (section 2.3)
@@ -90,12 +91,12 @@ func (c *Call) writeData(now Time, buf []byte, first wire.Seq, n int, again bool
 			b = wire.AppendJumboHeader(b, f, p.cksum)
 		}
 		b = append(b, p.buf.b[:p.n]...)
-		c.snd.OnSend(cc.Time(now), cc.Packet{Seq: q, Serial: serial, Size: size, Ask: ask, Last: p.last && c.client})
+		c.snd.OnSend(cc.Time(now), cc.Packet{Seq: q, Serial: serial, Size: size, Ask: ask, Last: p.last && c.client, Pieces: !df})
 	}
 	if last && !again {
 		c.sentLast()
 	}
-	return b, c.peer.mtu.DontFragment(size)
+	return b, df
 }
 
 // sentLast says that all of this side's data has been on its way.

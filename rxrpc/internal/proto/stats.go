@@ -41,3 +41,22 @@ type Stats struct {
 
 // Stats returns a copy of the counters.
 func (e *Endpoint) Stats() Stats { return e.stats }
+
+// Held returns how many packets running calls hold: to send, and received, but not those
+// that the application has taken. It looks at all of them.
+func (e *Endpoint) Held() (sending, received int) {
+	for _, cn := range e.allConns {
+		for i := range cn.channels {
+			c := cn.channels[i].call
+			if c == nil {
+				continue
+			}
+			sending += c.tx.len()
+			received += c.rx.waiting
+			for b := c.rx.head; b != nil; b = b.next {
+				received += b.packets
+			}
+		}
+	}
+	return sending, received
+}

@@ -88,6 +88,7 @@ func (r *run) begin(i int) {
 	h := r.hosts[spec.From]
 	r.unstarted--
 	if h.ep == nil {
+		r.follow(i)
 		return // nobody is there to call
 	}
 	p := proto.CallParams{
@@ -107,7 +108,10 @@ func (r *run) begin(i int) {
 	p.Tag = x
 	c, err := h.ep.NewCall(r.clock.now, &p)
 	if err != nil {
-		r.fail("new call", "%s: %v", x.name(), err)
+		if !errors.Is(err, proto.ErrClosed) || !r.sc.disturbed() {
+			r.fail("new call", "%s: %v", x.name(), err)
+		}
+		r.follow(i)
 		return
 	}
 	x.call = c
@@ -125,7 +129,23 @@ func (r *run) begin(i int) {
 	h.pump()
 }
 
+// follow begins the calls that wait for the end of call i.
+func (r *run) follow(i int) {
+	if r.followed[i] {
+		return
+	}
+	r.followed[i] = true
+	for k := range r.sc.Calls {
+		if r.sc.Calls[k].After == i+1 {
+			r.clock.after(dur(r.sc.Calls[k].At), func() { r.begin(k) })
+		}
+	}
+}
+
 func (x *half) release() {
+	if x.client {
+		x.follow(x.index)
+	}
 	if x.opt.Break == BreakLeak && x.index == 0 {
 		x.released = true
 		return

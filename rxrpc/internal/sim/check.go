@@ -13,6 +13,10 @@ type Checker struct {
 	// Stateless: only what a datagram says of itself is checked, not how it goes
 	// with others (when datagrams change on the way).
 	Stateless bool
+	// Refusals: servers may send calls away, which leaves the one before as it is.
+	Refusals bool
+	// Forgetful: servers may forget connections that clients still use.
+	Forgetful bool
 	// Violation is called for each, with the datagram.
 	Violation func(rule, what string, datagram []byte)
 
@@ -58,6 +62,7 @@ type flow struct {
 	got    []bool   // what has reached the receiver
 	all    uint32   // up to where all of it has
 	limit  uint32   // first seq beyond the window that the sender knows of
+	window uint32   // that the receiver has advertised last
 	gotEnd bool
 }
 
@@ -229,7 +234,7 @@ func (c *Checker) sentOnConn(host int, h *head, body []byte) {
 	if h.typ == 6 && h.serial == 1 {
 		s.serial[1] = 0 // the server has forgotten a client that never proved itself
 	}
-	if h.serial <= s.serial[h.dir] && !(s.moved && h.dir == 1) {
+	if h.serial <= s.serial[h.dir] && !(h.dir == 1 && (s.moved || c.Forgetful)) {
 		c.fail("serial", "serial %d after %d", h.serial, s.serial[h.dir])
 	}
 	s.serial[h.dir] = h.serial + uint32(c.packets(h, body)) - 1
@@ -338,7 +343,7 @@ func (c *Checker) sentData(host, to int, h *head, body []byte) {
 // connection twice.
 func (c *Checker) heardLater(h *head) bool {
 	s := c.conn(h.connKey)
-	return h.call < s.channels[h.channel].heard && !s.moved
+	return h.call < s.channels[h.channel].heard && !s.moved && !c.Refusals
 }
 
 // sentPacket checks a packet of a datagram.
@@ -460,10 +465,18 @@ func (c *Checker) Delivered(host, from int, b []byte) {
 	if h.typ == 1 && h.dir == 0 {
 		ch.heard = max(ch.heard, h.call)
 	}
+	body := b[headerSize:]
+	if h.typ == 2 && len(body) >= ackSize {
+		key := probeKey{h.connKey, binary.BigEndian.Uint32(body[12:]), h.dir == 1}
+		if size := c.probes[key]; size > 0 {
+			delete(c.probes, key)
+			pair := [2]int{host, from}
+			c.proven[pair] = max(c.proven[pair], size)
+		}
+	}
 	if ch.call != h.call {
 		return
 	}
-	body := b[headerSize:]
 	switch h.typ {
 	case 1:
 		f := &ch.flow[h.dir]
@@ -475,7 +488,7 @@ func (c *Checker) Delivered(host, from int, b []byte) {
 			r.limit = max(r.limit, uint32(len(r.sums))+1)
 		}
 	case 2:
-		c.deliveredAck(&h, ch, body, from, host)
+		c.deliveredAck(&h, ch, body)
 	}
 }
 
@@ -490,24 +503,19 @@ func (f *flow) arrived(seq uint32) {
 	f.gotEnd = f.last != 0 && f.all == f.last
 }
 
-func (c *Checker) deliveredAck(h *head, ch *channelState, body []byte, from, host int) {
+func (c *Checker) deliveredAck(h *head, ch *channelState, body []byte) {
 	if len(body) < ackSize {
 		return
 	}
 	be := binary.BigEndian
 	n := int(body[17])
-	window := uint32(dumbWindow)
-	if t := body[min(ackSize+n, len(body)):]; len(t) >= 3+12 {
-		window = min(be.Uint32(t[11:]), 255)
-	}
 	f := &ch.flow[1-h.dir]
-	f.limit = max(f.limit, be.Uint32(body[4:])+max(window, 1))
-	key := probeKey{h.connKey, be.Uint32(body[12:]), h.dir == 1}
-	if size := c.probes[key]; size > 0 {
-		delete(c.probes, key)
-		pair := [2]int{host, from}
-		c.proven[pair] = max(c.proven[pair], size)
+	if t := body[min(ackSize+n, len(body)):]; len(t) >= 3+12 {
+		f.window = min(be.Uint32(t[11:]), 255)
+	} else if f.window == 0 {
+		f.window = dumbWindow
 	}
+	f.limit = max(f.limit, be.Uint32(body[4:])+max(f.window, 1))
 }
 
 // Amplified checks what a stranger who never answered has got, given what it sent.

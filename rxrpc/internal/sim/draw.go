@@ -63,6 +63,15 @@ func drawHost(r *rng) Host {
 	case 1:
 		h.Interface = r.between(4000, 65000)
 	}
+	if r.chance(.15) {
+		if h.Old.Words = r.between(1, 3); h.Old.Words < 3 && h.Receive < 15 {
+			h.Receive = 0 // who does not say is taken to have 15
+		}
+	}
+	if r.chance(.15) {
+		h.Old.Soft = r.between(1, 30)
+	}
+	h.Tight = r.chance(.06)
 	if r.chance(.5) {
 		h.Start = []int{1412, 1444, 600, 1300}[r.IntN(4)]
 	}
@@ -105,6 +114,10 @@ func drawLink(r *rng) Link {
 		l.Narrow, l.At = r.between(1280, 1500), r.duration(0, 2*time.Second)
 	case 3:
 		l.MTU = 1500
+	case 4:
+		if r.chance(.3) {
+			l.MTU, l.ICMP = r.between(600, 1280), r.chance(.5)
+		}
 	}
 	l.NoFrags = l.MTU > 0 && r.chance(.1)
 	return l
@@ -148,21 +161,33 @@ const budget = 2_000_000
 
 func drawCalls(s *Scenario, r *rng) {
 	n, most := r.between(1, 12), budget
-	if r.chance(.04) {
+	if r.chance(.05) {
 		n, most = r.between(50, 150), 3000 // many small ones at once
 	}
+	chain := r.chance(.3)
 	if s.Link.Rate > 0 {
 		most = min(most, 2*s.Link.Rate)
 	}
 	left := budget
-	if r.chance(.97) {
-		left = 400_000
+	if r.chance(.95) {
+		left = 600_000
 	}
 	spread := r.duration(0, 3*time.Second)
 	odd := r.chance(.3) // calls that do not go well
 	for range n {
 		c := drawCall(s, r, min(most, left), odd)
 		c.At = time.Duration(float64(spread) * r.Float64())
+		if k := len(s.Calls); chain && k > 0 && r.chance(.7) {
+			// One after the other on the same channel.
+			o := &s.Calls[k-1]
+			c.After, c.From, c.To, c.At = k, o.From, o.To, 0
+			if r.chance(.3) {
+				c.At = r.duration(0, 300*time.Millisecond)
+			}
+			if !c.RejectByAbort && !c.RejectByBusy {
+				c.Service, c.Sealed, c.Upgrade = o.Service, o.Sealed, o.Upgrade
+			}
+		}
 		left = max(left-c.Request-c.Reply, 100)
 		s.Calls = append(s.Calls, c)
 	}
@@ -249,6 +274,12 @@ func drawFaults(s *Scenario, r *rng) {
 		}
 		if r.chance(.04) {
 			s.Faults = append(s.Faults, Fault{r.duration(0, 3*time.Second), Restart, i, r.duration(0, 2*time.Second)})
+		}
+		if r.chance(.02) {
+			s.Faults = append(s.Faults, Fault{r.duration(0, 3*time.Second), Refuse, i, r.duration(0, 2*time.Second)})
+		}
+		if r.chance(.02) {
+			s.Faults = append(s.Faults, Fault{r.duration(0, 3*time.Second), Shutdown, i, 0})
 		}
 	}
 }

@@ -42,9 +42,15 @@ func (h *host) start() {
 		Rand:    newRNG(h.sc.Seed, uint64(1000+h.id*50+h.life)),
 		Windows: proto.Windows{Receive: spec.Receive, Send: spec.Send},
 		MTU: proto.MTU{
-			Interface: spec.Interface, Start: spec.Start, JumboMax: spec.JumboMax, NoJumbo: spec.NoJumbo, NoProbe: spec.NoProbe,
+			Interface: spec.Interface, Start: spec.Start, JumboMax: spec.JumboMax, NoJumbo: spec.NoJumbo, NoProbe: spec.NoProbe || spec.Old.Words > 0,
 		},
 		Hooks: &proto.Hooks{},
+	}
+	if spec.Tight {
+		cfg.Limits = proto.Limits{
+			ServiceCalls: 6, CallsPerHost: 4, ServiceConns: 20, ConnsPerHost: 12, ConnsPerBundle: 1, Peers: 8, HeldBytes: 8000, Replies: 4,
+			RepliesPerSecond: 5, RepliesInAll: 20,
+		}
 	}
 	if h.trace.on() {
 		cfg.Hooks.Dropped = func(now proto.Time, peer netip.AddrPort, _ wire.Header, why string) {
@@ -86,11 +92,24 @@ func (h *host) start() {
 	h.pump()
 }
 
+// refuse makes the services take no calls, or take them again.
+func (h *host) refuse(refuse bool) {
+	if h.ep == nil {
+		return
+	}
+	for _, s := range h.sc.Hosts[h.id].Services {
+		h.services[s.ID].Refuse(refuse)
+	}
+}
+
 // stop loses all memory.
 func (h *host) stop() {
 	for _, x := range h.order {
-		if x.host == h && x.life == h.life {
+		if x.host == h && x.life == h.life && !x.gone {
 			x.gone = true
+			if x.client {
+				h.follow(x.index)
+			}
 		}
 	}
 	h.ep, h.calls = nil, nil

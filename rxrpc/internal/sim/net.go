@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"encoding/binary"
 	"hash/crc32"
 	"net/netip"
 	"syscall"
@@ -25,6 +26,8 @@ type network struct {
 	free   []*packet
 	heard  []packet // of which some are sent again by strangers
 
+	aged map[agingKey]uint32 // what old hosts have hard-acked
+
 	strangers map[netip.AddrPort]*account
 }
 
@@ -32,7 +35,7 @@ type network struct {
 type account struct{ sent, got, packets int }
 
 func newNetwork(r *run) *network {
-	n := &network{run: r, addrs: map[netip.AddrPort]*host{}, chance: newRNG(r.sc.Seed, 2), strangers: map[netip.AddrPort]*account{}}
+	n := &network{run: r, addrs: map[netip.AddrPort]*host{}, chance: newRNG(r.sc.Seed, 2), strangers: map[netip.AddrPort]*account{}, aged: map[agingKey]uint32{}}
 	for range r.sc.Hosts {
 		var row []*pipe
 		for range r.sc.Hosts {
@@ -188,6 +191,9 @@ func (n *network) tell(h *host, ne proto.NetError, after proto.Time) {
 func (n *network) carry(sender int, from, to netip.AddrPort, b []byte, d proto.Time) {
 	pkt := n.newPacket(b)
 	pkt.from, pkt.to, pkt.sender = from, to, sender
+	if sender >= 0 {
+		n.age(pkt, d)
+	}
 	if n.sc.NoChecksum && n.sc.Link.Corrupt > 0 && n.chance.chance(n.sc.Link.Corrupt) {
 		n.damage(pkt)
 	}
@@ -195,6 +201,70 @@ func (n *network) carry(sender int, from, to netip.AddrPort, b []byte, d proto.T
 		pkt.b[len(pkt.b)-1] ^= 0x10
 	}
 	n.clock.add(event{at: n.clock.now + d, kind: evArrive, pkt: pkt})
+}
+
+// hardAckDelay is how much later than its soft ACKs the hard ones of an old implementation come
+// (OpenAFS: rx_hardAckDelay).
+const hardAckDelay = proto.Time(100 * time.Millisecond)
+
+// An agingKey is a call's direction of which some ACKs are.
+type agingKey struct {
+	connKey
+	channel, dir int
+	call         uint32
+}
+
+// age makes an ACK of an old host look like that: what it hard-acks is soft-acked at first.
+func (n *network) age(p *packet, d proto.Time) {
+	o := n.sc.Hosts[p.sender].Old
+	if o == (Old{}) || len(p.b) < headerSize+ackSize || p.b[20] != 2 {
+		return
+	}
+	h := parseHead(p.b)
+	key := agingKey{h.connKey, h.channel, h.dir, h.call}
+	first := binary.BigEndian.Uint32(p.b[headerSize+4:])
+	base := max(n.aged[key], 1)
+	if o.Soft > 0 && first > base {
+		late := n.newPacket(o.ack(p.b, first))
+		late.from, late.to, late.sender = p.from, p.to, p.sender
+		n.clock.after(hardAckDelay, func() {
+			n.aged[key] = max(n.aged[key], first)
+			n.clock.add(event{at: n.clock.now + d, kind: evArrive, pkt: late})
+		})
+		base = max(base, first-min(uint32(o.Soft), first-1))
+	} else {
+		base = first
+	}
+	p.b = o.ack(p.b, base)
+}
+
+// ack makes an ACK look as old implementations write it, with no hard ack from base on.
+func (o Old) ack(b []byte, base uint32) []byte {
+	be := binary.BigEndian
+	body := b[headerSize:]
+	n := int(body[17])
+	tail := headerSize + ackSize + n + 3
+	if len(b) != tail+16 { // a padded PING stays as it is
+		return b
+	}
+	first := be.Uint32(body[4:])
+	if k := min(int(first-base), 255-n); k > 0 {
+		out := append([]byte(nil), b[:headerSize+ackSize]...)
+		for range k {
+			out = append(out, 1)
+		}
+		out = append(out, b[headerSize+ackSize:]...)
+		be.PutUint32(out[headerSize+4:], first-uint32(k))
+		out[headerSize+17] = byte(n + k)
+		tail += k
+		window := out[tail+8 : tail+12]
+		be.PutUint32(window, min(be.Uint32(window)+uint32(k), 255))
+		b = out
+	}
+	if o.Words > 0 {
+		b = b[:tail+[...]int{0, 0, 8, 12}[o.Words]]
+	}
+	return b
 }
 
 // damage changes some bytes, or the length.

@@ -52,6 +52,7 @@ type run struct {
 	servers   []*half // that executed it last
 	ids       map[callID]int
 	executed  map[[3]int]int // by call, host and life
+	followed  []bool         // the calls after it have begun
 	unstarted int
 	quiet     bool // calls are over
 	scratch   []byte
@@ -62,12 +63,13 @@ type run struct {
 func Run(sc *Scenario, opt Options) *Report {
 	r := &run{
 		sc: sc, opt: opt, start: proto.Time(mix(sc.Seed) % 1e15), ids: map[callID]int{}, executed: map[[3]int]int{},
-		clients: make([]*half, len(sc.Calls)), servers: make([]*half, len(sc.Calls)), unstarted: len(sc.Calls), scratch: make([]byte, 64<<10),
+		clients: make([]*half, len(sc.Calls)), followed: make([]bool, len(sc.Calls)), servers: make([]*half, len(sc.Calls)), unstarted: len(sc.Calls), scratch: make([]byte, 64<<10),
 	}
 	r.clock.now = r.start
 	r.trace = &tracer{opt.Trace, r.start}
 	r.check = newChecker(len(sc.Hosts), func(rule, what string, b []byte) { r.fail(rule, "%s: %s", what, describe(b)) })
 	r.check.Stateless = sc.NoChecksum
+	r.check.Refusals, r.check.Forgetful = sc.refuses(), sc.tight()
 	r.net = newNetwork(r)
 	for i := range sc.Hosts {
 		h := newHost(r, i)
@@ -78,7 +80,9 @@ func Run(sc *Scenario, opt Options) *Report {
 		h.start()
 	}
 	for i := range sc.Calls {
-		r.clock.after(dur(sc.Calls[i].At), func() { r.begin(i) })
+		if sc.Calls[i].After == 0 {
+			r.clock.after(dur(sc.Calls[i].At), func() { r.begin(i) })
+		}
 	}
 	for _, f := range sc.Faults {
 		r.clock.after(dur(f.At), func() { r.fault(f) })
@@ -176,6 +180,19 @@ func (r *run) fault(f Fault) {
 		}
 		h.stop()
 		r.clock.after(dur(f.For), h.start)
+	case Refuse:
+		h.refuse(true)
+		life := h.life
+		r.clock.after(dur(f.For), func() {
+			if h.life == life {
+				h.refuse(false)
+			}
+		})
+	case Shutdown:
+		if h.ep != nil {
+			h.ep.Close(r.clock.now)
+			h.pump()
+		}
 	}
 }
 
@@ -270,6 +287,11 @@ func (r *run) patience(c *CallSpec) time.Duration {
 		}
 		d += time.Duration(4*float64(total)/float64(l.Rate)*1e9) + 10*time.Second
 	}
+	for _, h := range r.sc.Hosts {
+		if h.Old.Soft > 0 {
+			d += packets * time.Duration(hardAckDelay) / 3
+		}
+	}
 	for _, f := range r.sc.Faults {
 		d += 3 * f.For
 	}
@@ -289,6 +311,13 @@ func (r *run) bounded() {
 		most := 2*len(r.sc.Calls) + 100 + int(float64(r.sc.Rubbish)*10*r.elapsed().Seconds())
 		if s.LiveCalls > most || s.LiveClientConns > most || s.LiveServiceConns > most || s.LivePeers > most {
 			r.fail("bounded", "host %d holds %+v", h.id, s)
+		}
+		window := 255
+		if w := r.sc.Hosts[h.id].Receive; w > 0 {
+			window = w
+		}
+		if out, in := h.ep.Held(); out > 512*s.LiveCalls || in > window*s.LiveCalls {
+			r.fail("bounded", "host %d holds %d packets to send and %d that arrived, of %d calls", h.id, out, in, s.LiveCalls)
 		}
 	}
 }

@@ -33,8 +33,16 @@ type Host struct {
 	JumboMax  int
 	NoJumbo   bool
 	NoProbe   bool
-	Interface int // body of a packet; 0: 1444
+	Interface int // MTU, 0: 1500
 	Start     int
+	Old       Old
+	Tight     bool // low limits: calls are refused, and wait
+}
+
+// Old says how a Host's ACKs look, as if it were an older implementation.
+type Old struct {
+	Words int // of the trailer: 1 none, 2 two, 3 three; 0: all four
+	Soft  int // packets that it hard-acks only later (OpenAFS: when the application takes them)
 }
 
 // ServiceSpec is a service of a Host.
@@ -48,6 +56,7 @@ type ServiceSpec struct {
 // CallSpec is a call and what both applications do with it.
 type CallSpec struct {
 	At            time.Duration
+	After         int // begins when call After-1 has ended; 0: at At
 	From, To      int
 	Service       uint16
 	Sealed        bool
@@ -88,9 +97,13 @@ const (
 	Partition FaultKind = iota // nothing reaches or leaves it For so long
 	Rebind                     // its NAT forgets the binding
 	Restart                    // its endpoint is gone For so long, then a new one is there
+	Refuse                     // its services take no calls For so long
+	Shutdown                   // its endpoint closes in order, and is gone
 )
 
-func (k FaultKind) String() string { return [...]string{"partition", "rebind", "restart"}[k] }
+func (k FaultKind) String() string {
+	return [...]string{"partition", "rebind", "restart", "refuse", "shutdown"}[k]
+}
 
 // String tells all of it, for who looks for the reason of a failure.
 func (s *Scenario) String() string {
@@ -110,6 +123,9 @@ func (s *Scenario) String() string {
 
 func (c *CallSpec) text() string {
 	var b strings.Builder
+	if c.After > 0 {
+		fmt.Fprintf(&b, "after call %d ", c.After-1)
+	}
 	fmt.Fprintf(&b, "at %v %d>%d service %d, %d by %d bytes, reply %d by %d after %v",
 		c.At, c.From, c.To, c.Service, c.Request, c.RequestChunk, c.Reply, c.ReplyChunk, c.Think)
 	for _, f := range []struct {
@@ -163,6 +179,31 @@ func (s *Scenario) gentle() bool {
 		l.Burst <= 8 && !l.NoFrags && !s.NoChecksum && !s.disturbed()
 }
 
+// refuses says whether servers may send calls away.
+func (s *Scenario) refuses() bool {
+	for _, f := range s.Faults {
+		if f.Kind == Refuse || f.Kind == Shutdown {
+			return true
+		}
+	}
+	for i := range s.Calls {
+		if s.Calls[i].RejectByBusy {
+			return true
+		}
+	}
+	return len(s.Calls) > 10 || s.tight() // more than the backlog of a service
+}
+
+// tight says whether any host has low limits.
+func (s *Scenario) tight() bool {
+	for i := range s.Hosts {
+		if s.Hosts[i].Tight {
+			return true
+		}
+	}
+	return false
+}
+
 // disturbed says whether hosts come, go or move.
 func (s *Scenario) disturbed() bool {
 	for _, f := range s.Faults {
@@ -170,5 +211,5 @@ func (s *Scenario) disturbed() bool {
 			return true
 		}
 	}
-	return false
+	return s.tight()
 }
