@@ -22,12 +22,12 @@ type arm struct {
 	active bool       // an operation that wants to be interrupted runs
 	fired  bool       // its deadline is set
 	closed bool       // there will be no more operations
+	armed  bool       // active, as the operation of that direction, of which there is one, knows it
 	stop   func() bool
 
-	// Only the operation of that direction, of which there is one, uses these.
-	armed bool            // active, as it knows it
-	done  <-chan struct{} // of the context that is armed
-	req   *reqCtx
+	// Only that operation uses these.
+	done <-chan struct{} // of the context that is armed
+	req  *reqCtx
 }
 
 // begin prepares for an operation under ctx; false if ctx has ended.

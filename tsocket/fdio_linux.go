@@ -19,16 +19,10 @@ func readv(fd int, bufs [][]byte) (int, syscall.Errno) {
 	for len(bufs) > 0 && len(bufs[0]) == 0 {
 		bufs = bufs[1:]
 	}
-	var n int
-	var err error
 	if len(bufs) == 1 {
-		if len(bufs[0]) <= quietMax {
-			return readQuietly(fd, bufs[0])
-		}
-		n, err = unix.Read(fd, bufs[0])
-	} else {
-		n, err = unix.Readv(fd, bufs[:min(len(bufs), fewVectors)])
+		return readOne(fd, bufs[0])
 	}
+	n, err := unix.Readv(fd, bufs[:min(len(bufs), fewVectors)])
 	return max(n, 0), errnoOf(err)
 }
 
@@ -36,11 +30,7 @@ func readv(fd int, bufs [][]byte) (int, syscall.Errno) {
 func writev(fd int, x *fdXfer) (int, syscall.Errno) {
 	bufs := x.bufs[:min(len(x.bufs), iovMax)]
 	if len(bufs) == 1 {
-		if len(bufs[0]) <= quietMax {
-			return writeQuietly(fd, bufs[0])
-		}
-		n, err := unix.Write(fd, bufs[0])
-		return max(n, 0), errnoOf(err)
+		return writeOne(fd, bufs[0])
 	}
 	if len(bufs) <= fewVectors {
 		n, err := unix.Writev(fd, bufs)
@@ -60,6 +50,22 @@ func writev(fd int, x *fdXfer) (int, syscall.Errno) {
 		return 0, errno
 	}
 	return int(n), 0
+}
+
+func readOne(fd int, b []byte) (int, syscall.Errno) {
+	if len(b) <= quietMax {
+		return readQuietly(fd, b)
+	}
+	n, err := unix.Read(fd, b)
+	return max(n, 0), errnoOf(err)
+}
+
+func writeOne(fd int, b []byte) (int, syscall.Errno) {
+	if len(b) <= quietMax {
+		return writeQuietly(fd, b)
+	}
+	n, err := unix.Write(fd, b)
+	return max(n, 0), errnoOf(err)
 }
 
 func errnoOf(err error) syscall.Errno {

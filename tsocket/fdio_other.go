@@ -16,8 +16,7 @@ func readv(fd int, bufs [][]byte) (int, syscall.Errno) {
 	for len(bufs) > 1 && len(bufs[0]) == 0 {
 		bufs = bufs[1:]
 	}
-	n, err := unix.Read(fd, bufs[0])
-	return max(n, 0), errnoOf(err)
+	return readOne(fd, bufs[0])
 }
 
 // writev writes from the first vector of x.bufs that is not empty.
@@ -26,7 +25,16 @@ func writev(fd int, x *fdXfer) (int, syscall.Errno) {
 	for len(bufs) > 1 && len(bufs[0]) == 0 {
 		bufs = bufs[1:]
 	}
-	n, err := unix.Write(fd, bufs[0])
+	return writeOne(fd, bufs[0])
+}
+
+func readOne(fd int, b []byte) (int, syscall.Errno) {
+	n, err := unix.Read(fd, b)
+	return max(n, 0), errnoOf(err)
+}
+
+func writeOne(fd int, b []byte) (int, syscall.Errno) {
+	n, err := unix.Write(fd, b)
 	return max(n, 0), errnoOf(err)
 }
 

@@ -131,6 +131,7 @@ func (st *seat) handle(ev Ready) {
 			told |= w.want & Readable
 		}
 	}
+	settled := rd == nil && wr == nil && st.want() == st.asked // what fn wants it says itself
 	st.mu.Unlock()
 
 	if rd != nil {
@@ -147,6 +148,9 @@ func (st *seat) handle(ev Ready) {
 		w.fn(told)
 	}
 
+	if settled {
+		return
+	}
 	st.mu.Lock()
 	want := st.want()
 	if rd != nil || ev&(Readable|Broken|peerDone) == 0 {

@@ -54,12 +54,12 @@ func sendRead[T any](ctx context.Context, s *Stream, j tryJob[T]) *Request[T] {
 		if v, err := j.try(); err != errInterrupted {
 			s.rd.vain = 0
 			j.release()
-			return finishedOn(&s.rd.lane, &s.home, v, err)
+			return finishedOn(s.lane(0), &s.home, v, err)
 		}
 	}
 	r := newRequest(ctx, job[T](j), true)
 	r.settleIn(&s.home)
-	r.lane = &s.rd.lane
+	r.lane = s.lane(0)
 	if r.waitIn(s.sys, false) {
 		r.watchParent()
 	} else {

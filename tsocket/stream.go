@@ -27,6 +27,8 @@ type Stream struct {
 	rd   readSide
 	wr   writeSide
 
+	lanes atomic.Pointer[[2]lane] // see lane
+
 	tryFirst   atomic.Bool
 	halfOpen   atomic.Bool
 	unwatched  atomic.Bool // monitorOps could not watch the connection
@@ -214,6 +216,17 @@ func (s *Stream) Close() error {
 	return err
 }
 
+// lane returns what runs the requests of reads (0) or writes (1). It is made when it is
+// first needed: many streams have no requests.
+func (s *Stream) lane(i int) *lane {
+	for {
+		if both := s.lanes.Load(); both != nil {
+			return &both[i]
+		}
+		s.lanes.CompareAndSwap(nil, new([2]lane))
+	}
+}
+
 // park remembers a read request that nobody runs yet, and sees to it that
 // somebody does.
 func (s *Stream) park(r parkedRequest) {
@@ -225,7 +238,7 @@ func (s *Stream) park(r parkedRequest) {
 		r.halt(ErrClosed)
 		return
 	}
-	s.rd.lane.start(r)
+	s.lane(0).start(r)
 }
 
 func (s *Stream) unpark() {

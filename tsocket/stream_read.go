@@ -16,7 +16,6 @@ type readSide struct {
 	orig   [][]byte // what was asked for
 	n      int64    // how much is filled
 	ahead  readAhead
-	lane   lane
 	parked bool // the stream knows the request that has the slot
 	vain   int  // how often in a row it was tried in vain first, or would have been
 }

@@ -1,6 +1,9 @@
 package tsocket
 
-import "io"
+import (
+	"io"
+	"syscall"
+)
 
 // These are what a Try method returns where it would wait, made once.
 var (
@@ -74,7 +77,7 @@ func (s *Stream) tryReadFD(b []byte) (int, error) {
 	if e := s.readErr.Load(); e != nil {
 		return 0, opError("read", 0, e.Err)
 	}
-	n, err := s.fd.tryOne(&s.fd.rd, b)
+	n, err := s.fd.tryReadOne(b)
 	switch {
 	case err == nil && n > 0:
 		return n, nil
@@ -97,7 +100,7 @@ func (s *Stream) tryWriteFD(b []byte) (int64, error) {
 	if e := s.writeErr.Load(); e != nil {
 		return 0, opError("writev", 0, e.Err)
 	}
-	n, err := s.fd.tryOne(&s.fd.wr, b)
+	n, err := s.fd.tryWriteOne(b)
 	switch {
 	case n > 0:
 		return int64(n), nil
@@ -108,22 +111,51 @@ func (s *Stream) tryWriteFD(b []byte) (int64, error) {
 	return s.wr.fail(err)
 }
 
-// tryOne makes the call of x once, with one vector.
-func (s *fdStream) tryOne(x *fdXfer, b []byte) (int, error) {
-	x.own = append(x.own[:0], b)
-	x.bufs, x.n, x.errno, x.waits = x.own, 0, 0, false
-	done, err := x.op.now()
-	n, errno := x.n, x.errno
-	x.drop()
-	switch {
-	case err != nil:
-		return 0, err
-	case n > 0: // an error after it comes again
-		return int(n), nil
-	case !done || judge(errno) == waitMemory:
-		return 0, ErrAgain
-	case errno != 0:
-		return 0, errno
+// tryReadOne is TryRead of one vector; no bytes and no error are the end.
+func (s *fdStream) tryReadOne(b []byte) (int, error) {
+	if !s.sys.acquire() {
+		return 0, ErrClosed
 	}
-	return 0, nil
+	defer s.sys.release()
+	if s.failEarly.Load() {
+		if errno := s.brokenBy(s.sys.fd); errno != 0 {
+			return 0, errno
+		}
+	}
+	for {
+		n, errno := readOne(s.sys.fd, b)
+		if errno == 0 && n == 0 {
+			errno = syscall.Errno(s.soError.Load()) // 0: the end
+		}
+		switch {
+		case errno == 0:
+			return n, nil
+		case judge(errno) == isFinal:
+			return 0, errno
+		case judge(errno) != tryAgain:
+			return 0, ErrAgain
+		}
+	}
+}
+
+// tryWriteOne is TryWrite of one vector.
+func (s *fdStream) tryWriteOne(b []byte) (int, error) {
+	if !s.sys.acquire() {
+		return 0, ErrClosed
+	}
+	defer s.sys.release()
+	for {
+		n, errno := writeOne(s.sys.fd, b)
+		if e := s.soError.Load(); errno == syscall.EPIPE && e != 0 {
+			errno = syscall.Errno(e)
+		}
+		switch {
+		case errno == 0:
+			return n, nil
+		case judge(errno) == isFinal:
+			return 0, errno
+		case judge(errno) != tryAgain:
+			return 0, ErrAgain
+		}
+	}
 }

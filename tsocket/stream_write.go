@@ -5,10 +5,9 @@ import "context"
 // writeSide is the write that is outstanding on a stream. Whoever holds the
 // slot (bitOut) owns it.
 type writeSide struct {
-	s    *Stream
-	vec  [][]byte // what is left to write
-	n    int64    // how much is written
-	lane lane
+	s   *Stream
+	vec [][]byte // what is left to write
+	n   int64    // how much is written
 }
 
 // Writev writes all of bufs and returns their sum. With an error it returns how
@@ -41,13 +40,13 @@ func (s *Stream) WritevSend(ctx context.Context, bufs ...[]byte) *Request[int64]
 	if s.try != nil {
 		if n, err := d.tryNow(); err != errInterrupted {
 			d.release()
-			return finishedOn(&d.lane, &s.home, n, err)
+			return finishedOn(s.lane(1), &s.home, n, err)
 		}
 	}
 	// A write goes on whether somebody waits for it or not.
 	r := newRequest(ctx, job[int64](d), true)
 	r.settleIn(&s.home)
-	r.lane = &d.lane
+	r.lane = s.lane(1)
 	if r.waitIn(s.sys, true) {
 		s.nudgeIfGone()
 	} else {

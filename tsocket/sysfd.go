@@ -134,11 +134,11 @@ func (f *sysfd) setDeadline(write bool, t time.Time) {
 // A fdOp is one direction of a descriptor, with the system call that is tried.
 type fdOp struct {
 	sys   *sysfd
-	write bool
 	arm   arm
 	try   func(fd int) bool // makes the call; false: it would wait
 	fn    func(uintptr) bool
-	tries int  // of fn in one wait
+	tries int // of fn in one wait
+	write bool
 	ready bool // the last operation did not have to wait
 	soft  bool // the last try is to be made again though no event will tell when
 }
