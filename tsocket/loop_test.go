@@ -212,3 +212,29 @@ func TestLoopRunsAgain(t *testing.T) {
 		})
 	}
 }
+
+// Waiting on the loop holds it up, but not for ever: who waits runs the request. When he gives
+// up, the loop goes on with it.
+func TestLoopWaitInside(t *testing.T) {
+	eachLoop(t, func(t *testing.T, l *tsocket.Loop) {
+		a, b := attached(t, l)
+		buf := make([]byte, 4)
+		r := b.ReadvSend(background, buf)
+		on(t, l, func() {
+			_, err := r.Wait(shortlyFor(t, 5*time.Millisecond))
+			assert.ErrorIs(t, err, tsocket.ErrTimeout)
+			_, err = a.TryWrite([]byte("ab"))
+			assert.NoError(t, err)
+		})
+		on(t, l, func() {
+			_, err := a.TryWrite([]byte("cd"))
+			assert.NoError(t, err)
+			_, err = r.Wait(soon(t))
+			assert.NoError(t, err)
+		})
+		n, err := r.Wait(soon(t))
+		require.NoError(t, err)
+		assert.EqualValues(t, 4, n)
+		assert.Equal(t, "abcd", string(buf))
+	})
+}
