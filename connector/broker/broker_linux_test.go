@@ -278,6 +278,24 @@ func TestClientThatNeverReadsHarmsOnlyItself(t *testing.T) {
 	assert.Less(t, total(stuck), n, "the test must have filled its queue")
 }
 
+// A client that was paused has more kept than a read leaves room for; that it is gone may be
+// told after it was let go on and before that is handled.
+func TestClientGoneBeforeWhatItSentIsHandled(t *testing.T) {
+	b := run(t, Config{})
+	c := b.client()
+	require.NoError(t, b.loop.do(context.Background(), func() {
+		for k := range b.loop.conns {
+			kept := make([]byte, carryMax+readMax)
+			k.in = kept
+			assert.Zero(t, b.loop.read(k, true))
+			assert.Len(t, k.in, len(kept))
+			k.in = nil
+		}
+	}))
+	c.put(frame.Header{Type: frame.Ping, Tag: 7})
+	assert.Equal(t, uint32(7), c.want(frame.Ack).Tag)
+}
+
 func TestPolicyReloadKeepsConnections(t *testing.T) {
 	b := run(t, Config{Policy: UserPolicy()})
 	c := b.client()

@@ -211,7 +211,9 @@ func (l *loop) read(c *conn, broken bool) int {
 		l.close(c) // it will never read what it asked for
 		return 0
 	}
-	if c.paused { // if it is gone, what it sent is to be handled first
+	// If it is gone, what was kept while it was paused is to be handled first, also when
+	// it is about to be read again: see flush.
+	if c.paused || len(c.in) > carryMax {
 		return 0
 	}
 	keep := copy(l.rbuf, c.in)
