@@ -69,7 +69,15 @@ type bufQueue struct {
 	off  int // of the first
 }
 
-func (q *bufQueue) push(b *proto.Buf) { q.bufs = append(q.bufs, b) }
+func (q *bufQueue) push(b *proto.Buf) {
+	if q.head > len(q.bufs)/2 && len(q.bufs) == cap(q.bufs) {
+		// A reader that is always a little behind must not make it grow for ever.
+		n := copy(q.bufs, q.bufs[q.head:])
+		clear(q.bufs[n:])
+		q.bufs, q.head = q.bufs[:n], 0
+	}
+	q.bufs = append(q.bufs, b)
+}
 
 func (q *bufQueue) empty() bool { return q.head == len(q.bufs) }
 

@@ -30,6 +30,11 @@ func (p *workers) init(limit int) { p.max = limit }
 // dispatch has a worker run s.
 func (p *workers) dispatch(s *ServerCall) {
 	p.mu.Lock()
+	if p.head > len(p.queue)/2 && len(p.queue) == cap(p.queue) {
+		n := copy(p.queue, p.queue[p.head:])
+		clear(p.queue[n:])
+		p.queue, p.head = p.queue[:n], 0
+	}
 	p.queue = append(p.queue, s)
 	p.oneMore()
 	p.mu.Unlock()
