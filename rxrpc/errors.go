@@ -191,9 +191,8 @@ var (
 	ErrLimit error = &errorString{"too many calls or connections", syscall.ENOBUFS, nil}
 )
 
-// CodeOf returns the code that err aborts a call with: that of an AbortError in
-// it; CallTimeout and CallDead for a context's end as in reference 6 of docs/rxrpc.md, UserAbort for
-// any other error.
+// CodeOf returns the code that err aborts a call with: that of an AbortError in it,
+// CallTimeout for a deadline that has passed, UserAbort for any other error.
 func CodeOf(err error) int32 {
 	var a *AbortError
 	switch {
