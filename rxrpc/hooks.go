@@ -106,7 +106,7 @@ func (e *Endpoint) hooks() *proto.Hooks {
 		}
 	}
 	if f := h.RTT; f != nil {
-		p.RTT = func(_ proto.Time, peer netip.AddrPort, _, srtt, rto time.Duration) { f(peer, srtt, rto) }
+		p.RTT = func(_ proto.Time, peer netip.AddrPort, srtt, rto time.Duration) { f(peer, srtt, rto) }
 	}
 	if f := h.Lost; f != nil {
 		p.Lost = func(_ proto.Time, c *proto.Call, seq wire.Seq, timeout bool) { f(c.Peer(), uint32(seq), timeout) }

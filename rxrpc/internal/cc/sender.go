@@ -115,6 +115,21 @@ func (s *Sender) Lost() (seq wire.Seq, ok bool) {
 	return 0, false
 }
 
+// LostRun returns how many packets from the one that Lost returns on are to be sent again now, without
+// a gap: at least 1, at most most.
+func (s *Sender) LostRun(most int) int {
+	if s.probeOld {
+		return 1
+	}
+	n := 1
+	for most = min(most, s.cwnd-s.flight); n < most; n++ {
+		if q := s.lowest.Add(n); !s.has(q) || s.at(q).state != lost {
+			break
+		}
+	}
+	return n
+}
+
 // WantAck reports whether the next datagram, of n packets, should ask for an ACK.
 // again: it is sent again; last: it ends the call's direction. Never ask with the last
 // packet of a reply, whatever this says (rxrpc reference 2.3: an OpenAFS client

@@ -76,7 +76,7 @@ func (c *Call) receiveAck(now Time, h *wire.Header, a *wire.Ack) {
 	before := p.path.Samples()
 	r := s.OnAck(cc.Time(now), cc.Ack{Serial: h.Serial, For: a.Serial, Reason: a.Reason, First: a.First, Acks: a.Acks})
 	if c.e.hooks.RTT != nil && p.path.Samples() != before {
-		c.e.hooks.RTT(now, p.addr, 0, time.Duration(p.path.Smoothed()), time.Duration(p.path.RTO()))
+		c.e.hooks.RTT(now, p.addr, time.Duration(p.path.Smoothed()), time.Duration(p.path.RTO()))
 	}
 	c.acked(now, r)
 	if c.state == AwaitReply && s.Arrived() && c.pingAt == never && c.pingGap > 0 {

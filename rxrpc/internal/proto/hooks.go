@@ -19,8 +19,8 @@ type Hooks struct {
 	ConnClosed func(now Time, client bool, id ConnID, why string)
 	// CallEnded sees every call's end.
 	CallEnded func(now Time, c *Call, r Result)
-	// RTT sees a sample of the round trip, and the time-out that follows from all.
-	RTT func(now Time, peer netip.AddrPort, sample, srtt, rto time.Duration)
+	// RTT sees the smoothed round trip after each sample, and the time-out that follows from it.
+	RTT func(now Time, peer netip.AddrPort, srtt, rto time.Duration)
 	// Lost sees packets declared lost, and whether a time-out said so.
 	Lost func(now Time, c *Call, seq wire.Seq, timeout bool)
 	// MTU sees that what a packet may have on the path to a peer has changed, in bytes after the header.

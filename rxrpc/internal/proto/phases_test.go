@@ -300,3 +300,28 @@ func TestJumboDatagramsAreSentWhereTheyPass(t *testing.T) {
 	assert.Zero(t, run(Config{}, Config{}, 65535))
 	assert.Zero(t, run(big, big, 1300), "less than an Ethernet")
 }
+
+// What is lost in one datagram is sent again in one.
+func TestLostJumboDatagramsAreSentAgain(t *testing.T) {
+	big := Config{MTU: MTU{Interface: 65535}}
+	w, client, server, _ := pair(t, big, big)
+	n := 0
+	w.onWire = func(_, _ netip.AddrPort, b []byte) bool {
+		h, body, _ := wire.ParseHeader(b)
+		if h.Type != wire.TypeData || !h.Flags.Has(wire.JumboPacket) {
+			return true
+		}
+		if s, _ := wire.SplitData(h, body); s.Len() > 2 {
+			n++
+		}
+		return n%20 != 19
+	}
+	for range 3 {
+		c := client.call(CallParams{}, pattern(2_000_000))
+		w.until(time.Minute, func() bool { return c.ended })
+		require.Equal(t, Succeeded, c.result.Completion)
+		require.True(t, bytes.Equal(pattern(2_000_000), c.got))
+	}
+	assert.NotZero(t, client.stats.Resent+server.stats.Resent)
+	assert.Zero(t, client.stats.Timeouts+server.stats.Timeouts)
+}

@@ -8,10 +8,12 @@ import (
 // transmitData writes the next datagram of DATA into buf: a packet to send again, or as many
 // new ones as one datagram may have.
 func (c *Call) transmitData(now Time, buf []byte) (b []byte, df bool) {
+	slots := c.peer.mtu.Slots()
 	if q, ok := c.snd.Lost(); ok {
-		c.e.stats.Resent++
-		c.peer.resent++
-		return c.writeData(now, buf, q, 1, true)
+		n := c.joined(q, c.snd.LostRun(slots))
+		c.e.stats.Resent += uint64(n)
+		c.peer.resent += uint64(n)
+		return c.writeData(now, buf, q, n, true)
 	}
 	n := c.unsent()
 	if n == 0 {
@@ -25,11 +27,7 @@ func (c *Call) transmitData(now Time, buf []byte) (b []byte, df bool) {
 		return nil, false
 	}
 	first := c.snd.Next()
-	slots := min(n, c.peer.mtu.Slots())
-	n = 1
-	for n < slots && int(c.tx.at(first.Add(n-1)).n) == wire.JumboData {
-		n++
-	}
+	n = c.joined(first, min(n, slots))
 	if !c.exposed {
 		c.expose(now)
 	}
@@ -41,6 +39,17 @@ func (c *Call) transmitData(now Time, buf []byte) (b []byte, df bool) {
 	return c.writeData(now, buf, first, n, false)
 }
 
+// joined returns how many of n packets can be in one datagram: all but the last are of the length
+// that makes that possible.
+func (c *Call) joined(first wire.Seq, n int) int {
+	for i := range n - 1 {
+		if c.tx.at(first.Add(i)).n != wire.JumboData {
+			return i + 1
+		}
+	}
+	return n
+}
+
 // writeData writes a datagram of n packets.
 func (c *Call) writeData(now Time, buf []byte, first wire.Seq, n int, again bool) ([]byte, bool) {
 	size := -wire.JumboHeaderSize
@@ -49,11 +58,10 @@ func (c *Call) writeData(now Time, buf []byte, first wire.Seq, n int, again bool
 	}
 	final := first.Add(n - 1)
 	last := c.tx.at(final).last
-	c.snd.SetMore(final.Add(1) != c.tx.next || !c.tx.ended)
-	if !again {
-		c.snd.SetMore(final.Add(1) != c.tx.next)
-	} else {
+	if again {
 		c.snd.SetMore(c.unsent() > 0)
+	} else {
+		c.snd.SetMore(final.Add(1) != c.tx.next)
 	}
 	df := c.peer.mtu.DontFragment(size)
 	ask := c.snd.WantAck(cc.Time(now), n, again, last)
