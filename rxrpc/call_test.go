@@ -351,3 +351,37 @@ func TestManyCallsAtATime(t *testing.T) {
 	assert.EqualValues(t, 2000, st.CallsOK)
 	assert.Zero(t, st.CallsFailed)
 }
+
+// TestTenThousandCallsAtATime: none is answered before all are there.
+func TestTenThousandCallsAtATime(t *testing.T) {
+	const n = 10_000
+	cfg := &rxrpc.Config{Limits: rxrpc.Limits{CallsPerHost: n, ConnsPerBundle: n}}
+	var there atomic.Int32
+	all := make(chan struct{})
+	s := rxrpc.NewServer(open(t, local4, cfg), &rxrpc.ServerConfig{Workers: n})
+	t.Cleanup(func() { _ = s.Close() })
+	require.NoError(t, s.Handle(1, rxrpc.Unary(func(ctx context.Context, _ *rxrpc.ServerCall, dst, request []byte) ([]byte, error) {
+		if there.Add(1) == n {
+			close(all)
+		}
+		select {
+		case <-all:
+		case <-ctx.Done():
+		}
+		return append(dst, request...), nil
+	})))
+	c := open(t, local4, cfg).Client(s.Endpoint().LocalAddr(), nil)
+	var wg sync.WaitGroup
+	var ok atomic.Int32
+	for i := range n {
+		wg.Go(func() {
+			request := fmt.Appendf(nil, "call %d", i)
+			reply, err := c.Call(soon(t), 1, request)
+			if err == nil && bytes.Equal(request, reply) {
+				ok.Add(1)
+			}
+		})
+	}
+	wg.Wait()
+	assert.EqualValues(t, n, ok.Load())
+}

@@ -372,6 +372,9 @@ func (e *Endpoint) events(now proto.Time) {
 			e.accept(now, ev.Call)
 		}
 		if c, ok := ev.Call.Tag.(*call); ok {
+			if ev.What.Has(proto.Arrived) {
+				c.pc = ev.Call // of a charge, which was made before there was a call
+			}
 			c.happened(now, ev.What)
 		}
 	}
