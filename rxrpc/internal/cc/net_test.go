@@ -284,3 +284,23 @@ func TestPaths(t *testing.T) {
 		})
 	}
 }
+
+// TestAgainstOpenAFS holds the two paths that performance is judged by against what OpenAFS can have
+// at best: 32 packets of 1444 bytes per round trip, and where packets are lost what Reno
+// has of that, 1.22 / sqrt(p) packets (Mathis et al. 1997).
+func TestAgainstOpenAFS(t *testing.T) {
+	const packet = 1444 / 1e6
+	for _, c := range []struct {
+		name   string
+		pipe   pipe
+		theirs float64 // MB/s
+	}{
+		{"10 ms", pipe{rtt: 10 * Millisecond}, 32 * packet / .010},
+		{"50 ms, 1 %", pipe{rtt: 50 * Millisecond, loss: .01}, 12.2 * packet / .050},
+	} {
+		c.pipe.window = MaxWindow
+		ours := speed(20000, c.pipe.transfer(t, 20000))
+		t.Logf("%s: %.2f MB/s to %.2f, %.1f times", c.name, ours, c.theirs, ours/c.theirs)
+		assert.GreaterOrEqual(t, ours, 4*c.theirs, c.name)
+	}
+}

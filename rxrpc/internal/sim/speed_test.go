@@ -12,7 +12,10 @@ import (
 // some more, in virtual time: what it shows is what the protocol allows, not what the
 // machine does.
 func TestSpeed(t *testing.T) {
-	const size = 10_000_000
+	size := 10_000_000
+	if raceEnabled {
+		size /= 20
+	}
 	for _, c := range []struct {
 		name  string
 		link  Link
@@ -36,9 +39,11 @@ func TestSpeed(t *testing.T) {
 				h := Host{Services: []ServiceSpec{{ID: plainService, Accept: 2}}, Interface: 9000}
 				rep := Run(&Scenario{Seed: 7, Hosts: []Host{h, h}, Link: c.link, Calls: []CallSpec{call}}, Options{})
 				require.Empty(t, rep.Failures)
-				speed := size / 1e6 / rep.Virtual.Seconds()
+				speed := float64(size) / 1e6 / rep.Virtual.Seconds()
 				t.Logf("%.2f MB/s, %d datagrams", speed, rep.Datagrams)
-				assert.GreaterOrEqual(t, speed, c.least)
+				if !raceEnabled { // a short one shows little
+					assert.GreaterOrEqual(t, speed, c.least)
+				}
 			})
 		}
 	}
