@@ -21,6 +21,7 @@ import (
 type clientFlags struct {
 	to, local, level, key, op, hex              string
 	svc, kvno, life                             uint
+	age                                         time.Duration
 	size, n, conc, chunk, abort, wantSvc, hard  int
 	badKey, upgrade, exclusive, txLen, v, print bool
 }
@@ -34,6 +35,7 @@ func parseClient(args []string) *clientFlags {
 	fs.StringVar(&f.key, "key", defKey, "server DES key used to make the ticket")
 	fs.UintVar(&f.kvno, "kvno", 1, "ticket kvno put in the key (256 = krb5 ticket, 213 = krb5 enc-part only)")
 	fs.UintVar(&f.life, "life", 100, "ticket life in 5-minute units")
+	fs.DurationVar(&f.age, "age", 30*time.Second, "how long ago the ticket was issued")
 	fs.BoolVar(&f.badKey, "bad-ticket", false, "encrypt the ticket in a wrong server key")
 	fs.StringVar(&f.op, "op", "echo", "echo|gen|count|abrt|slow|raw, or of the RXP interface nop|rxecho|sink|source|fail|delay|whoami")
 	fs.IntVar(&f.size, "size", 8, "request (echo, sink) or reply (gen) bytes; abort code; ms for slow")
@@ -105,7 +107,7 @@ func (f *clientFlags) secure(fd int) {
 		key = mustKey("fedcba9876543210")
 	}
 	now := time.Now()
-	clear := v4Ticket("kx", "", "EXAMPLE.COM", "afs", "example.com", session, now.Add(-30*time.Second), byte(f.life))
+	clear := v4Ticket("kx", "", "EXAMPLE.COM", "afs", "example.com", session, now.Add(-f.age), byte(f.life))
 	if f.v {
 		fmt.Printf("client: session key %x ticket(clear, %d bytes) %x\n", session, len(clear), clear)
 	}
