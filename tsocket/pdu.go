@@ -70,6 +70,15 @@ func sendRead[T any](ctx context.Context, s *Stream, j tryJob[T]) *Request[T] {
 
 // enterRead takes the slot for a read whose vectors are not known yet.
 func (s *Stream) enterRead(op string) error {
+	err := s.enterAhead(op)
+	if err == nil {
+		s.rd.set(nil)
+	}
+	return err
+}
+
+// enterAhead takes the slot for a read that has no vectors.
+func (s *Stream) enterAhead(op string) error {
 	if refused := s.word.enter(bitIn, mayRead); refused != nil {
 		return &OpError{Op: op, Err: refused}
 	}
@@ -77,7 +86,6 @@ func (s *Stream) enterRead(op string) error {
 		s.word.leave(bitIn)
 		return &OpError{Op: op, Err: e.Err}
 	}
-	s.rd.set(nil)
 	return nil
 }
 

@@ -28,7 +28,7 @@ func NewPDUReader(s *Stream, size SizeFunc, max int) *PDUReader {
 // is longer than the limit, which is the error of all later calls too, and so is that of the
 // SizeFunc. ErrEOF is the end between two PDUs. No byte is lost when ctx ends.
 func (r *PDUReader) Next(ctx context.Context) ([]byte, error) {
-	if err := r.s.enterRead("read pdu"); err != nil {
+	if err := r.s.enterAhead("read pdu"); err != nil {
 		return nil, err
 	}
 	pdu, err := r.next(ctx)
@@ -46,7 +46,7 @@ func (r *PDUReader) Detach() []byte { return bytes.Clone(r.last) }
 
 // NextSend starts a Next whose PDU has memory of its own.
 func (r *PDUReader) NextSend(ctx context.Context) *Request[[]byte] {
-	if err := r.s.enterRead("read pdu"); err != nil {
+	if err := r.s.enterAhead("read pdu"); err != nil {
 		return finishedAt[[]byte](&r.s.home, nil, err)
 	}
 	return sendRead(ctx, r.s, tryJob[[]byte](&nextJob{r}))
