@@ -5,6 +5,8 @@ import (
 	"crypto/md5"
 	"errors"
 	"math/bits"
+
+	"github.com/jcmturner/gokrb5/v8/crypto"
 )
 
 // Encryption types of Kerberos that need special treatment (RFC 3961 and the registry that it began).
@@ -95,4 +97,20 @@ var weakKeys = map[[8]byte]bool{
 func weakKey(k [8]byte) bool {
 	fixParity(&k)
 	return weakKeys[k]
+}
+
+// IsWeak reports whether a DES key is one of the sixteen weak and half-weak ones, whatever its parity.
+func IsWeak(key [8]byte) bool { return weakKey(key) }
+
+// KeySize returns the length in bytes of keys of an encryption type of Kerberos, or of DES; false if tickets cannot
+// have it.
+func KeySize(enctype int32) (int, bool) {
+	if enctype == DES {
+		return 8, true
+	}
+	et, err := crypto.GetEtype(enctype)
+	if err != nil {
+		return 0, false
+	}
+	return et.GetKeyByteSize(), true
 }

@@ -4,49 +4,74 @@ import (
 	"crypto/subtle"
 	"fmt"
 	"log/slog"
+	"sync"
 	"syscall"
 )
 
 // A Key is a secret: a session key, or a service's. It is a handle: copies are the same key,
-// and Wipe forgets it for all of them. It prints as "[key]" in every way.
+// and Wipe forgets it for all of them. It may be used and wiped by several goroutines. It prints as "[key]" in every way.
 type Key struct{ s *secret }
 
 // A secret is behind two pointers: package fmt follows one where a verb does not fit, in fields that it cannot
 // call Format of.
-type secret struct{ b *[]byte }
+type secret struct {
+	mu sync.RWMutex // guards what b points at
+	b  *[]byte
+}
 
 // NewKey makes a key of a copy of b.
 func NewKey(b []byte) Key {
 	c := append(make([]byte, 0, len(b)), b...)
-	return Key{&secret{&c}}
+	return Key{&secret{b: &c}}
 }
 
 // Len returns the length in bytes; 0 after Wipe and of the zero Key.
-func (k Key) Len() int { return len(k.bytes()) }
+func (k Key) Len() (n int) {
+	k.with(func(b []byte) { n = len(b) })
+	return n
+}
 
 // AppendTo appends the secret itself, for whoever has to hand it on.
-func (k Key) AppendTo(b []byte) []byte { return append(b, k.bytes()...) }
+func (k Key) AppendTo(to []byte) []byte {
+	k.with(func(b []byte) { to = append(to, b...) })
+	return to
+}
 
 // Equal compares in constant time.
-func (k Key) Equal(o Key) bool { return subtle.ConstantTimeCompare(k.bytes(), o.bytes()) == 1 }
+func (k Key) Equal(o Key) bool {
+	other := o.AppendTo(nil)
+	defer clear(other)
+	equal := 0
+	k.with(func(b []byte) { equal = subtle.ConstantTimeCompare(b, other) })
+	return equal == 1
+}
 
-// Wipe overwrites and forgets the secret. It must not run at the same time as something that uses the key.
+// Wipe overwrites and forgets the secret. Connections that have begun have a copy of their own, and go on.
 func (k Key) Wipe() {
 	if k.s != nil {
+		k.s.mu.Lock()
+		defer k.s.mu.Unlock()
 		clear(*k.s.b)
 		*k.s.b = nil
 	}
 }
 
-func (k Key) bytes() []byte {
+// with calls f with the secret, which it must not keep.
+func (k Key) with(f func([]byte)) {
 	if k.s == nil {
-		return nil
+		f(nil)
+		return
 	}
-	return *k.s.b
+	k.s.mu.RLock()
+	defer k.s.mu.RUnlock()
+	f(*k.s.b)
 }
 
 // eight returns a DES or fcrypt key.
-func (k Key) eight() (b [8]byte, ok bool) { return b, copy(b[:], k.bytes()) == 8 && k.Len() == 8 }
+func (k Key) eight() (key [8]byte, ok bool) {
+	k.with(func(b []byte) { ok = len(b) == 8 && copy(key[:], b) == 8 })
+	return key, ok
+}
 
 const hidden = "[key]"
 

@@ -80,7 +80,7 @@ func TestKeysAreNotShown(t *testing.T) {
 
 func TestKeysAreWiped(t *testing.T) {
 	k := NewKey([]byte("s3cr3tK!"))
-	same, mem := k, k.bytes()
+	same, mem := k, *k.s.b
 	k.Wipe()
 	assert.Zero(t, same.Len(), "for all copies")
 	assert.Equal(t, make([]byte, 8), mem)
