@@ -87,8 +87,8 @@ type Limits struct {
 	Peers            int // that something is remembered of, default 65536
 	HeldBytes        int // of calls on a service connection that is not authenticated yet, default 64 KiB
 	Replies          int // prepared answers to packets of no call, default 1024
-	RepliesPerSecond int // ABORT, BUSY, VERSION, DEBUG and CHALLENGE to one address, default 100
-	RepliesInAll     int // per second to all addresses, default 20000
+	RepliesPerSecond int // ABORT, BUSY, CHALLENGE and, of which each counts five, VERSION and DEBUG to one address; default 1000
+	RepliesInAll     int // the same to all addresses, default 50000
 }
 
 // Debug says what of an endpoint anybody may ask.

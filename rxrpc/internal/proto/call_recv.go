@@ -141,6 +141,7 @@ func (c *Call) receivePacket(now Time, h *wire.Header, body []byte, rest int) bo
 		if raw {
 			b.data, b.raw = append(b.data, body...), true
 			c.conn.held += len(body)
+			q.held += len(body)
 		} else if b.data = c.open(now, seq, b.data, body); b.data == nil {
 			b.Release()
 			return false
@@ -231,6 +232,7 @@ func (c *Call) allArrived(now Time) {
 // not the client's goes, and will come from it.
 func (c *Call) opened(now Time) {
 	q := &c.rx
+	q.held = 0
 	if q.slots == nil {
 		return
 	}

@@ -20,7 +20,7 @@ func (c *conn) challengeAgain(now Time) {
 		c.abortAll(now, wire.CallDead, syscall.ETIME, "the client does not prove itself", nil)
 		return
 	}
-	if !c.e.mayReply(now, c.peer.addr) {
+	if !c.e.mayReply(now, c.peer.addr, 1) {
 		return
 	}
 	c.state, c.challenge = connChallenging, true
@@ -84,6 +84,11 @@ func (c *conn) responded(now Time, from netip.AddrPort, h *wire.Header, body []b
 		}
 	}
 	c.state, c.secured, c.challenge, c.held = connOpen, true, false, 0
+	for i := range c.channels {
+		if call := c.channels[i].call; call != nil {
+			call.rx.held = 0
+		}
+	}
 	if c.active == 0 {
 		c.rest(now)
 	}

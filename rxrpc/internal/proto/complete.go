@@ -64,6 +64,8 @@ func (c *Call) finish(now Time, r *Result) {
 	}
 	cn := c.conn
 	if cn != nil {
+		cn.held -= c.rx.held
+		c.rx.held = 0
 		if cn.plain {
 			c.info = none{}.Describe()
 		} else {

@@ -82,8 +82,8 @@ type Limits struct {
 	Peers            int // that something is remembered of, default 65536
 	HeldBytes        int // of calls on a service connection that is not authenticated yet, default 64 KiB
 	Replies          int // prepared answers to packets of no call, default 1024
-	RepliesPerSecond int // ABORT, BUSY, VERSION, DEBUG and CHALLENGE to one address, default 100
-	RepliesInAll     int // per second to all addresses, default 20000
+	RepliesPerSecond int // ABORT, BUSY, CHALLENGE and, of which each counts five, VERSION and DEBUG to one address; default 1000
+	RepliesInAll     int // the same to all addresses, default 50000
 }
 
 // Debug says what of an endpoint anybody may ask.
@@ -155,8 +155,8 @@ func (c Config) withDefaults() Config {
 	orDefault(&l.Peers, 65536)
 	orDefault(&l.HeldBytes, 64<<10)
 	orDefault(&l.Replies, 1024)
-	orDefault(&l.RepliesPerSecond, 100)
-	orDefault(&l.RepliesInAll, 20000)
+	orDefault(&l.RepliesPerSecond, 1000)
+	orDefault(&l.RepliesInAll, 50000)
 	return c
 }
 

@@ -252,7 +252,7 @@ func (c *conn) abortAll(now Time, code wire.AbortCode, errno syscall.Errno, why 
 	c.fail(now, Result{Completion: LocallyAborted, Code: code, Errno: errno, Why: why, Err: err})
 }
 
-// expire sends final ACKs and CHALLENGEs that are due.
+// expire sends final ACKs that are due.
 func (c *conn) expire(now Time) {
 	when := never
 	for i := range c.channels {
@@ -263,14 +263,6 @@ func (c *conn) expire(now Time) {
 			c.e.connsToSend.add(c)
 		}
 		when = min(when, ch.finalAt)
-	}
-	if c.state == connChallenging {
-		if now >= c.challengeAt {
-			c.challengeAgain(now)
-		}
-		if c.state == connChallenging {
-			when = min(when, c.challengeAt)
-		}
 	}
 	c.e.timers.arm(&c.timer, when)
 }

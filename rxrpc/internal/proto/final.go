@@ -35,7 +35,7 @@ func (c *conn) replay(now Time, ch *channel, h *wire.Header, ack *wire.Ack) {
 		if h.Type != wire.TypeData && h.Type != wire.TypeAck || h.Type == wire.TypeAck && ack.Reason == wire.AckPingResponse {
 			return
 		}
-		if e.mayReply(now, c.peer.addr) {
+		if e.mayReply(now, c.peer.addr, 1) {
 			ch.due = true
 			e.connsToSend.add(c)
 		}

@@ -24,6 +24,7 @@ func (e *Endpoint) check(t testing.TB) {
 		must(c.peerNode.on, "a connection without a peer")
 		must(e.peers[c.peer.addr] == c.peer, "the peer of a connection is forgotten")
 		peerConns[c.peer]++
+		held := 0
 		for ch := range c.channels {
 			call := c.channels[ch].call
 			must((call != nil) == (c.active&(1<<ch) != 0), "active bits")
@@ -34,11 +35,13 @@ func (e *Endpoint) check(t testing.TB) {
 			must(call.conn == c && int(call.channel) == ch && call.peer == c.peer, "a call that is elsewhere")
 			must(call.state != Complete && call.state != Unused, "a call that has ended on a channel")
 			call.check(must)
+			held += call.rx.held
 			if !c.client {
 				hostCalls[c.peer.host]++
 			}
 		}
 		must((c.idleList == nil) == (c.active != 0), "idle: %v, active %b", c.idleList != nil, c.active)
+		must(c.held == held, "%d bytes held, %d counted", held, c.held)
 		must(c.held >= 0 && (l.HeldBytes < 0 || c.held <= l.HeldBytes), "%d bytes held", c.held)
 		if c.client {
 			clientConns++

@@ -23,8 +23,8 @@ type bucket struct {
 	at     Time
 }
 
-// most is how many thousandths a bucket holds: half a second's, at least two tokens.
-func (b *bucket) most() int64 { return max(int64(b.rate)*500, 2000) }
+// most is how many thousandths a bucket holds: half a second's, at least what any packet takes.
+func (b *bucket) most() int64 { return max(int64(b.rate)*500, 1000*longReply) }
 
 func (b *bucket) fill(now Time, like *bucket) {
 	most := like.most()
@@ -68,30 +68,34 @@ func (l *limiter) place(addr netip.Addr) int {
 	return int(x >> 54)
 }
 
-// allow takes a token for a packet to addr, if there is one.
-func (l *limiter) allow(now Time, addr netip.Addr) bool {
+// allow takes tokens for a packet to addr, if they are there.
+func (l *limiter) allow(now Time, addr netip.Addr, tokens int32) bool {
+	cost := 1000 * tokens
 	if l.perAll.rate > 0 {
-		if l.all.fill(now, &l.perAll); l.all.tokens < 1000 {
+		if l.all.fill(now, &l.perAll); l.all.tokens < cost {
 			return false
 		}
 	}
 	if l.perHost.rate > 0 {
 		b := &l.hosts[l.place(addr)]
-		if b.fill(now, &l.perHost); b.tokens < 1000 {
+		if b.fill(now, &l.perHost); b.tokens < cost {
 			return false
 		}
-		b.tokens -= 1000
+		b.tokens -= cost
 	}
 	if l.perAll.rate > 0 {
-		l.all.tokens -= 1000
+		l.all.tokens -= cost
 	}
 	return true
 }
 
+// longReply is how many tokens an answer takes that is much longer than its request.
+const longReply = 5
+
 // mayReply reports whether an address may be sent another answer that anybody could
 // have asked for. Nobody answers what cannot be a sender.
-func (e *Endpoint) mayReply(now Time, to netip.AddrPort) bool {
-	if !sendable(to) || !e.limiter.allow(now, to.Addr()) {
+func (e *Endpoint) mayReply(now Time, to netip.AddrPort, tokens int32) bool {
+	if !sendable(to) || !e.limiter.allow(now, to.Addr(), tokens) {
 		e.stats.RepliesLimited++
 		return false
 	}

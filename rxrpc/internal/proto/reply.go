@@ -24,7 +24,11 @@ type replies struct {
 
 func (e *Endpoint) reply(now Time, r reply) bool {
 	q := &e.replies
-	if reached(q.n, e.cfg.Limits.Replies) || !e.mayReply(now, r.to) {
+	tokens := int32(1)
+	if r.h.Type == wire.TypeDebug || r.h.Type == wire.TypeVersion {
+		tokens = longReply
+	}
+	if reached(q.n, e.cfg.Limits.Replies) || !e.mayReply(now, r.to, tokens) {
 		return false
 	}
 	if q.n == len(q.ring) {
