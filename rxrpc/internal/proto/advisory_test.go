@@ -80,6 +80,9 @@ func TestAdvisoryOpenAFS2015007NothingOfMemoryIsSent(t *testing.T) {
 // OPENAFS-SA-2017-001 (CVE-2017-17432): absurd numbers in the trailer of an ACK.
 func TestAdvisoryOpenAFS2017001AbsurdTrailers(t *testing.T) {
 	absurd := []uint32{0, 1, 27, 28, 499, 500, 1412, 0x7fffffff, 0x80000000, 0xffffffff}
+	if raceDetector {
+		absurd = []uint32{0, 28, 500, 0x7fffffff, 0xffffffff}
+	}
 	for _, mtu := range absurd {
 		for _, wind := range absurd {
 			for _, jumbo := range absurd {

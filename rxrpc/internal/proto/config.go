@@ -74,7 +74,7 @@ type MTU struct {
 type Limits struct {
 	ClientCalls      int // running, default 65536
 	ServiceCalls     int // running, default 32768
-	CallsPerHost     int // service calls of one address, default 8192
+	CallsPerHost     int // service calls of one address, default 16384
 	ServiceConns     int // default 32768; at the limit the one that is idle longest goes
 	ConnsPerHost     int // service connections of one address, default 4096
 	ConnsPerBundle   int // default 64: 256 calls of one kind to one peer at a time, others wait
@@ -147,7 +147,7 @@ func (c Config) withDefaults() Config {
 	l := &c.Limits
 	orDefault(&l.ClientCalls, 65536)
 	orDefault(&l.ServiceCalls, 32768)
-	orDefault(&l.CallsPerHost, 8192)
+	orDefault(&l.CallsPerHost, 16384)
 	orDefault(&l.ServiceConns, 32768)
 	orDefault(&l.ConnsPerHost, 4096)
 	orDefault(&l.ConnsPerBundle, 64)
