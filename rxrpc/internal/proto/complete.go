@@ -130,5 +130,5 @@ func (c *Call) Release(now Time) {
 
 // securityFailed is how calls end whose security class refuses them.
 func securityFailed(err error) Result {
-	return Result{Completion: LocalError, Code: codeOf(err, wire.UserAbort), Errno: errnoOf(err, syscall.EKEYREJECTED), Why: "security", Err: err}
+	return Result{Completion: LocalError, Code: codeOf(err, wire.UserAbort), Errno: errnoOf(err, errKeyRejected), Why: "security", Err: err}
 }

@@ -12,7 +12,7 @@ import (
 var errnoNames = map[syscall.Errno]string{
 	syscall.ENETRESET: "ENETRESET", syscall.ETIME: "ETIME", syscall.ECONNRESET: "ECONNRESET", syscall.ECONNABORTED: "ECONNABORTED",
 	syscall.EPROTO: "EPROTO", syscall.ECONNREFUSED: "ECONNREFUSED", syscall.EHOSTUNREACH: "EHOSTUNREACH", syscall.ESHUTDOWN: "ESHUTDOWN",
-	syscall.EACCES: "EACCES", syscall.EKEYREJECTED: "EKEYREJECTED", syscall.ENETUNREACH: "ENETUNREACH",
+	syscall.EACCES: "EACCES", syscall.ENETUNREACH: "ENETUNREACH",
 }
 
 func errnoName(n syscall.Errno) string {

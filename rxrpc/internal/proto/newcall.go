@@ -122,7 +122,7 @@ func (e *Endpoint) nextCall(now Time, from netip.AddrPort, c *conn, h *wire.Head
 			return
 		}
 		if err := c.sec.Expired(now); err != nil {
-			c.abortAll(now, codeOf(err, wire.ProtocolError), errnoOf(err, syscall.EKEYEXPIRED), "the key has expired", err)
+			c.abortAll(now, codeOf(err, wire.ProtocolError), errnoOf(err, errKeyExpired), "the key has expired", err)
 			return
 		}
 	}

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
-	"syscall"
 	"testing"
 	"time"
 
@@ -204,8 +203,8 @@ func TestNobodyIsAnOracle(t *testing.T) {
 
 func TestKeysThatCannotBeUsed(t *testing.T) {
 	r := newRig(t, Config{})
-	_, err := r.NewCall(r.now, &CallParams{Peer: serverAddr, Service: 1, Security: &xorClass{refuse: syscall.EKEYEXPIRED}})
-	assert.ErrorIs(t, err, syscall.EKEYEXPIRED)
+	_, err := r.NewCall(r.now, &CallParams{Peer: serverAddr, Service: 1, Security: &xorClass{refuse: errKeyExpired}})
+	assert.ErrorIs(t, err, errKeyExpired)
 	assert.Zero(t, r.stats.LiveCalls)
 	r.later(2 * time.Minute)
 	assert.Zero(t, r.stats.LivePeers)
