@@ -3,7 +3,9 @@ package proto
 import (
 	"encoding/binary"
 	"io"
+	"maps"
 	"net/netip"
+	"slices"
 	"syscall"
 
 	"github.com/cnbus/cnbus/rxrpc/internal/cc"
@@ -202,10 +204,15 @@ func (e *Endpoint) Close(now Time) {
 		return
 	}
 	e.closed = true
-	for _, s := range e.services {
-		s.Close(now, true)
+	for _, id := range slices.Sorted(maps.Keys(e.services)) { // the same order every time
+		if s := e.services[id]; s != nil {
+			s.Close(now, true)
+		}
 	}
 	for _, c := range e.allConns {
+		for b := c.bundle; b != nil && b.waiting.head != nil; {
+			b.waiting.head.abort(now, wire.CallDead, syscall.ESHUTDOWN, "the endpoint was closed", nil)
+		}
 		for i := range c.channels {
 			ch := &c.channels[i]
 			if call := ch.call; call != nil {
@@ -215,11 +222,6 @@ func (e *Endpoint) Close(now Time) {
 				ch.finalAt, ch.due, ch.reason, ch.answers = never, true, wire.AckIdle, 0
 				e.connsToSend.add(c)
 			}
-		}
-	}
-	for _, b := range e.bundles {
-		for c := b.waiting.head; c != nil; c = b.waiting.head {
-			c.abort(now, wire.CallDead, syscall.ESHUTDOWN, "the endpoint was closed", nil)
 		}
 	}
 }

@@ -199,6 +199,40 @@ func TestTheSendQueueIsBounded(t *testing.T) {
 	}
 }
 
+func TestClosingTheEndpointEndsEverything(t *testing.T) {
+	r := newRig(t, Config{Limits: Limits{ConnsPerBundle: 1}})
+	r.auto()
+	r.dataIn(1, 1, last, "x")
+	var calls []*Call
+	for range 10 { // of which six wait for a channel
+		calls = append(calls, r.begin(CallParams{}, []byte("x")))
+	}
+	r.out()
+	h := fromServer(calls[0], wire.TypeData, 1)
+	h.Flags |= last
+	r.in(h, 'y') // its end is yet to be acknowledged
+	r.out()
+	r.Endpoint.Close(r.now)
+	r.Endpoint.Close(r.now)
+	r.look()
+	for i, c := range append(calls, r.arrive[0]) {
+		assert.True(t, r.what[c].Has(Ended), i)
+		assert.Equal(t, i == 0, c.Result().Completion == Succeeded)
+		c.Release(r.now)
+	}
+	assert.Len(t, r.texts(), 5, "an ABORT for each call that the other side knows")
+	assert.True(t, r.Idle())
+	_, err := r.NewCall(r.now, &CallParams{Peer: serverAddr, Service: 1})
+	assert.Equal(t, ErrClosed, err)
+	r.dataIn(2, 1, last, "x")
+	assert.Equal(t, []string{"ABORT -2 call 2"}, r.texts())
+	r.later(2 * time.Hour)
+	assert.Zero(t, r.stats.LiveCalls)
+	assert.Empty(t, r.allConns)
+	assert.Empty(t, r.bundles)
+	assert.Empty(t, r.peers)
+}
+
 func ExampleEndpoint() {
 	client := New(Config{}, 0)
 	server := New(Config{}, 0)
