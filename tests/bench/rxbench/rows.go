@@ -171,7 +171,8 @@ func manyCalls() harness.Experiment {
 	})
 }
 
-// allocs is what the receiver of much data allocates.
+// allocs is what the receiver of much data allocates, in hundredths: what is left of the call
+// itself, and of pools that the collector has emptied, is no part of a packet.
 func allocs() harness.Experiment {
 	row := harness.Row{Name: "allocs", What: "allocations of a process per received DATA packet, much data", Against: "none", Unit: "allocs", Want: 1}
 	return alone(row, endArgs{}, func(ctx context.Context, env *harness.Env, o *ours) (harness.Pair, error) {
