@@ -43,7 +43,7 @@ func (c *call) serve(now proto.Time) {
 // protocol has all that is to be sent.
 func (c *call) settle(now proto.Time) {
 	c.mu.Lock()
-	gone := c.detached && (!c.outBusy || c.ended)
+	gone := c.detached && (c.ended || !c.outBusy && !c.want.has(wantAbort)) // an abort may be on its way here
 	c.mu.Unlock()
 	if !gone {
 		return

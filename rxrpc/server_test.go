@@ -124,7 +124,13 @@ func TestHandlerThatKeepsItsCall(t *testing.T) {
 
 func TestShutdownWaitsForHandlers(t *testing.T) {
 	came, release := make(chan struct{}), make(chan struct{})
+	var first sync.Once
 	s := serve(t, nil, map[uint16]rxrpc.Handler{1: rxrpc.HandlerFunc(func(_ context.Context, call *rxrpc.ServerCall) error {
+		later := true
+		first.Do(func() { later = false })
+		if later {
+			return nil
+		}
 		close(came)
 		<-release
 		_, err := call.Write(pattern(1_000_000))
@@ -143,9 +149,8 @@ func TestShutdownWaitsForHandlers(t *testing.T) {
 	down := make(chan error, 1)
 	go func() { down <- s.Shutdown(soon(t)) }()
 	for { // as soon as the server refuses, in whatever order the two come
-		_, err := c.Call(soon(t), 2, nil)
-		require.Error(t, err)
-		if abortOf(t, err).Code == rxrpc.InvalidOperation {
+		if _, err := c.Call(soon(t), 1, nil); err != nil {
+			require.Equal(t, rxrpc.InvalidOperation, abortOf(t, err).Code)
 			break
 		}
 	}
@@ -380,4 +385,27 @@ func (l *locked) Write(p []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.w.Write(p)
+}
+
+// TestAbortIsNotOvertaken by what else happens to the call in the moment when its handler
+// returns: the client gets the handler's code, always.
+func TestAbortIsNotOvertaken(t *testing.T) {
+	s := serve(t, nil, map[uint16]rxrpc.Handler{
+		1: rxrpc.Unary(func(context.Context, *rxrpc.ServerCall, []byte, []byte) ([]byte, error) { return nil, rxrpc.Abort(77) }),
+		2: rxrpc.HandlerFunc(func(_ context.Context, call *rxrpc.ServerCall) error { return rxrpc.Abort(77) }),
+	})
+	c := client(t, s, nil)
+	var wg sync.WaitGroup
+	for g := range 16 {
+		wg.Go(func() {
+			for i := range 200 {
+				// A request of several packets, which keep arriving while the handler returns.
+				_, err := c.Call(soon(t), uint16(1+g%2), make([]byte, i*50))
+				if !assert.ErrorIs(t, err, rxrpc.Abort(77)) {
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
 }
