@@ -458,6 +458,8 @@ func (c *Checker) Delivered(host, from int, b []byte) {
 		for i := range s.channels {
 			f := &s.channels[i].flow[h.dir]
 			f.got, f.all, f.gotEnd = nil, 0, false
+			f = &s.channels[i].flow[other] // and what it sends is made anew
+			f.sums, f.last, f.limit = nil, 0, firstLimit+1
 		}
 		s.life[other], s.serial[other] = c.lives[host], 0
 	}
