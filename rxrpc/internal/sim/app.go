@@ -262,7 +262,9 @@ func (x *half) execute() {
 	if x.executed[key]++; x.executed[key] > 1 && !x.sc.NoChecksum {
 		x.fail("exactly once", "%s is executed again", x.name())
 	}
-	x.servers[x.index] = x
+	if s := x.servers[x.index]; s == nil || !s.gotEnd {
+		x.servers[x.index] = x // not a later life that gets only the rest of it
+	}
 	if x.opt.Break == BreakTwice {
 		x.executed[key]++
 	}

@@ -46,12 +46,14 @@ type connState struct {
 	security uint8
 	asked    bool // for an upgrade
 	moved    bool // the server may have it twice
-	channels [4]channelState
+
+	restarted bool // the server has forgotten what service it was
+	channels  [4]channelState
 }
 
 type channelState struct {
 	call  uint32
-	heard uint32  // highest call of which DATA has reached the server
+	heard uint32  // highest call of which the first DATA has reached the server
 	flow  [2]flow // client to server, and back
 }
 
@@ -241,7 +243,7 @@ func (c *Checker) sentOnConn(host int, h *head, body []byte) {
 	if s.service[h.dir] == 0 {
 		s.service[h.dir] = h.service
 	}
-	if h.service != s.service[h.dir] && h.service != 0 {
+	if h.service != s.service[h.dir] && h.service != 0 && !(s.asked && s.restarted) {
 		// The client follows the server's change of service.
 		if !s.asked || s.services > 0 || h.dir == 0 && h.service != s.service[1] {
 			c.fail("service change", "service %d on a connection of %d", h.service, s.service[h.dir])
@@ -454,6 +456,9 @@ func (c *Checker) Delivered(host, from int, b []byte) {
 		return
 	}
 	if other := 1 - h.dir; s.host[other] == host && s.life[other] != c.lives[host] {
+		if other == 0 {
+			return // a client does not take its connections up again
+		}
 		// It does not remember what it had.
 		for i := range s.channels {
 			f := &s.channels[i].flow[h.dir]
@@ -461,10 +466,10 @@ func (c *Checker) Delivered(host, from int, b []byte) {
 			f = &s.channels[i].flow[other] // and what it sends is made anew
 			f.sums, f.last, f.limit = nil, 0, firstLimit+1
 		}
-		s.life[other], s.serial[other] = c.lives[host], 0
+		s.life[other], s.serial[other], s.restarted = c.lives[host], 0, true
 	}
 	ch := &s.channels[h.channel]
-	if h.typ == 1 && h.dir == 0 {
+	if h.typ == 1 && h.dir == 0 && h.seq == 1 { // others may lie beyond a small window
 		ch.heard = max(ch.heard, h.call)
 	}
 	body := b[headerSize:]
