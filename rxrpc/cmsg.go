@@ -145,30 +145,49 @@ const (
 // a wrong length, for two commands, abort code 0, a TX_LENGTH that is negative, comes twice or goes with a
 // command, and for no call id; ERANGE for time-outs that are too long. Messages of other levels are skipped.
 func ParseControl(b []byte) (Control, error) {
-	var c Control
 	if len(b) == 0 {
-		return c, controlError(0, "no control data", syscall.EINVAL)
+		return Control{}, controlError(0, "no control data", syscall.EINVAL)
 	}
+	c, err := parseControl(b, false)
+	if err != nil {
+		return c, err
+	}
+	return c, c.check()
+}
+
+// ParseReceivedControl reads the control data of a message that was received, which RecvmsgRaw has
+// written. Errors: EINVAL for what is malformed or of a type that nobody receives.
+func ParseReceivedControl(b []byte) (Control, error) { return parseControl(b, true) }
+
+func parseControl(b []byte, received bool) (Control, error) {
+	var c Control
 	for len(b) >= cmsgHeader {
-		var n uint64
-		order := binary.NativeEndian
-		if wordSize == 8 {
-			n = order.Uint64(b)
-		} else {
-			n = uint64(order.Uint32(b))
-		}
-		if n < cmsgHeader || n > uint64(len(b)) {
+		n := cmsgLen(b)
+		if n < cmsgHeader || n > len(b) {
 			return c, controlError(0, "malformed", syscall.EINVAL)
 		}
+		order := binary.NativeEndian
 		level, t := int32(order.Uint32(b[wordSize:])), ControlType(order.Uint32(b[wordSize+4:]))
 		if level == SOLRxRPC {
-			if err := c.add(t, b[cmsgHeader:n]); err != nil {
+			if err := c.add(t, b[cmsgHeader:n], received); err != nil {
 				return c, err
 			}
 		}
-		b = b[min(cmsgAlign(int(n)), len(b)):]
+		b = b[min(cmsgAlign(n), len(b)):]
 	}
-	return c, c.check()
+	return c, nil
+}
+
+// cmsgLen returns the length that a cmsg header has, -1 for one that cannot be.
+func cmsgLen(b []byte) int {
+	n := uint64(binary.NativeEndian.Uint32(b))
+	if wordSize == 8 {
+		n = binary.NativeEndian.Uint64(b)
+	}
+	if n > math.MaxInt32 {
+		return -1
+	}
+	return int(n)
 }
 
 // check looks at what must not, and what must, come together.
@@ -196,10 +215,18 @@ func (c *Control) check() error {
 }
 
 // add takes in one control message.
-func (c *Control) add(t ControlType, data []byte) error {
+func (c *Control) add(t ControlType, data []byte, received bool) error {
 	order := binary.NativeEndian
 	want := 0
 	switch t {
+	case CtlNetError, CtlLocalError:
+		if want = 4; !received {
+			return controlError(t, "is not sent", syscall.EINVAL)
+		}
+	case CtlAck, CtlBusy, CtlNewCall:
+		if !received {
+			return controlError(t, "is not sent", syscall.EINVAL)
+		}
 	case CtlUserCallID:
 		if want = wordSize; len(data) == 4 {
 			want = 4 // of a 32-bit program
@@ -227,11 +254,11 @@ func (c *Control) add(t ControlType, data []byte) error {
 		} else {
 			c.CallID = uint64(order.Uint32(data))
 		}
-	case CtlAbort, CtlAccept, CtlChargeAccept:
+	case CtlAbort, CtlAccept, CtlChargeAccept, CtlNetError, CtlLocalError, CtlAck, CtlBusy, CtlNewCall:
 		if c.Command != 0 {
 			return controlError(t, "after "+c.Command.String(), syscall.EINVAL)
 		}
-		if c.Command = t; t == CtlAbort {
+		if c.Command = t; want == 4 {
 			c.Code = int32(order.Uint32(data))
 		}
 	case CtlExclusiveCall:

@@ -21,6 +21,9 @@ type acceptor struct {
 // already.
 func (e *Endpoint) accept(now proto.Time, pc *proto.Call) {
 	if pc.Tag != nil {
+		if x, ok := pc.Tag.(*sockCall); ok {
+			x.attach(pc)
+		}
 		return
 	}
 	if a, ok := e.acceptors[pc.Service()]; ok {

@@ -8,7 +8,7 @@ import (
 
 // sharing is what Shared knows of an endpoint.
 type sharing struct {
-	key    netip.AddrPort
+	keys   []netip.AddrPort // in the map
 	users  int
 	retire *time.Timer // when nobody uses it; nil while somebody does
 	retain time.Duration
@@ -40,13 +40,38 @@ func Shared(local netip.AddrPort, cfg *Config) (*Endpoint, error) {
 		}
 		return e, nil
 	}
-	e, err := Open(key, cfg)
+	return share(key, key, cfg)
+}
+
+// sharedFresh is Shared with port 0 for who does not want what others have: a server's.
+func sharedFresh(local netip.AddrPort, cfg *Config) (*Endpoint, error) {
+	shared.Lock()
+	defer shared.Unlock()
+	return share(netip.AddrPort{}, netip.AddrPortFrom(local.Addr().Unmap(), 0), cfg)
+}
+
+// share opens an endpoint for key, and for whoever asks for the port that it has got. shared
+// is locked.
+func share(key, local netip.AddrPort, cfg *Config) (*Endpoint, error) {
+	e, err := Open(local, cfg)
 	if err != nil {
 		return nil, err
 	}
-	e.share = &sharing{key: key, users: 1, retain: e.cfg.Retain}
-	shared.m[key] = e
+	e.share = &sharing{keys: []netip.AddrPort{e.local}, users: 1, retain: e.cfg.Retain}
+	if key.IsValid() && key != e.local {
+		e.share.keys = append(e.share.keys, key)
+	}
+	for _, k := range e.share.keys {
+		shared.m[k] = e
+	}
 	return e, nil
+}
+
+// forget takes e out of the map; shared is locked.
+func (s *sharing) forget() {
+	for _, k := range s.keys {
+		delete(shared.m, k)
+	}
 }
 
 // leave is one user's Close.
@@ -61,7 +86,7 @@ func (s *sharing) leave(e *Endpoint) error {
 		return nil
 	}
 	if s.retain < 0 {
-		delete(shared.m, s.key)
+		s.forget()
 		shared.Unlock()
 		e.shut()
 		return nil
@@ -74,11 +99,11 @@ func (s *sharing) leave(e *Endpoint) error {
 // expire closes the endpoint unless somebody has taken it again.
 func (s *sharing) expire(e *Endpoint) {
 	shared.Lock()
-	if s.users > 0 || shared.m[s.key] != e {
+	if s.users > 0 || shared.m[s.keys[0]] != e {
 		shared.Unlock()
 		return
 	}
-	delete(shared.m, s.key)
+	s.forget()
 	shared.Unlock()
 	e.shut()
 }
@@ -88,10 +113,10 @@ func (s *sharing) expire(e *Endpoint) {
 func CloseShared() {
 	shared.Lock()
 	var unused []*Endpoint
-	for key, e := range shared.m {
+	for _, e := range shared.m {
 		if e.share.users == 0 {
 			e.share.retire.Stop()
-			delete(shared.m, key)
+			e.share.forget()
 			unused = append(unused, e)
 		}
 	}

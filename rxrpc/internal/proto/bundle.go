@@ -192,6 +192,9 @@ func (b *bundle) next(now Time) {
 		}
 		b.waiting.remove(c)
 		b.take(now, cn, c)
+		if c.state != Complete {
+			c.tell(Assigned)
+		}
 	}
 }
 

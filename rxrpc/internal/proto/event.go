@@ -22,6 +22,8 @@ const (
 	// Ended: Result is final. It is the last event of a call; Take may have data still if the call
 	// succeeded.
 	Ended
+	// Assigned: a client call that had to wait for a channel has one.
+	Assigned
 )
 
 // Has reports whether all of x happened.

@@ -92,6 +92,9 @@ func (s *Service) SetUpgrade(from, to wire.ServiceID) error {
 // that are there stay.
 func (s *Service) SetBacklog(n int) { s.p.Backlog = n }
 
+// SetAccept changes how the service takes calls from now on. Calls that wait to be accepted still do.
+func (s *Service) SetAccept(a Accept) { s.p.Accept = a }
+
 // Charge adds a tag for a call that will come: its Tag will be tag. Errors: ErrCharges, ErrNotListen.
 func (s *Service) Charge(tag any) error {
 	switch {
