@@ -250,10 +250,13 @@ func (e *Endpoint) events(now proto.Time) {
 		if ev.What.Has(proto.Arrived) {
 			e.accept(now, ev.Call)
 		}
-		if c, ok := ev.Call.Tag.(*call); ok {
+		switch c := ev.Call.Tag.(type) {
+		case *call:
 			if ev.What.Has(proto.Arrived) {
 				c.pc = ev.Call // of a charge, which was made before there was a call
 			}
+			c.happened(now, ev.What)
+		case *sockCall:
 			c.happened(now, ev.What)
 		}
 	}
