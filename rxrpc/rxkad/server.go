@@ -196,12 +196,10 @@ func splitResponse(b []byte) (version uint32, ticket []byte, err error) {
 	n := be.Uint32(b[sealedTo+4:])
 	rest := b[responseSize:]
 	switch {
-	case n > MaxTicket:
-		return 0, nil, refuse(TicketLen, "ticket too long")
-	case int(n) > len(rest):
+	case uint64(n) > uint64(len(rest)):
 		return 0, nil, refuse(PacketShort, "response shorter than its ticket")
-	case n < MinTicket:
-		return 0, nil, refuse(TicketLen, "ticket too short")
+	case n < MinTicket || n > MaxTicket:
+		return 0, nil, refuse(TicketLen, "a ticket of a length that none has")
 	}
 	return be.Uint32(b[sealedTo:]), rest[:n], nil
 }

@@ -226,7 +226,12 @@ func TestResponsesRefused(t *testing.T) {
 		{"old form", good, ServerConfig{}, func(b []byte) []byte { return b[4:] }, Inconsistency},
 		{"ticket cut", good, ServerConfig{}, func(b []byte) []byte { return b[:len(b)-1] }, PacketShort},
 		{"ticket short", with(func(t *Token) { t.Ticket = t.Ticket[:24] }), ServerConfig{}, nil, TicketLen},
-		{"ticket long", good, ServerConfig{}, func(b []byte) []byte { b[54] = 0xff; return b }, TicketLen},
+		{"ticket longer than the response", good, ServerConfig{}, func(b []byte) []byte { b[54] = 0xff; return b }, PacketShort},
+		{"ticket of 4 GB", good, ServerConfig{}, func(b []byte) []byte { copy(b[52:], "\xff\xff\xff\xff"); return b }, PacketShort},
+		{"ticket long", with(func(t *Token) { t.Ticket = make([]byte, MaxTicket) }), ServerConfig{}, func(b []byte) []byte {
+			binary.BigEndian.PutUint32(b[52:], MaxTicket+1)
+			return append(b, 0)
+		}, TicketLen},
 		{"key version", with(func(t *Token) { t.Version = 4 }), ServerConfig{}, nil, UnknownKey},
 		{"ticket type", with(func(t *Token) { t.Version = 257 }), ServerConfig{}, nil, UnknownKey},
 		{"no kerberos 4", good, ServerConfig{KerberosOnly5: true}, nil, UnknownKey},

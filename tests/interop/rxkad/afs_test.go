@@ -32,19 +32,21 @@ func createUser(t *testing.T, cell rig.Cell, cfg *rxrpc.ClientConfig, name strin
 // TestOurClientIsOpenAFSsSuperuser: with a ticket made of the cell's key, as -localauth has, our client creates
 // users, at each level; without one, and with a ticket of somebody else, it does not.
 func TestOurClientIsOpenAFSsSuperuser(t *testing.T) {
-	for _, mode := range []openafs.Mode{openafs.Auth, openafs.K5} {
+	for _, mode := range []openafs.Mode{openafs.Auth, openafs.K5, openafs.Both} {
 		t.Run(string(mode), func(t *testing.T) {
 			cell := rig.OpenAFS(t, openafs.CellConfig{Mode: mode})
+			token := localAuth(t, cell)
+			assert.Equal(t, mode != openafs.Auth, token.Version == rxkad.Kerberos5Part)
 			for _, l := range levels {
 				name := "user-" + l.String()
-				require.NoError(t, createUser(t, cell, secured(t, localAuth(t, mode), l), name))
+				require.NoError(t, createUser(t, cell, secured(t, token, l), name))
 				assert.Contains(t, cell.Must(t, "pts", "listentries", "-localauth"), name)
 			}
 			denied := rxrpc.Abort(267269) // PRPERM
 			assert.ErrorIs(t, createUser(t, cell, nil, "u1"), denied)
 			r := rxkad.TicketRequest{Name: "joe"}
 			joe, err := rxkad.PrintTicket4(desKey(), openafs.KeyVersion, r)
-			if mode == openafs.K5 {
+			if mode != openafs.Auth {
 				joe, err = rxkad.PrintTicket5(aesKey(t), openafs.AESKeyVersion, openafs.AESType, r)
 			}
 			require.NoError(t, err)

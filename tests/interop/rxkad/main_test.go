@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnbus/cnbus/rxrpc"
+	"github.com/cnbus/cnbus/rxrpc/keyring"
 	"github.com/cnbus/cnbus/rxrpc/rxkad"
 	"github.com/cnbus/cnbus/tests/interop/openafs"
 	"github.com/cnbus/cnbus/tests/interop/rig"
@@ -53,13 +54,10 @@ func cellKeys(t testing.TB) rxkad.Keys {
 	}))
 }
 
-// localAuth returns the token that each kind of cell takes for its own.
-func localAuth(t testing.TB, mode openafs.Mode) *rxkad.Token {
+// localAuth returns the token of a program on the cell's server: of the keys in its files.
+func localAuth(t testing.TB, cell rig.Cell) *rxkad.Token {
 	t.Helper()
-	token, err := rxkad.LocalAuth4(desKey(), openafs.KeyVersion)
-	if mode == openafs.K5 {
-		token, err = rxkad.LocalAuth5(aesKey(t), openafs.AESKeyVersion, openafs.AESType)
-	}
+	token, err := keyring.LocalAuth(keyring.Directory(cell.File("etc/openafs/server"))...)
 	require.NoError(t, err)
 	return token
 }
