@@ -17,7 +17,8 @@ REQUIRE  ?= all
 # Programs that the tests use: Debian package and a command of it.
 TEST_DEPS  := gcc:gcc libc6-dev:+stdio.h git:git iproute2:ip util-linux:unshare procps:ps openssl:openssl \
               tshark:tshark man-db:man groff-base:groff systemd:systemd-analyze \
-              qemu-system-x86:qemu-system-x86_64 busybox-static:busybox cpio:cpio kmod:depmod xz-utils:xz zstd:zstd tcpdump:tcpdump
+              qemu-system-x86:qemu-system-x86_64 busybox-static:busybox cpio:cpio kmod:depmod xz-utils:xz zstd:zstd tcpdump:tcpdump \
+              krb5-kdc:krb5kdc krb5-admin-server:kadmin.local krb5-user:kinit
 # What the interop tests talk to is fetched into the user's cache, not installed.
 TEST_PEERS := openafs 6.1 6.12 newest
 # Programs that the benchmarks compare with.

@@ -47,6 +47,7 @@ var layers = []layer{
 	{pkg: "internal/...", code: []string{"cbid", "connector", "internal/..."}},
 	{pkg: "internal/testenv"},
 	{pkg: "internal/usernet", code: []string{"internal/testenv"}},
+	{pkg: "internal/testkdc", code: []string{"internal/testenv"}},
 	{pkg: "internal/layering"},
 
 	// Programs stand on top: nothing imports them, not even each other.
@@ -54,14 +55,14 @@ var layers = []layer{
 	{pkg: "examples/...", code: []string{"cbid", "connector/...", "tsocket/...", "rxrpc/...", "."}, public: true},
 	{pkg: "tests/...", code: []string{"cbid", "connector/...", "tsocket/...", "rxrpc/...", "internal/...", "tests/..."}},
 	{pkg: "examples/afs-vl/...", code: []string{"tsocket/...", "rxrpc/...", "examples/afs-vl/..."}, public: true},
-	{pkg: "tests/interop/...", code: []string{"tsocket/...", "rxrpc/...", "internal/testenv", "examples/afs-vl/...", "tests/interop/..."}},
+	{pkg: "tests/interop/...", code: []string{"tsocket/...", "rxrpc/...", "internal/testenv", "internal/testkdc", "examples/afs-vl/...", "tests/interop/..."}},
 	{pkg: "contrib/..."},
 }
 
 var agentMaySee = []string{"cbid", "connector/...", "tsocket/...", "rxrpc/...", "internal/..."}
 
 // everyTest is what the tests of any package may import of the project.
-var everyTest = []string{"internal/testenv", "internal/usernet"}
+var everyTest = []string{"internal/testenv", "internal/usernet", "internal/testkdc"}
 
 // A library says which packages may import the modules below path.
 type library struct {
@@ -83,7 +84,7 @@ var libraries = []library{
 	{path: "github.com/mdlayher/socket", code: append([]string{"tsocket/..."}, netlinkUsers...)},
 	{path: "github.com/vishvananda/netns", code: netlinkUsers, tests: anywhere},
 	// Kerberos: tickets are opened and fetched, nothing else knows of it.
-	{path: "github.com/jcmturner", code: []string{"rxrpc/rxkad/...", "rxrpc/keyring/...", "cmd/...", "tests/..."}, tests: []string{"rxrpc/..."}},
+	{path: "github.com/jcmturner", code: []string{"rxrpc/rxkad/...", "rxrpc/keyring/...", "rxrpc/klog/...", "cmd/...", "tests/..."}, tests: []string{"rxrpc/..."}},
 	{path: "github.com/prometheus", code: []string{"connector/broker/...", "cmd/..."}, tests: []string{"tests/..."}},
 	{path: "github.com/nats-io", code: []string{"connector/natsbridge/...", "tests/bench/..."}},
 	{path: "github.com/spf13", code: []string{"cmd/..."}},
@@ -111,7 +112,7 @@ var (
 	anywhere     = []string{"..."}
 	netlinkUsers = []string{"connector/nlconn/...", "connector/procevent/...", "cmd/...", "tests/..."}
 	// testCode are packages for tests whose files have other names than _test.go.
-	testCode = []string{"connector/bustest/...", "tsocket/tstest/...", "internal/testenv", "internal/usernet", "tests/..."}
+	testCode = []string{"connector/bustest/...", "tsocket/tstest/...", "internal/testenv", "internal/usernet", "internal/testkdc", "tests/..."}
 )
 
 // A file is what the rules need to know of a source file.
