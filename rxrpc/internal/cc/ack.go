@@ -64,6 +64,17 @@ func (s *Sender) OnAck(now Time, a Ack) Progress {
 			s.flight++
 		}
 	}
+	if s.softN > 0 && !stale {
+		// What it does not reach to has not arrived, or was thrown away: data that was forged before the client
+		// had proven itself, and acknowledged.
+		for q := a.First.Add(len(a.Acks)); q.Before(s.next); q = q.Add(1) {
+			if s.has(q) && s.at(q).state == acked {
+				s.at(q).state = flying
+				s.softN--
+				s.flight++
+			}
+		}
+	}
 	s.finish(now, &p, flight)
 	return p
 }

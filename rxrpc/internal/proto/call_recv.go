@@ -249,6 +249,8 @@ func (c *Call) opened(now Time) {
 				q.last = 0
 			}
 			b.Release()
+			// It was acknowledged: that is taken back, or the client would not send its own again.
+			c.ackNow(wire.AckDelay, 0)
 			continue
 		}
 		o := newBuf(len(b.data))

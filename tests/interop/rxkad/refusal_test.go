@@ -174,3 +174,20 @@ func TestTampered(t *testing.T) {
 		})
 	}
 }
+
+// TestForgedPacket: one packet with a wrong checksum ends the call at OpenAFS. At ours, what does not have the
+// client's checksum has not been: it comes again.
+func TestForgedPacket(t *testing.T) {
+	s := startServers(t, rxkad.Plain)
+	for addr, want := range map[netip.AddrPort]rxkad.Code{s.librx: rxkad.SealedIncon, s.ours: 0} {
+		forged := false
+		first := func(b []byte) {
+			if !forged && b[typeAt] == data {
+				b[24] ^= 0x40
+				forged = true
+			}
+		}
+		token := print4(t, rxkad.TicketRequest{Name: "tester"})
+		assert.EqualValues(t, want, codeOf(t, between(t, addr, first), secured(t, token, rxkad.Plain)))
+	}
+}
