@@ -13,9 +13,12 @@ func newRx(app *cli.App) *cobra.Command {
 		Long: `Talk to RxRPC endpoints, such as the servers and clients of AFS. No broker is
 needed.`,
 		Example: `  # is the file server busy?
-  cnbus rx debug afs1.example.com`,
+  cnbus rx debug afs1.example.com
+
+  # a ticket for its cell
+  cnbus rx klog --cell example.com`,
 		Args: cobra.NoArgs,
 	}
-	c.AddCommand(newRxDebug(app))
+	c.AddCommand(newRxDebug(app), newRxKlog(app))
 	return c
 }

@@ -55,6 +55,7 @@ func TestCommandsDoc(t *testing.T) {
 		s.ok("version", "--json"),
 		s.run("cnbus", "doctor", "--json").out,
 		s.ok("rx", "debug", replay(t), "--json", "--allconnections", "--peers", "--rxstats"),
+		s.klogs(kdc(t), klogPassword, "--password", "joe", "--cell", "klog.test", "--file", "key", "--json").out,
 		s.run("cn-test", "--json", "-n", "1", "--interval", "1ms", "--id", "0x200:1").out,
 		s.run("cn-test", "ping", "--json", "-n", "1").out,
 		s.run("cn-test", "flood", "--json", "-n", "10").out,

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -48,6 +49,10 @@ type CellConfig struct {
 	// Addr is the address of the servers, which the host must have. OpenAFS
 	// takes no address that begins with 127.0.
 	Addr netip.Addr
+	// Keytab is the path of a keytab of MIT's Kerberos with the key of the cell's service, in place of AESKey: an AESType key with
+	// version KeytabVersion of Principal. The mode is K5.
+	Keytab        string
+	KeytabVersion int
 	// FileServer starts the file and volume servers too, which takes a few
 	// seconds more.
 	FileServer bool
@@ -76,7 +81,7 @@ func StartCell(ctx context.Context, cfg CellConfig) (_ *Cell, err error) {
 		return nil, err
 	}
 	c := &Cell{Mode: cfg.Mode, Addr: cfg.Addr, root: r, log: &tail{}, done: make(chan struct{})}
-	if err := c.configure(ctx); err != nil {
+	if err := c.configure(ctx, &cfg); err != nil {
 		return nil, errors.Join(err, r.close())
 	}
 	// The context is not to end the server.
@@ -103,7 +108,7 @@ func StartCell(ctx context.Context, cfg CellConfig) (_ *Cell, err error) {
 	return c, nil
 }
 
-func (c *Cell) configure(ctx context.Context) error {
+func (c *Cell) configure(ctx context.Context, cfg *CellConfig) error {
 	var vlArgs string
 	if c.Mode == NoAuth {
 		vlArgs = " -noauth"
@@ -128,10 +133,17 @@ func (c *Cell) configure(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if err := c.root.write("etc/rxkad.keytab", string(keytab(Principal, Realm, AESKeyVersion, AESType, key))); err != nil {
+		version, tab := AESKeyVersion, keytab(Principal, Realm, AESKeyVersion, AESType, key)
+		if cfg.Keytab != "" {
+			if tab, err = os.ReadFile(cfg.Keytab); err != nil {
+				return err
+			}
+			version = cfg.KeytabVersion
+		}
+		if err := c.root.write("etc/rxkad.keytab", string(tab)); err != nil {
 			return err
 		}
-		return c.mustRun(ctx, "asetkey", "add", "rxkad_krb5", fmt.Sprint(AESKeyVersion), fmt.Sprint(AESType), "/etc/rxkad.keytab", Principal+"@"+Realm)
+		return c.mustRun(ctx, "asetkey", "add", "rxkad_krb5", fmt.Sprint(version), fmt.Sprint(AESType), "/etc/rxkad.keytab", Principal+"@"+Realm)
 	}
 	return nil
 }

@@ -1,0 +1,140 @@
+//go:build linux
+
+package e2e
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/cnbus/cnbus/internal/testkdc"
+	"github.com/cnbus/cnbus/rxrpc/keyring"
+)
+
+const klogPassword = "correct horse"
+
+// kdc has a user and a service of a cell.
+func kdc(t *testing.T) *testkdc.KDC {
+	t.Helper()
+	k := testkdc.Start(t, "KLOG.TEST")
+	k.AddUser(t, "joe", klogPassword)
+	k.AddService(t, "afs/klog.test")
+	return k
+}
+
+// klogs runs `cnbus rx klog` with that on its standard input.
+func (s *site) klogs(k *testkdc.KDC, in string, args ...string) result {
+	s.t.Helper()
+	conf, err := os.ReadFile(k.Conf)
+	require.NoError(s.t, err)
+	args = append([]string{"rx", "klog", "--krb5-conf", s.file("krb5.conf", string(conf))}, args...)
+	c := s.command("cnbus", args...)
+	c.Stdin = strings.NewReader(in)
+	return s.runCmd(c)
+}
+
+func TestRxKlog(t *testing.T) {
+	s, k := newSite(t), kdc(t)
+	file := filepath.Join(s.dir, "key")
+	r := s.klogs(k, klogPassword+"\n", "--password", "joe", "--cell", "klog.test", "--file", file)
+	require.Zero(t, r.code, "%s", r.err)
+	assert.Regexp(t, `^joe@KLOG.TEST: ticket for afs/klog.test@KLOG.TEST until \S+, installed as afs@klog.test in file \S+\n$`, r.out)
+	st, err := os.Stat(file)
+	require.NoError(t, err)
+	assert.Equal(t, os.FileMode(0o600), st.Mode())
+	payload, err := os.ReadFile(file)
+	require.NoError(t, err)
+
+	r = s.klogs(k, klogPassword, "--password", "joe@KLOG.TEST", "--cell", "klog.test", "--file", file, "--part", "--lifetime", "1h", "--json")
+	require.Zero(t, r.code, "%s", r.err)
+	var line struct {
+		Key        string
+		Expires    time.Time
+		TicketType int `json:"ticket_type"`
+		Installed  []string
+	}
+	require.NoError(t, json.Unmarshal([]byte(r.out), &line))
+	assert.Equal(t, "afs@klog.test", line.Key)
+	assert.Equal(t, 213, line.TicketType)
+	assert.Equal(t, []string{"file " + file}, line.Installed)
+	assert.WithinDuration(t, time.Now().Add(time.Hour), line.Expires, time.Minute)
+	next, err := os.ReadFile(file)
+	require.NoError(t, err)
+	assert.NotEqual(t, payload, next, "replaced")
+	assert.NotContains(t, r.out+r.err, klogPassword)
+
+	// The keyring of whoever runs it; it can be read by the same user, so here only that it was done.
+	r = s.klogs(k, klogPassword, "--password", "joe", "--cell", "klog.test", "--keyring", "process", "--json")
+	if _, err := keyring.OpenKernel(keyring.ProcessKeyring); err == nil {
+		require.Zero(t, r.code, "%s", r.err)
+		assert.Contains(t, r.out, `"installed":["keyring process"]`)
+	} else {
+		assert.Equal(t, 1, r.code)
+	}
+}
+
+func TestRxKlogSaysWhatIsWrong(t *testing.T) {
+	s, k := newSite(t), kdc(t)
+	for _, c := range []struct {
+		in, want string
+		code     int
+		args     string
+	}{
+		{"", "which cell?", 2, ""},
+		{"", "whose?", 2, "--cell klog.test --password"},
+		{"", "no password on standard input", 2, "--cell klog.test --password joe --file key"},
+		{"x", "exclude each other", 2, "--cell klog.test --password joe --keytab x"},
+		{"x", "--keyring", 2, "--cell klog.test --password joe --keyring bunch"},
+		{"wrong", "password or key", 1, "--cell klog.test --password joe --file key"},
+		{"", "no such file", 1, "--cell klog.test --cache nowhere --file key"},
+		{"x", "no such service", 1, "--cell other.test --service-realm KLOG.TEST --password joe --file key"},
+		{"x", "no KDC of KLOG.TEST answers", 3, "--cell klog.test --kdc 127.0.0.1:1 --password joe --file key"},
+	} {
+		in := c.in
+		if strings.Contains(c.args, "other.test") {
+			in = klogPassword
+		}
+		r := s.klogs(k, in, strings.Fields(c.args)...)
+		assert.Equal(t, c.code, r.code, "%s: %s", c.args, r.err)
+		assert.Contains(t, r.err, c.want, c.args)
+		assert.NoFileExists(t, filepath.Join(s.dir, "key"))
+	}
+}
+
+// TestRxKlogRenews: it stays until it is told to go; what it has installed stays.
+func TestRxKlogRenews(t *testing.T) {
+	s, k := newSite(t), kdc(t)
+	conf, err := os.ReadFile(k.Conf)
+	require.NoError(t, err)
+	c := s.command("cnbus", "rx", "klog", "--krb5-conf", s.file("krb5.conf", string(conf)), "--cell", "klog.test", "--password", "joe",
+		"--file", "key", "--lifetime", "16s", "--renew")
+	c.Stdin = strings.NewReader(klogPassword)
+	p := s.startCmd(c)
+	tokens := func(n int) {
+		p.expectFunc("one more token", func(line string) []string {
+			if strings.Contains(line, "installed as") {
+				n--
+			}
+			if n > 0 {
+				return nil
+			}
+			return []string{line}
+		})
+	}
+	tokens(1)
+	first, err := os.ReadFile(filepath.Join(s.dir, "key"))
+	require.NoError(t, err)
+	tokens(2) // after two thirds
+	second, err := os.ReadFile(filepath.Join(s.dir, "key"))
+	require.NoError(t, err)
+	assert.NotEqual(t, first, second)
+	assert.Equal(t, 143, p.end(syscall.SIGTERM))
+	assert.FileExists(t, filepath.Join(s.dir, "key"))
+}
