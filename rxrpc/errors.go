@@ -89,8 +89,18 @@ func (e *AbortError) Unwrap() []error {
 	return errs
 }
 
-// Is makes errors.Is(err, Abort(code)) true for any abort with that code.
+// An abortCoder is an error that stands for a code: rxkad.Expired.
+type abortCoder interface {
+	error
+	AbortCode() int32
+}
+
+// Is makes errors.Is(err, Abort(code)) true for any abort with that code, and errors.Is(err, rxkad.Expired) for one with
+// the code of that.
 func (e *AbortError) Is(target error) bool {
+	if c, ok := target.(abortCoder); ok {
+		return c.AbortCode() == e.Code
+	}
 	t, ok := target.(*AbortError)
 	return ok && *t == AbortError{Code: e.Code}
 }
@@ -195,9 +205,12 @@ var (
 // CallTimeout for a deadline that has passed, UserAbort for any other error.
 func CodeOf(err error) int32 {
 	var a *AbortError
+	var c abortCoder
 	switch {
 	case errors.As(err, &a) && a.Code != 0:
 		return a.Code
+	case errors.As(err, &c):
+		return c.AbortCode()
 	case errors.Is(err, context.DeadlineExceeded):
 		return CallTimeout
 	}
