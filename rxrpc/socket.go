@@ -52,7 +52,7 @@ type Socket struct {
 	pending []*sockCall // that have arrived and wait for ACCEPT, or have died waiting
 	rxq     []*sockCall // with something to tell
 	rx      gate        // until there is
-	tap     func(*sockCall)
+	tapped  bool        // an interceptor has what Recvmsg would
 
 	// Of the owner of e.
 	services []*proto.Service

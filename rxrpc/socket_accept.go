@@ -8,10 +8,10 @@ import (
 )
 
 // acceptCall gives the first call that waits a tag.
-func (s *Socket) acceptCall(id uint64, k *kernelCall) (*sockCall, error) {
+func (s *Socket) acceptCall(id uint64, k *KernelCall) error {
 	x, err := s.firstPending("accept", id, true)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	x.e.do(func(now proto.Time) {
 		s.mu.Lock()
@@ -21,16 +21,24 @@ func (s *Socket) acceptCall(id uint64, k *kernelCall) (*sockCall, error) {
 			s.mu.Unlock()
 			return
 		}
-		x.phase, x.announce, x.kernel = callLive, false, k
+		x.phase, x.announce = callLive, false
+		x.tie(k)
 		s.mu.Unlock()
 		if err = x.pc.Accept(now, x); err != nil {
 			s.discard(x)
 		}
 	})
 	if err != nil {
-		return nil, (&SocketError{Op: "accept", Err: err}).of(id)
+		return (&SocketError{Op: "accept", Err: err}).of(id)
 	}
-	return x, nil
+	return nil
+}
+
+// tie makes k the call's; s.mu is held.
+func (x *sockCall) tie(k *KernelCall) {
+	if x.kernel = k; k != nil {
+		k.x = x
+	}
 }
 
 // firstPending takes out the first call that waits; it has the tag from then on, if claim is set.
@@ -50,7 +58,7 @@ func (s *Socket) firstPending(op string, id uint64, claim bool) (*sockCall, erro
 	case !s.state.server():
 		return refuse(syscall.EISCONN, "a client's socket")
 	case claim && s.calls[id] != nil:
-		return refuse(syscall.EBADSLT, "the tag is in use")
+		return refuse(errBadSlot, "the tag is in use")
 	case len(s.pending) == 0:
 		return refuse(syscall.ENODATA, "no call waits")
 	}
@@ -113,25 +121,26 @@ func (s *Socket) Reject() error {
 }
 
 // charge gives a call that will come a tag; or one that waits.
-func (s *Socket) charge(id uint64, k *kernelCall) (*sockCall, error) {
+func (s *Socket) charge(id uint64, k *KernelCall) error {
 	s.mu.Lock()
-	refuse := func(errno syscall.Errno, why string) (*sockCall, error) {
+	refuse := func(errno syscall.Errno, why string) error {
 		s.mu.Unlock()
-		return nil, sockErr("charge", errno, why).of(id)
+		return sockErr("charge", errno, why).of(id)
 	}
 	switch {
 	case s.closed:
 		s.mu.Unlock()
-		return nil, (&SocketError{Op: "charge", Err: errSocketClosed}).of(id)
+		return (&SocketError{Op: "charge", Err: errSocketClosed}).of(id)
 	case s.state != serverListening:
 		return refuse(syscall.EINVAL, "not listening")
 	case s.calls[id] != nil:
-		return refuse(syscall.EBADSLT, "the tag is in use")
+		return refuse(errBadSlot, "the tag is in use")
 	case s.charges >= s.backlog:
 		return refuse(syscall.ENOBUFS, "the backlog is full")
 	}
 	s.charged = true
-	x := &sockCall{s: s, e: s.e, id: id, phase: callCharged, kernel: k}
+	x := &sockCall{s: s, e: s.e, id: id, phase: callCharged}
+	x.tie(k)
 	s.calls[id] = x
 	s.charges++
 	s.mu.Unlock()
@@ -155,9 +164,24 @@ func (s *Socket) charge(id uint64, k *kernelCall) (*sockCall, error) {
 	})
 	if err != nil {
 		s.discard(x)
-		return nil, (&SocketError{Op: "charge", Err: err}).of(id)
+		return (&SocketError{Op: "charge", Err: err}).of(id)
 	}
-	return x, nil
+	return nil
+}
+
+// uncharge takes back the charge of x, if no call has taken it. The owner calls it.
+func (s *Socket) uncharge(x *sockCall) {
+	for _, svc := range s.services {
+		var others []any
+		svc.Uncharge(func(tag any) {
+			if tag != any(x) {
+				others = append(others, tag)
+			}
+		})
+		for _, tag := range others {
+			_ = svc.Charge(tag) // it was there
+		}
+	}
 }
 
 // replace gives a call that waits to x, which has a tag. The owner calls it.

@@ -40,14 +40,15 @@ type sockCall struct {
 	ended    bool
 	busy     bool // it ended because the server is busy
 	result   proto.Result
-	announce bool // NEW_CALL is to be received
-	queued   bool // in s.rxq
-	held     bool // a reader waits for more of it
-	sending  bool // a Sendmsg is at work
-	begun    bool // of a client: the protocol has it
-	channel  bool // the call does not wait for a channel any more
-	tx       gate // until one of the above, or room to send, has changed
-	kernel   *kernelCall
+	told     bool        // an interceptor has had the last message
+	announce bool        // NEW_CALL is to be received
+	queued   bool        // in s.rxq
+	held     bool        // a reader waits for more of it
+	sending  bool        // a Sendmsg is at work
+	begun    bool        // of a client: the protocol has it
+	channel  bool        // the call does not wait for a channel any more
+	tx       gate        // until one of the above, or room to send, has changed
+	kernel   *KernelCall // of the kernel interface; or nil
 }
 
 // arrived takes in a call that waits for ACCEPT. The owner calls it.
@@ -145,7 +146,7 @@ func (x *sockCall) something() bool {
 	switch {
 	case x.announce:
 		return true
-	case x.phase != callLive || x.kernel != nil && x.kernel.direct():
+	case x.phase != callLive || x.told || x.kernel != nil && x.kernel.notify != nil:
 		return false
 	case x.ended || !x.rx.empty():
 		return true

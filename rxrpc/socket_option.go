@@ -211,9 +211,3 @@ func SecurityKey(sec ClientSecurity) ClientKey { return fixedKey{sec} }
 type fixedKey struct{ sec ClientSecurity }
 
 func (k fixedKey) Secure(uint8) (ClientSecurity, error) { return k.sec, nil }
-
-// Errnos that Linux has and others have not.
-const (
-	errNoKey    = syscall.Errno(126) // ENOKEY
-	errTooSmall = syscall.Errno(525) // ETOOSMALL: not for programs, but they get it
-)

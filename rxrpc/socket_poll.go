@@ -21,7 +21,7 @@ func (s *Socket) Poll() PollEvents {
 
 func (s *Socket) poll() PollEvents {
 	var ev PollEvents
-	if x, _ := s.next(); x != nil && s.tap == nil || s.closed {
+	if x, _ := s.next(); x != nil && !s.tapped || s.closed {
 		ev |= PollIn
 	}
 	if s.shut || s.closed {

@@ -34,7 +34,7 @@ func (s *Socket) Recvmsg(ctx context.Context, p []byte, flags MsgFlags) (Msg, er
 		if s.closed {
 			return Msg{}, &SocketError{Op: "recvmsg", Err: errSocketClosed}
 		}
-		if x, i := s.next(); x != nil && s.tap == nil {
+		if x, i := s.next(); x != nil && !s.tapped {
 			if flags&MsgPeek != 0 {
 				return x.look(p), nil
 			}

@@ -32,11 +32,9 @@ func (s *Socket) Sendmsg(ctx context.Context, m Msg) (int, error) {
 	}
 	switch c.Command {
 	case CtlAccept:
-		_, err := s.acceptCall(c.CallID, nil)
-		return 0, err
+		return 0, s.acceptCall(c.CallID, nil)
 	case CtlChargeAccept:
-		_, err := s.charge(c.CallID, nil)
-		return 0, err
+		return 0, s.charge(c.CallID, nil)
 	}
 	s.mu.Lock()
 	switch {
@@ -54,32 +52,31 @@ func (s *Socket) Sendmsg(ctx context.Context, m Msg) (int, error) {
 	case x != nil:
 		return x.send(ctx, &m)
 	case c.Command == CtlAbort:
-		return 0, sockErr("sendmsg", syscall.EBADSLT, "no such call").of(c.CallID)
+		return 0, sockErr("sendmsg", errBadSlot, "no such call").of(c.CallID)
 	}
-	n, _, err := s.begin(ctx, &m, newCallParams{key: key, level: level})
-	return n, err
+	return s.begin(ctx, &m, newCallParams{key: key, level: level})
 }
 
 // newCallParams is what a call has that is not in its first message.
 type newCallParams struct {
 	key    ClientKey
 	level  uint8
-	kernel *kernelCall
+	kernel *KernelCall
 	quiet  bool // only begin it
 }
 
 // begin begins a client's call.
-func (s *Socket) begin(ctx context.Context, m *Msg, np newCallParams) (int, *sockCall, error) {
+func (s *Socket) begin(ctx context.Context, m *Msg, np newCallParams) (int, error) {
 	id := m.Control.CallID
-	fail := func(errno syscall.Errno, why string) (int, *sockCall, error) {
-		return 0, nil, sockErr("sendmsg", errno, why).of(id)
+	fail := func(errno syscall.Errno, why string) (int, error) {
+		return 0, sockErr("sendmsg", errno, why).of(id)
 	}
 	p := proto.CallParams{Exclusive: m.Control.Exclusive, Upgrade: m.Control.Upgrade, Timeouts: proto.Timeouts(m.Control.Timeouts)}
 	p.TxLength, p.HasTxLength = m.Control.TxLength, m.Control.HasTxLength
 	if np.key != nil {
 		var err error
 		if p.Security, err = np.key.Secure(np.level); err != nil {
-			return 0, nil, (&SocketError{Op: "sendmsg", Err: err}).of(id)
+			return 0, (&SocketError{Op: "sendmsg", Err: err}).of(id)
 		}
 	}
 	s.mu.Lock()
@@ -94,7 +91,7 @@ func (s *Socket) begin(ctx context.Context, m *Msg, np newCallParams) (int, *soc
 	case s.state == serverBound2 || s.state == listenDisabled:
 		errno, why = syscall.EINVAL, "a server that does not listen"
 	case !to.Addr.IsValid() && s.state == serverListening && !s.charged:
-		errno, why = syscall.EBADSLT, "no such call"
+		errno, why = errBadSlot, "no such call"
 	case !to.Addr.IsValid():
 		errno, why = syscall.EDESTADDRREQ, "no address"
 	case s.calls[id] != nil:
@@ -111,9 +108,10 @@ func (s *Socket) begin(ctx context.Context, m *Msg, np newCallParams) (int, *soc
 	}
 	if err != nil {
 		s.mu.Unlock()
-		return 0, nil, err
+		return 0, err
 	}
-	x := &sockCall{s: s, e: e, id: id, client: true, peer: to.Addr, service: to.Service, times: m.Control.Timeouts, kernel: np.kernel, sending: true}
+	x := &sockCall{s: s, e: e, id: id, client: true, peer: to.Addr, service: to.Service, times: m.Control.Timeouts, sending: true}
+	x.tie(np.kernel)
 	s.calls[id] = x
 	p.Exclusive = p.Exclusive || s.excl
 	s.mu.Unlock()
@@ -137,12 +135,12 @@ func (s *Socket) begin(ctx context.Context, m *Msg, np newCallParams) (int, *soc
 	})
 	if err != nil {
 		s.discard(x)
-		return 0, nil, (&SocketError{Op: "sendmsg", Err: err}).of(id)
+		return 0, (&SocketError{Op: "sendmsg", Err: err}).of(id)
 	}
 	if err := x.awaitChannel(ctx, m.Flags); err != nil {
 		e.do(x.end)
 		s.discard(x)
-		return 0, nil, err
+		return 0, err
 	}
 	n := 0
 	if !np.quiet {
@@ -152,7 +150,7 @@ func (s *Socket) begin(ctx context.Context, m *Msg, np newCallParams) (int, *soc
 	x.sending = false
 	x.tx.open()
 	s.mu.Unlock()
-	return n, x, err
+	return n, err
 }
 
 // awaitChannel waits until the call has a channel; then it is there for others.
