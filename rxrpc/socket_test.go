@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnbus/cnbus/rxrpc"
+	"github.com/cnbus/cnbus/rxrpc/internal/errno"
 )
 
 // socket makes a socket that is closed at the end of the test.
@@ -187,7 +188,7 @@ func TestSocketAbort(t *testing.T) {
 		assert.Equal(t, abort, m.Control)
 		assert.Equal(t, rxrpc.MsgEOR, m.Flags)
 		_, err := s.Sendmsg(soon(t), rxrpc.Msg{Control: abort})
-		require.ErrorIs(t, err, syscall.EBADSLT)
+		require.ErrorIs(t, err, errno.BadSlot)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()

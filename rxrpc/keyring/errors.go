@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strings"
 	"syscall"
+
+	"github.com/cnbus/cnbus/rxrpc/internal/errno"
 )
 
 // An Error says what could not be done, with which key. Err wraps an errno.
@@ -37,10 +39,10 @@ func (e *opError) Unwrap() error { return e.errno }
 
 // What may be wrong; each wraps the errno of Linux.
 var (
-	ErrNoKey     error = &opError{"no such key", syscall.ENOKEY}
-	ErrExpired   error = &opError{"the key has expired", syscall.EKEYEXPIRED}
-	ErrRevoked   error = &opError{"the key was revoked", syscall.EKEYREVOKED}
-	ErrRejected  error = &opError{"the payload is not acceptable", syscall.EKEYREJECTED}
+	ErrNoKey     error = &opError{"no such key", errno.NoKey}
+	ErrExpired   error = &opError{"the key has expired", errno.KeyExpired}
+	ErrRevoked   error = &opError{"the key was revoked", errno.KeyRevoked}
+	ErrRejected  error = &opError{"the payload is not acceptable", errno.KeyRejected}
 	ErrDenied    error = &opError{"permission denied", syscall.EACCES}
 	ErrQuota     error = &opError{"the owner has too many keys, or too large ones", syscall.EDQUOT}
 	ErrType      error = &opError{"no such type of key", syscall.ENODEV}

@@ -3,7 +3,6 @@ package keyring_test
 import (
 	"errors"
 	"fmt"
-	"syscall"
 
 	"github.com/cnbus/cnbus/rxrpc/keyring"
 	"github.com/cnbus/cnbus/rxrpc/rxkad"
@@ -29,7 +28,7 @@ func Example() {
 	fmt.Println(server.Index(), info.Type, info.Description, err)
 
 	_, err = s.Request(me, keyring.TypeClient, "afs@example.com", 0)
-	fmt.Println(err, errors.Is(err, syscall.ENOKEY))
+	fmt.Println(err, errors.Is(err, keyring.ErrNoKey))
 	// Output:
 	// rxkad rxrpc_s 52:2 <nil>
 	// keyring: request rxrpc "afs@example.com": no such key true

@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/cnbus/cnbus/rxrpc/internal/errno"
 	"github.com/cnbus/cnbus/rxrpc/rxkad"
 )
 
@@ -58,8 +59,8 @@ func TestFiles(t *testing.T) {
 	files := Directory(dir)
 	all := rxkad.MoreKeys(files[0], files[1], files[2])
 	des3, aes5 := rxkad.KeyQuery{Service: 52, Version: 3}, rxkad.KeyQuery{Service: 52, Version: 5, EncType: 18}
-	refused(t, second(files[2].ServerKey(des3)), syscall.ENOKEY, "no file")
-	require.ErrorIs(t, second(LocalAuth(files...)), syscall.ENOKEY)
+	refused(t, second(files[2].ServerKey(des3)), errno.NoKey, "no file")
+	require.ErrorIs(t, second(LocalAuth(files...)), errno.NoKey)
 
 	path := filepath.Join(dir, "KeyFile")
 	write(t, path, keyFile(desKey))
@@ -75,7 +76,7 @@ func TestFiles(t *testing.T) {
 	require.NoError(t, err)
 	assert.Zero(t, k.Len(), "the old one is wiped")
 	require.NoError(t, second(all.ServerKey(rxkad.KeyQuery{Version: 4})))
-	require.ErrorIs(t, second(all.ServerKey(rxkad.KeyQuery{Version: 5})), syscall.ENOKEY)
+	require.ErrorIs(t, second(all.ServerKey(rxkad.KeyQuery{Version: 5})), errno.NoKey)
 
 	write(t, filepath.Join(dir, "KeyFileExt"), keyFileExt())
 	require.NoError(t, second(all.ServerKey(aes5)))
@@ -93,7 +94,7 @@ func TestFiles(t *testing.T) {
 	fresh := KeyFile(path)
 	refused(t, second(fresh.ServerKey(des3)), syscall.EINVAL)
 	require.NoError(t, os.Remove(path))
-	refused(t, second(files[2].ServerKey(des3)), syscall.ENOKEY, "but one that is gone does")
+	refused(t, second(files[2].ServerKey(des3)), errno.NoKey, "but one that is gone does")
 }
 
 func TestFileMode(t *testing.T) {

@@ -2,8 +2,9 @@ package keyring
 
 import (
 	"errors"
-	"syscall"
 	"time"
+
+	"github.com/cnbus/cnbus/rxrpc/internal/errno"
 )
 
 // A Source is where Request looks for keys that are not in memory.
@@ -87,7 +88,7 @@ func (s *Store) Request(c Cred, typ Type, description string, dest ID) (ID, erro
 	if err == nil {
 		return k.id, nil
 	}
-	if !errors.Is(err, syscall.ENOKEY) {
+	if !errors.Is(err, errno.NoKey) {
 		return 0, fail("request", named(typ, description), err)
 	}
 	if dest == 0 {
@@ -95,7 +96,7 @@ func (s *Store) Request(c Cred, typ Type, description string, dest ID) (ID, erro
 	}
 	for _, src := range s.cfg.Sources {
 		payload, err := src.Request(typ, description) // not under the lock: it may be a system call
-		if errors.Is(err, syscall.ENOKEY) {
+		if errors.Is(err, errno.NoKey) {
 			continue
 		}
 		var id ID

@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/cnbus/cnbus/rxrpc/internal/errno"
 	"github.com/cnbus/cnbus/rxrpc/internal/proto"
 	"github.com/cnbus/cnbus/rxrpc/internal/wire"
 	"github.com/cnbus/cnbus/rxrpc/rxkad"
@@ -93,7 +94,7 @@ func TestAddAndSearch(t *testing.T) {
 		assert.Equal(t, want, id)
 	}
 	_, err := w.Search(w.user, w.user.Ring, TypeClient, "52:2")
-	refused(t, err, syscall.ENOKEY)
+	refused(t, err, errno.NoKey)
 	_, err = w.Search(w.user, a, TypeServer, "52:2")
 	refused(t, err, syscall.ENOTDIR)
 
@@ -108,11 +109,11 @@ func TestAddAndSearch(t *testing.T) {
 
 	require.NoError(t, w.Unlink(w.user, a, w.user.Ring))
 	_, err = w.Describe(w.user, a)
-	refused(t, err, syscall.ENOKEY, "a key that is nowhere is gone")
+	refused(t, err, errno.NoKey, "a key that is nowhere is gone")
 	refused(t, w.Unlink(w.user, b, w.user.Ring), syscall.ENOENT)
 	require.NoError(t, w.Unlink(w.user, inner, w.user.Ring))
 	_, err = w.Describe(w.user, b)
-	refused(t, err, syscall.ENOKEY, "and what was in it")
+	refused(t, err, errno.NoKey, "and what was in it")
 	assert.Len(t, w.keys, 1)
 }
 
@@ -144,12 +145,12 @@ func TestWhatCannotBeAdded(t *testing.T) {
 		{"keyring with a payload", TypeKeyring, "x", []byte{1}, syscall.EINVAL},
 		{"too short", TypeClient, "x", good[:4], syscall.EINVAL},
 		{"header cut", TypeClient, "x", good[:23], syscall.EINVAL},
-		{"version", TypeClient, "x", edit(0, 2), syscall.EKEYREJECTED},
+		{"version", TypeClient, "x", edit(0, 2), errno.KeyRejected},
 		{"security index", TypeClient, "x", edit(4, 6|32<<16), syscall.EPROTONOSUPPORT},
 		{"ticket cut", TypeClient, "x", good[:len(good)-1], syscall.EINVAL},
 		{"too much", TypeClient, "x", append(bytes.Clone(good), 0), syscall.EINVAL},
-		{"ticket too long", TypeClient, "x", long(12001), syscall.EKEYREJECTED},
-		{"ticket of 65535", TypeClient, "x", edit(4, 2|0xffff<<16), syscall.EKEYREJECTED},
+		{"ticket too long", TypeClient, "x", long(12001), errno.KeyRejected},
+		{"ticket of 65535", TypeClient, "x", edit(4, 2|0xffff<<16), errno.KeyRejected},
 		{"service", TypeServer, "x", []byte(desKey), syscall.EINVAL},
 		{"service too large", TypeServer, "65536:2", []byte(desKey), syscall.EINVAL},
 		{"index too large", TypeServer, "52:256", []byte(desKey), syscall.EINVAL},
@@ -160,7 +161,7 @@ func TestWhatCannotBeAdded(t *testing.T) {
 		{"other class", TypeServer, "52:6", []byte(desKey), syscall.EPROTONOSUPPORT},
 		{"key too short", TypeServer, "52:2", []byte("7 bytes"), syscall.EINVAL},
 		{"key too long", TypeServer, "52:2", []byte("9 bytes.."), syscall.EINVAL},
-		{"weak key", TypeServer, "52:2", []byte("\x01\x01\x01\x01\x01\x01\x01\x01"), syscall.EKEYREJECTED},
+		{"weak key", TypeServer, "52:2", []byte("\x01\x01\x01\x01\x01\x01\x01\x01"), errno.KeyRejected},
 		{"AES key too short", TypeServer, "52:2:5:18", []byte(desKey), syscall.EINVAL},
 		{"encryption type", TypeServer, "52:2:5:99", []byte(desKey), syscall.EPROTONOSUPPORT},
 	} {
@@ -170,7 +171,7 @@ func TestWhatCannotBeAdded(t *testing.T) {
 	w.mustAdd(t, TypeClient, "longest", long(12000), r)
 	w.mustAdd(t, TypeServer, "52:2:5:18", []byte(aesKey), r)
 	_, err := w.Add(w.user, TypeClient, "x", nil, 4711)
-	refused(t, err, syscall.ENOKEY)
+	refused(t, err, errno.NoKey)
 	list, err := w.List(w.user, r)
 	require.NoError(t, err)
 	assert.Len(t, list, 2, "what was refused left nothing")
@@ -186,15 +187,15 @@ func TestRevoke(t *testing.T) {
 		w.Update(w.user, id, nil), second(w.Read(w.user, id)), second(w.Client(w.user, id, rxkad.Encrypt)), w.Link(w.user, id, w.user.Ring),
 		second(w.Search(w.user, w.user.Ring, TypeClient, "afs@x")), second(w.Request(w.user, TypeClient, "afs@x", 0)),
 	} {
-		refused(t, err, syscall.EKEYREVOKED)
+		refused(t, err, errno.KeyRevoked)
 	}
 	info, err := w.Describe(w.user, id)
 	require.NoError(t, err)
 	assert.True(t, info.Revoked)
 	w.now = w.now.Add(5*time.Minute - 1)
-	refused(t, second(w.Search(w.user, w.user.Ring, TypeClient, "afs@x")), syscall.EKEYREVOKED)
+	refused(t, second(w.Search(w.user, w.user.Ring, TypeClient, "afs@x")), errno.KeyRevoked)
 	w.now = w.now.Add(1)
-	refused(t, second(w.Search(w.user, w.user.Ring, TypeClient, "afs@x")), syscall.ENOKEY, "collected")
+	refused(t, second(w.Search(w.user, w.user.Ring, TypeClient, "afs@x")), errno.NoKey, "collected")
 	again := w.mustAdd(t, TypeClient, "afs@x", nil, w.user.Ring)
 	assert.NotEqual(t, id, again)
 }
@@ -208,21 +209,21 @@ func TestExpiry(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, w.now.Add(time.Hour), info.Expires, "as its ticket")
 	w.now = w.now.Add(time.Hour)
-	refused(t, second(w.Client(w.user, id, rxkad.Plain)), syscall.EKEYEXPIRED)
+	refused(t, second(w.Client(w.user, id, rxkad.Plain)), errno.KeyExpired)
 	fresh := w.mustAdd(t, TypeClient, "afs@x", native(t, w.token(t, time.Hour)), w.user.Ring)
 	assert.NotEqual(t, id, fresh, "in its place")
 	require.NoError(t, w.SetTimeout(w.user, fresh, time.Minute))
 	w.now = w.now.Add(time.Minute)
-	refused(t, second(w.Search(w.user, w.user.Ring, TypeClient, "afs@x")), syscall.EKEYEXPIRED)
+	refused(t, second(w.Search(w.user, w.user.Ring, TypeClient, "afs@x")), errno.KeyExpired)
 	w.now = w.now.Add(5 * time.Minute)
-	refused(t, second(w.Search(w.user, w.user.Ring, TypeClient, "afs@x")), syscall.ENOKEY)
+	refused(t, second(w.Search(w.user, w.user.Ring, TypeClient, "afs@x")), errno.NoKey)
 
 	ring := w.mustAdd(t, TypeKeyring, "r", nil, w.user.Ring)
 	in := w.mustAdd(t, TypeServer, "1:2", []byte(desKey), ring)
 	require.NoError(t, w.SetTimeout(w.user, ring, time.Second))
 	w.now = w.now.Add(10 * time.Minute)
 	_, err = w.Describe(w.user, in)
-	refused(t, err, syscall.ENOKEY, "collected with its keyring")
+	refused(t, err, errno.NoKey, "collected with its keyring")
 }
 
 func TestQuota(t *testing.T) {
@@ -352,9 +353,9 @@ func TestRequest(t *testing.T) {
 	again, err := w.Request(w.user, TypeClient, "afs@x", 0)
 	require.NoError(t, err)
 	assert.Equal(t, id, again, "kept in the user's keyring")
-	refused(t, second(w.Request(w.user, TypeClient, "bad", 0)), syscall.EKEYREJECTED)
-	refused(t, second(w.Request(w.user, TypeClient, "afs@y", 0)), syscall.ENOKEY)
-	refused(t, second(w.Request(Cred{UID: 7}, TypeClient, "afs@x", 0)), syscall.ENOKEY, "no keyring")
+	refused(t, second(w.Request(w.user, TypeClient, "bad", 0)), errno.KeyRejected)
+	refused(t, second(w.Request(w.user, TypeClient, "afs@y", 0)), errno.NoKey)
+	refused(t, second(w.Request(Cred{UID: 7}, TypeClient, "afs@x", 0)), errno.NoKey, "no keyring")
 }
 
 var conn = proto.ConnID{Epoch: 0x80000001, CID: 4, Service: 52, Peer: netip.MustParseAddrPort("192.0.2.1:7003")}
@@ -400,13 +401,13 @@ func TestLiveChange(t *testing.T) {
 	require.NoError(t, w.Revoke(w.user, w.mustAdd(t, TypeServer, "52:2:3:0", []byte(desKey), w.user.Ring)))
 	require.ErrorIs(t, connect(t, w, c, keys), rxkad.NoAuth)
 	require.NoError(t, w.Revoke(w.user, id))
-	require.ErrorIs(t, connect(t, w, c, keys), syscall.EKEYREVOKED)
+	require.ErrorIs(t, connect(t, w, c, keys), errno.KeyRevoked)
 
 	null := w.mustAdd(t, TypeClient, "null", nil, w.user.Ring)
 	none, err := w.Client(w.user, null, rxkad.Encrypt)
 	require.NoError(t, err)
 	assert.Nil(t, none)
-	refused(t, second(w.Client(w.user, service, rxkad.Plain)), syscall.EKEYREJECTED)
+	refused(t, second(w.Client(w.user, service, rxkad.Plain)), errno.KeyRejected)
 	assert.NotContains(t, fmt.Sprintf("%+v %s %x", c, c, c), "0x")
 }
 

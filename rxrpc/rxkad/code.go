@@ -4,6 +4,7 @@ import (
 	"strconv"
 	"syscall"
 
+	"github.com/cnbus/cnbus/rxrpc/internal/errno"
 	"github.com/cnbus/cnbus/rxrpc/internal/proto"
 	"github.com/cnbus/cnbus/rxrpc/internal/wire"
 )
@@ -38,11 +39,11 @@ var codes = [...]struct {
 	{"RXKADLEVELFAIL", "security level not acceptable", syscall.EACCES},
 	{"RXKADTICKETLEN", "ticket length out of range", syscall.EPROTO},
 	{"RXKADOUTOFSEQUENCE", "answer to another challenge", syscall.EPROTO},
-	{"RXKADNOAUTH", "not authorized, or ticket not valid yet", syscall.EKEYREJECTED},
-	{"RXKADBADKEY", "weak key", syscall.EKEYREJECTED},
+	{"RXKADNOAUTH", "not authorized, or ticket not valid yet", errno.KeyRejected},
+	{"RXKADBADKEY", "weak key", errno.KeyRejected},
 	{"RXKADBADTICKET", "bad ticket", syscall.EBADMSG},
-	{"RXKADUNKNOWNKEY", "no key of that version", syscall.ENOKEY},
-	{"RXKADEXPIRED", "expired", syscall.EKEYEXPIRED},
+	{"RXKADUNKNOWNKEY", "no key of that version", errno.NoKey},
+	{"RXKADEXPIRED", "expired", errno.KeyExpired},
 	{"RXKADSEALEDINCON", "sealed data inconsistent", syscall.EPROTO},
 	{"RXKADDATALEN", "more data announced than there is", syscall.EPROTO},
 	{"RXKADILLEGALLEVEL", "encryption not allowed", syscall.EACCES},

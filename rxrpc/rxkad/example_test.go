@@ -49,7 +49,7 @@ func ExampleNewServer() {
 func ExampleCode() {
 	var err error = rxkad.Expired
 	fmt.Println(err)
-	fmt.Println(errors.Is(err, syscall.EKEYEXPIRED), rxkad.Expired.AbortCode())
+	fmt.Println(errors.Is(err, syscall.Errno(127)), rxkad.Expired.AbortCode()) // EKEYEXPIRED
 	// Output:
 	// rxkad: expired (RXKADEXPIRED)
 	// true 19270409

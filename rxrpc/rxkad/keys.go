@@ -3,7 +3,8 @@ package rxkad
 import (
 	"errors"
 	"fmt"
-	"syscall"
+
+	"github.com/cnbus/cnbus/rxrpc/internal/errno"
 )
 
 // A KeyQuery names a key of a service that a ticket is encrypted with.
@@ -41,7 +42,7 @@ type KeysFunc func(q KeyQuery) (Key, error)
 func (f KeysFunc) ServerKey(q KeyQuery) (Key, error) { return f(q) }
 
 // ErrNoKey is that there is no such key.
-var ErrNoKey = fmt.Errorf("rxkad: no such key: %w", syscall.ENOKEY)
+var ErrNoKey = fmt.Errorf("rxkad: no such key: %w", errno.NoKey)
 
 // OneKey is a service that has one DES key, of that version.
 func OneKey(version uint32, key Key) Keys {
@@ -57,7 +58,7 @@ func OneKey(version uint32, key Key) Keys {
 func MoreKeys(all ...Keys) Keys {
 	return KeysFunc(func(q KeyQuery) (Key, error) {
 		for _, k := range all {
-			if key, err := k.ServerKey(q); err == nil || !errors.Is(err, syscall.ENOKEY) {
+			if key, err := k.ServerKey(q); err == nil || !errors.Is(err, errno.NoKey) {
 				return key, err
 			}
 		}
@@ -71,9 +72,9 @@ func lookUp(keys Keys, q KeyQuery) (Key, error) {
 	switch {
 	case err == nil && k.Len() > 0:
 		return k, nil
-	case err == nil || errors.Is(err, syscall.ENOKEY):
+	case err == nil || errors.Is(err, errno.NoKey):
 		return Key{}, &Error{UnknownKey, q.String(), err}
-	case errors.Is(err, syscall.EKEYEXPIRED):
+	case errors.Is(err, errno.KeyExpired):
 		return Key{}, &Error{Expired, q.String(), err}
 	}
 	return Key{}, &Error{NoAuth, q.String(), err}

@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/cnbus/cnbus/rxrpc/internal/errno"
 	"github.com/cnbus/cnbus/rxrpc/internal/proto"
 	"github.com/cnbus/cnbus/rxrpc/internal/wire"
 )
@@ -236,8 +237,8 @@ func TestResponsesRefused(t *testing.T) {
 		{"ticket type", with(func(t *Token) { t.Version = 257 }), ServerConfig{}, nil, UnknownKey},
 		{"no kerberos 4", good, ServerConfig{KerberosOnly5: true}, nil, UnknownKey},
 		{"no keys", good, ServerConfig{Keys: MoreKeys()}, nil, UnknownKey},
-		{"key expired", good, ServerConfig{Keys: KeysFunc(func(KeyQuery) (Key, error) { return Key{}, syscall.EKEYEXPIRED })}, nil, Expired},
-		{"key revoked", good, ServerConfig{Keys: KeysFunc(func(KeyQuery) (Key, error) { return Key{}, syscall.EKEYREVOKED })}, nil, NoAuth},
+		{"key expired", good, ServerConfig{Keys: KeysFunc(func(KeyQuery) (Key, error) { return Key{}, errno.KeyExpired })}, nil, Expired},
+		{"key revoked", good, ServerConfig{Keys: KeysFunc(func(KeyQuery) (Key, error) { return Key{}, errno.KeyRevoked })}, nil, NoAuth},
 		{"key of the wrong kind", good, ServerConfig{Keys: OneKey(3, key(t, aesKey))}, nil, UnknownKey},
 		{"service key", good, ServerConfig{Keys: OneKey(3, key(t, "fedcba9876543210"))}, nil, BadTicket},
 		{"ticket changed", with(func(t *Token) { t.Ticket[0] ^= 1 }), ServerConfig{}, nil, BadTicket},
@@ -346,7 +347,7 @@ func TestExpiry(t *testing.T) {
 	require.NoError(t, err)
 	now = time.Unix(int64(token.Expires)+1, 0)
 	require.ErrorIs(t, s.Expired(0), Expired)
-	require.ErrorIs(t, c.Expired(0), syscall.EKEYEXPIRED)
+	require.ErrorIs(t, c.Expired(0), errno.KeyExpired)
 	_, err = c.Respond(nil, s.Challenge(nil), calls{})
 	require.ErrorIs(t, err, Expired)
 	_, err = client.NewClient(exampleConn)
