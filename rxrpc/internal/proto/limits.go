@@ -89,6 +89,17 @@ func (l *limiter) allow(now Time, addr netip.Addr, tokens int32) bool {
 	return true
 }
 
+// giveBack returns tokens for a packet that was no answer to a forged one: addr has shown that it can be reached there.
+func (l *limiter) giveBack(addr netip.Addr, tokens int32) {
+	back := func(b, like *bucket) {
+		if like.rate > 0 && b.rate > 0 {
+			b.tokens = int32(min(int64(b.tokens)+1000*int64(tokens), like.most()))
+		}
+	}
+	back(&l.all, &l.perAll)
+	back(&l.hosts[l.place(addr)], &l.perHost)
+}
+
 // longReply is how many tokens an answer takes that is much longer than its request.
 const longReply = 5
 

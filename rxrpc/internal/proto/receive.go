@@ -87,8 +87,8 @@ func (c *conn) receive(now Time, from netip.AddrPort, h *wire.Header, body []byt
 		if h.Serial.After(c.highest) {
 			c.highest = h.Serial
 		}
-		if c.state == connChallenging {
-			c.challengeAgain(now)
+		if c.state == connChallenging || c.state == connUnsecured {
+			c.challengeAgain(now) // or for the first time, if it might not be sent before
 		}
 		call.receive(now, h, body)
 	case h.Call > ch.number:
