@@ -93,9 +93,7 @@ func (s *fdStream) watchedElsewhere() error {
 func (s *fdStream) onHangup() {
 	s.hangup.gone.Store(true)
 	if !s.halfOpen.Load() {
-		if x := s.wr.Load(); x != nil {
-			x.op.arm.fire()
-		}
+		s.wr.op.arm.fire()
 	}
 	s.hangup.tell(s)
 }
@@ -106,7 +104,7 @@ func (s *fdStream) watchWrite() (gone bool) {
 	if s.halfOpen.Load() {
 		return false
 	}
-	s.writing().op.arm.activate()
+	s.wr.op.arm.activate()
 	if s.hangup.watch(s) != nil {
 		return false // pipes and the like: the write itself will tell
 	}

@@ -37,11 +37,10 @@ func (s *Stream) MonitorSend(ctx context.Context) *Request[struct{}] {
 	m := &monitorJob{s: s}
 	r := newRequest(ctx, job[struct{}](m), false)
 	r.settleIn(&s.home)
-	q := s.requests()
-	q.mu.Lock()
-	q.monitor = r
-	q.mu.Unlock()
-	if _, ok := s.ops.(MonitorOps); ok {
+	s.mu.Lock()
+	s.monitor = r
+	s.mu.Unlock()
+	if s.monitorOps != nil {
 		m.watch(func(err error) {
 			if !s.halfOpen.Load() {
 				s.writeErr.CompareAndSwap(nil, &OpError{Op: "monitor", Err: err})
@@ -49,7 +48,7 @@ func (s *Stream) MonitorSend(ctx context.Context) *Request[struct{}] {
 			r.halt(err)
 		})
 	}
-	// Whoever set one of these before q.monitor was set has told nobody.
+	// Whoever set one of these before s.monitor was set has told nobody.
 	switch v := s.word.v.Load(); {
 	case v&bitClosed != 0:
 		r.halt(ErrClosed)
@@ -74,13 +73,9 @@ func (s *Stream) brokenErr() *OpError {
 
 // tellMonitor finishes the outstanding monitor.
 func (s *Stream) tellMonitor(err error) {
-	q := s.atRequests.Load()
-	if q == nil {
-		return
-	}
-	q.mu.Lock()
-	m := q.monitor
-	q.mu.Unlock()
+	s.mu.Lock()
+	m := s.monitor
+	s.mu.Unlock()
 	if m != nil {
 		m.halt(err)
 	}
@@ -93,16 +88,15 @@ type monitorJob struct {
 }
 
 func (m *monitorJob) watch(broken func(error)) {
-	stop, err := m.s.ops.(MonitorOps).Monitor(broken)
+	stop, err := m.s.monitorOps.Monitor(broken)
 	if err != nil { // it waits for the error of another operation
 		m.s.unwatched.Store(true)
 		return
 	}
-	q := m.s.requests()
-	q.mu.Lock()
+	m.s.mu.Lock()
 	m.unhook = stop
-	over := q.monitor == nil
-	q.mu.Unlock()
+	over := m.s.monitor == nil
+	m.s.mu.Unlock()
 	if over {
 		stop()
 	}
@@ -115,11 +109,10 @@ func (m *monitorJob) stop(cause error) (struct{}, error) {
 }
 
 func (m *monitorJob) release() {
-	q := m.s.requests()
-	q.mu.Lock()
-	q.monitor = nil
+	m.s.mu.Lock()
+	m.s.monitor = nil
 	unhook := m.unhook
-	q.mu.Unlock()
+	m.s.mu.Unlock()
 	if unhook != nil {
 		unhook()
 	}

@@ -284,7 +284,7 @@ func TestClientGoneBeforeWhatItSentIsHandled(t *testing.T) {
 	b := run(t, Config{})
 	c := b.client()
 	require.NoError(t, b.loop.do(context.Background(), func() {
-		for _, k := range b.loop.hub.conns {
+		for k := range b.loop.conns {
 			kept := make([]byte, carryMax+readMax)
 			k.in = kept
 			assert.Zero(t, b.loop.read(k, true))

@@ -32,6 +32,7 @@ import (
 // suites are all there are, by name.
 var suites = map[string]func() harness.Suite{
 	"bus":     busbench.Suite,
+	"rxkad":   rxbench.SecuritySuite,
 	"rxrpc":   rxbench.Suite,
 	"tsocket": tsbench.Suite,
 }

@@ -40,6 +40,8 @@ func (c *cast) start(ctx context.Context, name string, args, ready any) (*role.P
 type side interface {
 	// calls makes short calls for a while.
 	calls(ctx context.Context, callers int, d time.Duration) (figures, error)
+	// fresh is calls with a connection for each.
+	fresh(ctx context.Context, callers int, d time.Duration) (figures, error)
 	// bulk moves bytes in one call.
 	bulk(ctx context.Context, up bool, bytes uint64) (figures, error)
 }
@@ -102,8 +104,16 @@ func (o *ours) run(ctx context.Context, op string, args, result any) (time.Durat
 }
 
 func (o *ours) calls(ctx context.Context, callers int, d time.Duration) (figures, error) {
+	return o.short(ctx, opCalls, callers, d)
+}
+
+func (o *ours) fresh(ctx context.Context, callers int, d time.Duration) (figures, error) {
+	return o.short(ctx, opFresh, callers, d)
+}
+
+func (o *ours) short(ctx context.Context, op string, callers int, d time.Duration) (figures, error) {
 	var r callsResult
-	cpu, err := o.run(ctx, opCalls, callsArgs{Callers: callers, Time: d}, &r)
+	cpu, err := o.run(ctx, op, callsArgs{Callers: callers, Time: d}, &r)
 	return figures{n: float64(r.Calls), took: r.Took, cpu: cpu, p50: r.P50, p99: r.P99}, err
 }
 

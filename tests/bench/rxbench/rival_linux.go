@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"os/exec"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -23,6 +24,7 @@ type librx struct {
 	server  *role.External
 	addr    netip.AddrPort
 	flags   []string
+	level   []string // of the client
 }
 
 func openRival(_ context.Context, c *cast, a endArgs, through func(netip.AddrPort) (netip.AddrPort, error)) (side, error) {
@@ -33,6 +35,9 @@ func openRival(_ context.Context, c *cast, a endArgs, through func(netip.AddrPor
 	x := &librx{program: program}
 	if !a.Large {
 		x.flags = []string{"-nojumbo"}
+	}
+	if a.Level != "" {
+		x.level = []string{"-level", a.Level}
 	}
 	addr, err := freePort()
 	if err != nil {
@@ -56,9 +61,19 @@ func openRival(_ context.Context, c *cast, a endArgs, through func(netip.AddrPor
 
 var fieldOf = regexp.MustCompile(`\b(\w+)=(-?[0-9.]+)\b`)
 
+func fieldsOf(s string) map[string]float64 {
+	f := make(map[string]float64)
+	for _, m := range fieldOf.FindAllStringSubmatch(s, -1) {
+		if v, err := strconv.ParseFloat(m[2], 64); err == nil {
+			f[m[1]] = v
+		}
+	}
+	return f
+}
+
 // run makes a client of the library and returns the figures that it prints.
 func (x *librx) run(ctx context.Context, args ...string) (map[string]float64, time.Duration, error) {
-	args = append(append([]string{"client", "-host", x.addr.Addr().String(), "-port", strconv.Itoa(int(x.addr.Port()))}, x.flags...), args...)
+	args = append(append([]string{"client", "-host", x.addr.Addr().String(), "-port", strconv.Itoa(int(x.addr.Port()))}, slices.Concat(x.flags, x.level)...), args...)
 	cmd := exec.CommandContext(ctx, x.program, args...)
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs
@@ -67,12 +82,7 @@ func (x *librx) run(ctx context.Context, args ...string) (map[string]float64, ti
 		return nil, 0, fmt.Errorf("rxpeer %s: %w: %s%s", strings.Join(args, " "), err, out.Bytes(), errs.Bytes())
 	}
 	cpu := role.CPUOf(x.server.PID()) - before + cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
-	f := make(map[string]float64)
-	for _, m := range fieldOf.FindAllStringSubmatch(out.String(), -1) {
-		if v, err := strconv.ParseFloat(m[2], 64); err == nil {
-			f[m[1]] = v
-		}
-	}
+	f := fieldsOf(out.String())
 	if f["code"] != 0 || f["sec"] == 0 {
 		return nil, 0, fmt.Errorf("rxpeer %s: %s", strings.Join(args, " "), out.Bytes())
 	}
@@ -80,8 +90,17 @@ func (x *librx) run(ctx context.Context, args ...string) (map[string]float64, ti
 }
 
 func (x *librx) calls(ctx context.Context, callers int, d time.Duration) (figures, error) {
+	return x.short(ctx, callers, d)
+}
+
+func (x *librx) fresh(ctx context.Context, callers int, d time.Duration) (figures, error) {
+	return x.short(ctx, callers, d, "-fresh")
+}
+
+func (x *librx) short(ctx context.Context, callers int, d time.Duration, options ...string) (figures, error) {
 	// Its clock knows seconds.
-	f, cpu, err := x.run(ctx, "-threads", strconv.Itoa(callers), "-secs", strconv.Itoa(max(int(d.Seconds()), 1)), "calls")
+	args := append(options, "-threads", strconv.Itoa(callers), "-secs", strconv.Itoa(max(int(d.Seconds()), 1)), "calls")
+	f, cpu, err := x.run(ctx, args...)
 	if err != nil {
 		return figures{}, err
 	}
@@ -98,6 +117,20 @@ func (x *librx) bulk(ctx context.Context, up bool, bytes uint64) (figures, error
 		return figures{}, err
 	}
 	return figures{n: float64(bytes), took: time.Duration(f["sec"] * 1e9), cpu: cpu}, nil
+}
+
+// rivalFCrypt has librxkad's function encrypt or decrypt packets for a while.
+func rivalFCrypt(ctx context.Context, op string, d time.Duration, size int) (rate float64, sum uint64, err error) {
+	program, err := openafs.PeerProgram("fcbench")
+	if err != nil {
+		return 0, 0, &harness.Missing{What: err.Error()}
+	}
+	out, err := exec.CommandContext(ctx, program, op, strconv.FormatInt(d.Milliseconds(), 10), strconv.Itoa(size)).CombinedOutput()
+	f := fieldsOf(string(out))
+	if err != nil || f["sec"] == 0 {
+		return 0, 0, fmt.Errorf("fcbench: %w: %s", err, out)
+	}
+	return f["bytes"] / f["sec"], uint64(f["sum"]), nil
 }
 
 // newLine puts a line of that length before target, on which some datagrams are

@@ -29,6 +29,7 @@ type endArgs struct {
 	Peer  netip.AddrPort // of a client
 	Large bool           // the largest packets that the path takes; otherwise no jumbo datagrams
 	Calls bool           // of a server: it serves Nop alone
+	Level string         // of security, as rxpeer has it: clear, auth or crypt; "" none
 	Open  int            // calls at a time that must be possible; 0: the defaults
 }
 
@@ -54,7 +55,7 @@ func runServer(ctx context.Context, p *role.Proc) error {
 		return err
 	}
 	defer e.Close()
-	s := rxrpc.NewServer(e, &rxrpc.ServerConfig{Workers: max(a.Open, 1024)})
+	s := rxrpc.NewServer(e, a.secureServer(&rxrpc.ServerConfig{Workers: max(a.Open, 1024)}))
 	defer s.Close()
 	var h rxrpc.Handler = &rxp.Service{Other: (&meeting{}).serve}
 	if a.Calls {
@@ -71,6 +72,7 @@ func runServer(ctx context.Context, p *role.Proc) error {
 const (
 	opCalls  = "calls"
 	opBulk   = "bulk"
+	opFresh  = "fresh" // calls, each on a connection of its own
 	opIdle   = "idle"
 	opMany   = "many"
 	opMemory = "memory"
@@ -117,9 +119,18 @@ func runClient(ctx context.Context, p *role.Proc) error {
 		return err
 	}
 	defer e.Close()
-	c := &bencher{c: rxp.Client{Client: e.Client(a.Peer, nil)}}
+	cfg, err := a.clientConfig()
+	if err != nil {
+		return err
+	}
+	c := &bencher{c: rxp.Client{Client: e.Client(a.Peer, cfg)}}
 	role.Handle(p, opCalls, c.calls)
 	role.Handle(p, opBulk, c.bulk)
+	role.Handle(p, opFresh, func(ctx context.Context, a callsArgs) (callsResult, error) {
+		once := *cfg
+		once.Exclusive = true
+		return (&bencher{c: rxp.Client{Client: e.Client(c.c.Peer(), &once)}}).calls(ctx, a)
+	})
 	role.Handle(p, opIdle, c.idle)
 	role.Handle(p, opMany, c.many)
 	return p.Serve(ctx, nil)

@@ -4,6 +4,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/assert"
+
+	"github.com/cnbus/cnbus/tests/bench/harness"
 )
 
 // What the project promises, by row: the least ratio, higher being better.
@@ -26,10 +28,28 @@ var promised = map[string]float64{
 	"allocs":              1,
 }
 
-func TestSuiteHasEachPromisedRow(t *testing.T) {
+var promisedSecurity = map[string]float64{
+	"bulk-clear-up":   2,
+	"bulk-clear-down": 2,
+	"bulk-auth-up":    2,
+	"bulk-auth-down":  2,
+	"bulk-crypt-up":   2,
+	"bulk-crypt-down": 2,
+	"connections":     2,
+	"fcrypt-encrypt":  1.5,
+	"fcrypt-decrypt":  1.5,
+}
+
+func TestSuitesHaveEachPromisedRow(t *testing.T) {
+	hasEach(t, promised, Suite())
+	hasEach(t, promisedSecurity, SecuritySuite())
+}
+
+func hasEach(t *testing.T, promised map[string]float64, suite harness.Suite) {
+	t.Helper()
 	got := make(map[string]float64)
 	names := make(map[string]int)
-	for _, r := range Suite().Rows() {
+	for _, r := range suite.Rows() {
 		names[r.Name]++
 		assert.Equal(t, 1, names[r.Name], "%s is there once", r.Name)
 		for what, s := range map[string]string{"name": r.Name, "what": r.What, "against": r.Against, "unit": r.Unit} {

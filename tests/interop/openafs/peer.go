@@ -24,7 +24,7 @@ var peerSource embed.FS
 
 var builtPeer = sync.OnceValues(buildPeer)
 
-// PeerProgram is the path of a program of peer/, "rxpeer" or "vecdump", built if
+// PeerProgram is the path of a program of peer/, "rxpeer", "vecdump" or "fcbench", built if
 // it is not there yet.
 func PeerProgram(name string) (string, error) {
 	dir, err := builtPeer()

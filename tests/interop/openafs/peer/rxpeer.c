@@ -50,6 +50,7 @@ static struct {
     unsigned start, end;
     int procs, threads, conns, streams, secs, size, window, mtu, nojumbo, udpbuf;
     long long bytes;
+    int fresh;			/* calls: each on a connection of its own */
     int verify, verbose, reach, dead, idle, stats, dropsend, droprecv;
     unsigned seed;
 } o = {
@@ -479,6 +480,8 @@ worker(void *arg)
     RxpData in, out;
     char *buf = malloc(o.size + 1);
 
+    if (o.fresh)
+	j->conn = NULL;		/* it is not to be shared */
     filler(buf, j->seed, o.size);
     pthread_barrier_wait(&gate);
     if (j->kind) {
@@ -487,6 +490,11 @@ worker(void *arg)
     }
     do {
 	double t0 = now();
+	if (o.fresh) {
+	    if (j->conn)
+		rx_DestroyConnection(j->conn);
+	    j->conn = dial();
+	}
 	if (o.size <= 4) {
 	    afs_uint32 y = 0;
 	    j->code = RXP_Nop(j->conn, (afs_uint32)j->calls, &y);
@@ -710,6 +718,7 @@ usage(void)
 " server: -procs N -reach -nonull -minlevel clear|auth|crypt|none\n"
 " client commands: nop | echo | whoami | fail CODE | delay MS | sourcefail CODE | raw HEX\n"
 "   calls  -threads N -conns N -secs S -size BYTES   (size <= 4: Nop; more: Echo)\n"
+"          -fresh                       each call on a connection of its own\n"
 "   sink | source  -streams N -conns N -bytes N -verify\n", stderr);
     exit(2);
 }
@@ -742,6 +751,7 @@ main(int ac, char **av)
 	FLAG("nojumbo", o.nojumbo = 1)
 	FLAG("reach", o.reach = 1)
 	FLAG("nonull", o.nonull = 1)
+	FLAG("fresh", o.fresh = 1)
 	FLAG("verify", o.verify = 1)
 	FLAG("stats", o.stats = 1)
 	ARG("host", o.host = v)
