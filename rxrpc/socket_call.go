@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"slices"
 	"syscall"
+	"time"
 
 	"github.com/cnbus/cnbus/rxrpc/internal/proto"
 	"github.com/cnbus/cnbus/rxrpc/internal/wire"
@@ -33,6 +34,7 @@ type sockCall struct {
 	peer     netip.AddrPort
 	service  uint16
 	times    Timeouts
+	hardFrom time.Time // when times.Hard began
 	rx       bufQueue
 	rxEnd    bool // the last of rx is the last there is
 	endTold  bool // of a server's: the application knows that the request is complete

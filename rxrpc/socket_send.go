@@ -110,7 +110,7 @@ func (s *Socket) begin(ctx context.Context, m *Msg, np newCallParams) (int, erro
 		s.mu.Unlock()
 		return 0, err
 	}
-	x := &sockCall{s: s, e: e, id: id, client: true, peer: to.Addr, service: to.Service, times: m.Control.Timeouts, sending: true}
+	x := &sockCall{s: s, e: e, id: id, client: true, peer: to.Addr, service: to.Service, times: m.Control.Timeouts, hardFrom: time.Now(), sending: true}
 	x.tie(np.kernel)
 	s.calls[id] = x
 	p.Exclusive = p.Exclusive || s.excl
@@ -229,8 +229,7 @@ func (x *sockCall) send(ctx context.Context, m *Msg) (int, error) {
 	}
 	x.sending = true
 	if c.HasTimeouts {
-		times = mergeTimeouts(times, c.Timeouts)
-		x.times = times
+		times = x.setTimeouts(c.Timeouts)
 	}
 	s.mu.Unlock()
 	var n int
@@ -248,18 +247,23 @@ func (x *sockCall) send(ctx context.Context, m *Msg) (int, error) {
 	return n, err
 }
 
-// mergeTimeouts is old with what is not 0 in t.
-func mergeTimeouts(old, t Timeouts) Timeouts {
+// setTimeouts changes those that are not 0 in t, and returns what they are, counted from now. s.mu is held.
+func (x *sockCall) setTimeouts(t Timeouts) Timeouts {
+	now := time.Now()
 	if t.Hard != 0 {
-		old.Hard = t.Hard
+		x.times.Hard, x.hardFrom = t.Hard, now
 	}
 	if t.Idle != 0 {
-		old.Idle = t.Idle
+		x.times.Idle = t.Idle
 	}
 	if t.Normal != 0 {
-		old.Normal = t.Normal
+		x.times.Normal = t.Normal
 	}
-	return old
+	times := x.times
+	if times.Hard > 0 {
+		times.Hard = max(times.Hard-now.Sub(x.hardFrom), 1)
+	}
+	return times
 }
 
 // abort aborts the call, which its end will tell.
