@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnbus/cnbus/rxrpc"
+	"github.com/cnbus/cnbus/rxrpc/internal/errno"
 )
 
 // intercepted is what an interceptor got.
@@ -175,7 +176,7 @@ func TestKernelServiceOfToday(t *testing.T) {
 	spare, err := server.ChargeAccept(1, wake)
 	require.NoError(t, err)
 	_, err = server.ChargeAccept(1, wake)
-	require.ErrorIs(t, err, syscall.EBADSLT)
+	require.ErrorIs(t, err, errno.BadSlot)
 	server.EndCall(spare)
 	taken, err := server.ChargeAccept(7, wake)
 	require.NoError(t, err)

@@ -1,10 +1,14 @@
 package rxrpc
 
-import "syscall"
+import (
+	"syscall"
+
+	"github.com/cnbus/cnbus/rxrpc/internal/errno"
+)
 
 // Errnos that Linux has and others have not.
 const (
-	errBadSlot  = syscall.EBADSLT
-	errNoKey    = syscall.ENOKEY
+	errBadSlot  = errno.BadSlot
+	errNoKey    = errno.NoKey
 	errTooSmall = syscall.Errno(525) // ETOOSMALL: not for programs, but they get it
 )
