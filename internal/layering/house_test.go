@@ -150,3 +150,23 @@ func TestLinks(t *testing.T) {
 		}
 	}
 }
+
+// TestDependencies asks that the README says of each module that go.mod requires directly what it is for.
+func TestDependencies(t *testing.T) {
+	mod, err := os.ReadFile(filepath.Join(root, "go.mod"))
+	require.NoError(t, err)
+	readme, err := os.ReadFile(filepath.Join(root, "README.md"))
+	require.NoError(t, err)
+	_, table, ok := strings.Cut(string(readme), "## Dependencies")
+	require.True(t, ok)
+	n := 0
+	for line := range strings.Lines(string(mod)) {
+		m := regexp.MustCompile(`^\s+(\S+) v\S+$`).FindStringSubmatch(strings.TrimRight(line, "\n"))
+		if m == nil {
+			continue // an indirect one, or none
+		}
+		n++
+		assert.Regexp(t, `(^|[\s|])`+regexp.QuoteMeta(m[1])+`[\s,|]`, table)
+	}
+	require.Greater(t, n, 10, "hardly any")
+}

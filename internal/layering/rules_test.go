@@ -90,8 +90,6 @@ var libraries = []library{
 	{path: "github.com/spf13", code: []string{"cmd/..."}},
 	{path: "golang.org/x/term", code: []string{"cmd/..."}},
 	{path: "github.com/lmittmann/tint", code: []string{"cmd/..."}},
-	{path: "github.com/lmittmann/tint", code: []string{"cmd/..."}},
-	{path: "golang.org/x/term", code: []string{"cmd/..."}},
 	{path: "github.com/BurntSushi/toml", code: []string{"connector/broker/...", "cmd/..."}, tests: []string{"tests/..."}},
 	{path: "github.com/coreos/go-systemd", code: []string{"connector/broker/...", "cmd/..."}, tests: []string{"tests/..."}},
 	{path: "github.com/stellar/go-xdr", code: []string{"examples/afs-vl/..."}},

@@ -99,6 +99,23 @@ func TestXDRRefused(t *testing.T) {
 	require.Error(t, err)
 }
 
+// CVE-2017-7482: the length of a ticket, rounded up to four bytes, reached three bytes beyond what was checked.
+func TestAdvisoryCVE20177482RoundedLengths(t *testing.T) {
+	good, err := AppendXDR(nil, "cell", testToken(t))
+	require.NoError(t, err)
+	n := binary.BigEndian.Uint32(good[52:])
+	for more := uint32(1); more <= 8; more++ {
+		b := bytes.Clone(good)
+		binary.BigEndian.PutUint32(b[52:], n+more)
+		_, _, err := parsePayload(b)
+		require.ErrorIs(t, err, ErrRejected, "a ticket of %d bytes where %d are", n+more, n)
+	}
+	for cut := range 4 {
+		_, _, err := parsePayload(good[: len(good)-cut-1 : len(good)-cut-1])
+		require.Error(t, err)
+	}
+}
+
 // CVE-2026-31696: the length of a version 1 ticket is bounded before anything is done with it.
 func TestAdvisoryCVE202631696TicketLength(t *testing.T) {
 	b, err := AppendNative(nil, testToken(t).Token)

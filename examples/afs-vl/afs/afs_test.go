@@ -1,9 +1,12 @@
 package afs
 
 import (
+	"bytes"
 	"context"
+	"encoding/binary"
 	"encoding/hex"
 	"net/netip"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -297,6 +300,39 @@ func TestUnknownAndCutOffRequests(t *testing.T) {
 	for i := 4; i < len(request); i++ {
 		_, err := services()[0].Answer(t.Context(), request[:i])
 		assert.Equal(t, UnmarshalFailed, err, i)
+	}
+}
+
+// OPENAFS-SA-2018-003 (CVE-2018-16949), SA-2024-003: a length in a request is believed, and memory got for it, before
+// anybody has proven himself. Here nothing is longer than what came.
+func TestAdvisorySA2018003LengthsAreNotBelieved(t *testing.T) {
+	for _, r := range []struct {
+		number uint32
+		args   any
+	}{
+		{VLListAttributesN2, ListN2Args{Name: "r.*"}},
+		{VLGetEntryByNameU, NameArgs{"root.afs"}},
+		{PRNameToID, Names{[]Chars64{chars64("u"), chars64("v")}}},
+		{PRIDToName, IDs{[]int32{1, -204, 7}}},
+		{PRNewEntry, NewEntryArgs{Name: "u"}},
+		{BOZOInstall, InstallArgs{Path: "/x"}},
+		{BOZOGetInstanceInfo, String{"p"}},
+	} {
+		request, err := Request(r.number, r.args)
+		require.NoError(t, err)
+		for at := 4; at+4 <= len(request); at += 4 {
+			for _, n := range []uint32{uint32(len(request)), 1 << 16, 1 << 28, 1<<31 - 1, 1<<32 - 1} {
+				b := bytes.Clone(request)
+				binary.BigEndian.PutUint32(b[at:], n)
+				var before, after runtime.MemStats
+				runtime.ReadMemStats(&before)
+				for _, s := range services() {
+					_, _ = s.Answer(t.Context(), b)
+				}
+				runtime.ReadMemStats(&after)
+				assert.Less(t, after.TotalAlloc-before.TotalAlloc, uint64(1<<20), "procedure %d, %d at %d", r.number, n, at)
+			}
+		}
 	}
 }
 
