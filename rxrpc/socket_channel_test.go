@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnbus/cnbus/rxrpc"
+	"github.com/cnbus/cnbus/rxrpc/internal/errno"
 )
 
 // TestSocketCallsWaitForChannels: rows "call AWAIT_CONN" and "id raced with another creator" of section 5.5.
@@ -44,9 +45,9 @@ func TestSocketCallsWaitForChannels(t *testing.T) {
 	}()
 	abort := command(5, rxrpc.CtlAbort)
 	abort.Code = 3
-	for err = syscall.EBADSLT; err != nil; {
+	for err = errno.BadSlot; err != nil; {
 		_, err = client.Sendmsg(soon(t), rxrpc.Msg{Control: abort})
-		require.True(t, err == nil || errorsIs(err, syscall.EBADSLT) || errorsIs(err, syscall.EEXIST), "%v", err)
+		require.True(t, err == nil || errorsIs(err, errno.BadSlot) || errorsIs(err, syscall.EEXIST), "%v", err)
 	}
 	require.ErrorIs(t, <-sent, syscall.ECONNABORTED, "aborted while it waited")
 	sends(t, server, rxrpc.Msg{Control: command(1, rxrpc.CtlChargeAccept)})

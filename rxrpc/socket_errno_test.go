@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnbus/cnbus/rxrpc"
+	"github.com/cnbus/cnbus/rxrpc/internal/errno"
 )
 
 // Rows of sections 5.1 to 5.8 of the project's reference, by their names there.
@@ -181,14 +182,14 @@ type keys map[string]error
 func (k keys) RequestKey(d string) (rxrpc.ClientKey, error) {
 	err, ok := k[d]
 	if !ok {
-		return nil, syscall.ENOKEY
+		return nil, errno.NoKey
 	}
 	return badKey{err}, nil
 }
 
 func (k keys) RequestKeyring(d string) (rxrpc.ServerKeyring, error) {
 	if _, ok := k[d]; !ok {
-		return nil, syscall.ENOKEY
+		return nil, errno.NoKey
 	}
 	return noClasses{}, nil
 }
@@ -231,7 +232,7 @@ func TestErrnosOfOptions(t *testing.T) {
 	}
 	runRows(t, []errnoRow{
 		{"1 SECURITY_KEY", 0, set(1, []byte("good"))},
-		{"1 not there", syscall.ENOKEY, set(1, []byte("bad"))},
+		{"1 not there", errno.NoKey, set(1, []byte("bad"))},
 		{"1 bounds: empty", syscall.EINVAL, set(1, nil)},
 		{"1 bounds: long", syscall.EINVAL, set(1, bytes.Repeat([]byte("x"), 4096))},
 		{"1 twice", syscall.EINVAL, set(1, []byte("good"), func(s *rxrpc.Socket) error { return s.SetSecurityKey("good") })},
@@ -290,7 +291,7 @@ func TestErrnosOfParsing(t *testing.T) {
 	send := func(control []byte) func(*testing.T) error {
 		return func(t *testing.T) error {
 			_, err := socket(t, nil).SendmsgRaw(t.Context(), nil, control, nil, 0)
-			if errorsIs(err, syscall.EDESTADDRREQ) || errorsIs(err, syscall.EBADSLT) || errorsIs(err, syscall.EISCONN) {
+			if errorsIs(err, syscall.EDESTADDRREQ) || errorsIs(err, errno.BadSlot) || errorsIs(err, syscall.EISCONN) {
 				return nil // it was parsed
 			}
 			return err
@@ -361,16 +362,16 @@ func TestErrnosOfSendmsg(t *testing.T) {
 	}
 	runRows(t, []errnoRow{
 		{"no address, not connected", syscall.EDESTADDRREQ, func(t *testing.T) error { return to(socket(t, nil), tag(1), 0, nil) }},
-		{"old server: data for an unknown id", syscall.EBADSLT, func(t *testing.T) error { return to(listening(t, 1, nil), tag(1), 0, nil) }},
+		{"old server: data for an unknown id", errno.BadSlot, func(t *testing.T) error { return to(listening(t, 1, nil), tag(1), 0, nil) }},
 		{"server of today: no address", syscall.EDESTADDRREQ, func(t *testing.T) error {
 			s := listening(t, 1, nil)
 			require.NoError(t, to(s, command(2, rxrpc.CtlChargeAccept), 0, nil))
 			return to(s, tag(1), 0, nil)
 		}},
-		{"id unknown + abort", syscall.EBADSLT, func(t *testing.T) error { return to(socket(t, nil), abort, 0, nil) }},
-		{"key rejected", syscall.EKEYREJECTED, keyed(syscall.EKEYREJECTED)},
-		{"key expired", syscall.EKEYEXPIRED, keyed(syscall.EKEYEXPIRED)},
-		{"key revoked", syscall.EKEYREVOKED, keyed(syscall.EKEYREVOKED)},
+		{"id unknown + abort", errno.BadSlot, func(t *testing.T) error { return to(socket(t, nil), abort, 0, nil) }},
+		{"key rejected", errno.KeyRejected, keyed(errno.KeyRejected)},
+		{"key expired", errno.KeyExpired, keyed(errno.KeyExpired)},
+		{"key revoked", errno.KeyRevoked, keyed(errno.KeyRevoked)},
 		{"SERVER_RECV_REQUEST and data", syscall.EBUSY, func(t *testing.T) error { return to(call(t, rxrpc.MsgMore).server, tag(1), 0, nil) }},
 		{"SERVER_RECV_REQUEST and abort", 0, func(t *testing.T) error { return to(call(t, rxrpc.MsgMore).server, abort, 0, nil) }},
 		{"PREALLOC and data", syscall.EBUSY, func(t *testing.T) error {
@@ -436,7 +437,7 @@ func TestErrnosOfSendmsg(t *testing.T) {
 			return <-failed
 		}},
 		{"CHARGE_ACCEPT: not listening", syscall.EINVAL, func(t *testing.T) error { return to(socket(t, nil), command(1, rxrpc.CtlChargeAccept), 0, nil) }},
-		{"CHARGE_ACCEPT: id in use", syscall.EBADSLT, func(t *testing.T) error { return to(call(t, 0).server, command(1, rxrpc.CtlChargeAccept), 0, nil) }},
+		{"CHARGE_ACCEPT: id in use", errno.BadSlot, func(t *testing.T) error { return to(call(t, 0).server, command(1, rxrpc.CtlChargeAccept), 0, nil) }},
 		{"CHARGE_ACCEPT: backlog full", syscall.ENOBUFS, func(t *testing.T) error {
 			s := listening(t, 1, nil)
 			for i := range uint64(10) {
@@ -446,7 +447,7 @@ func TestErrnosOfSendmsg(t *testing.T) {
 		}},
 		{"old ACCEPT: client", syscall.EISCONN, func(t *testing.T) error { return to(socket(t, nil), command(1, rxrpc.CtlAccept), 0, nil) }},
 		{"old ACCEPT: nothing waiting", syscall.ENODATA, func(t *testing.T) error { return to(listening(t, 1, nil), command(1, rxrpc.CtlAccept), 0, nil) }},
-		{"old ACCEPT: id in use", syscall.EBADSLT, func(t *testing.T) error { return to(call(t, 0).server, command(1, rxrpc.CtlAccept), 0, nil) }},
+		{"old ACCEPT: id in use", errno.BadSlot, func(t *testing.T) error { return to(call(t, 0).server, command(1, rxrpc.CtlAccept), 0, nil) }},
 		{"old reject_call without call", syscall.ENODATA, func(t *testing.T) error { return listening(t, 1, nil).Reject() }},
 		{"MSG_OOB", syscall.EOPNOTSUPP, func(t *testing.T) error { return to(socket(t, nil), tag(1), rxrpc.MsgOOB, nil) }},
 		{"recvmsg MSG_OOB", syscall.EOPNOTSUPP, func(t *testing.T) error { return recvErr(t, socket(t, nil), rxrpc.MsgOOB) }},

@@ -1,13 +1,13 @@
 package rxrpc_test
 
 import (
-	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnbus/cnbus/rxrpc"
+	"github.com/cnbus/cnbus/rxrpc/internal/errno"
 	"github.com/cnbus/cnbus/rxrpc/rxkad"
 )
 
@@ -19,7 +19,7 @@ type afsKeys struct {
 
 func (k *afsKeys) RequestKey(description string) (rxrpc.ClientKey, error) {
 	if description != "afs@example.org" {
-		return nil, syscall.ENOKEY
+		return nil, errno.NoKey
 	}
 	return k, nil
 }
