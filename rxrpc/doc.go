@@ -37,6 +37,11 @@
 // errors.Is finds the errno that AF_RXRPC has for each (ECONNABORTED, ETIME, ECONNRESET, ENETUNREACH, ...), what ended the context, and
 // Abort(code) for a certain code. Package abortcode knows the names of codes.
 //
+// # Three faces
+//
+// Client and Server are for new programs. Socket is Linux's AF_RXRPC, with tags and control messages, KernelService what
+// that offers to file systems in the kernel. All of them can use one endpoint at a time.
+//
 // # Who is who
 //
 // Without a security class nobody knows who calls: addresses can be forged. Package rxkad is AFS's

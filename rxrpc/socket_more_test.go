@@ -1,6 +1,7 @@
 package rxrpc_test
 
 import (
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -156,7 +157,9 @@ func TestSocketManyCalls(t *testing.T) {
 			assert.NoError(t, err)
 		}
 	}()
-	go func() {
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	wg.Go(func() {
 		requests := map[uint64][]byte{}
 		buf := make([]byte, 700)
 		for next, ended := uint64(1000), 0; ended < n; {
@@ -178,7 +181,7 @@ func TestSocketManyCalls(t *testing.T) {
 			}
 			assert.NoError(t, err)
 		}
-	}()
+	})
 	replies := map[uint64][]byte{}
 	for ended := 0; ended < n; {
 		m, err := client.Recvmsg(soon(t), make([]byte, 900), 0)
