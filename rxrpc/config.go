@@ -59,8 +59,8 @@ type Timers struct {
 	PeerIdle       time.Duration // what is known of a peer without connections; default 60 s
 	NATKeepalive   time.Duration // VERSION packets to peers that connections are open to; default 20 s
 
-	Challenge      time.Duration // between CHALLENGEs; default 2 s
-	ChallengeTries int           // default 50
+	Challenge      time.Duration // between CHALLENGEs to a client that has calls; default 2 s; negative: only as answers to what it sends
+	ChallengeTries int           // then the connection is aborted; default 50
 	Probe          time.Duration // between searches for a larger path MTU; default 10 min
 }
 

@@ -90,7 +90,7 @@ func newBlobJob(s *Stream, initial int, full FullFunc, max int) (*blobJob, error
 	if err := s.enterRead("read blob"); err != nil {
 		return nil, err
 	}
-	return &blobJob{d: &s.rd, full: full, max: max, buf: make([]byte, initial)}, nil
+	return &blobJob{d: s.rd(), full: full, max: max, buf: make([]byte, initial)}, nil
 }
 
 func (j *blobJob) run(ctx context.Context) ([]byte, error) {

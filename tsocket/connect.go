@@ -80,7 +80,7 @@ func dialSend(ctx context.Context, check endsCheck, local, remote Addr) *Request
 // dialJob is a connection that is being made.
 type dialJob struct {
 	remote Addr
-	s      *fdStream
+	s      *Stream
 	waits  bool
 }
 
@@ -103,7 +103,7 @@ func startDial(ctx context.Context, check endsCheck, local, remote Addr) (*dialJ
 		return nil, d.fail(err)
 	}
 	d.waits = err != nil
-	d.s = newFDStream(fd, Addr{}, remote)
+	d.s = newFDStream(fd, nil)
 	return d, nil
 }
 
@@ -120,8 +120,8 @@ func (d *dialJob) run(ctx context.Context) (*Stream, error) {
 			return nil, d.fail(err)
 		}
 	}
-	d.s.local = sockName(d.s.sys.fd)
-	return NewStream(d.s), nil
+	d.s.fd.names = &names{sockName(d.s.sys.fd), d.remote}
+	return d.s, nil
 }
 
 // wait waits until the socket is writable, which is when it is known what became
@@ -129,7 +129,7 @@ func (d *dialJob) run(ctx context.Context) (*Stream, error) {
 func (d *dialJob) wait(ctx context.Context) error {
 	var op fdOp
 	var outcome error
-	op.init(&d.s.sys, true, func(fd int) bool {
+	op.init(d.s.sys, true, func(fd int) bool {
 		p := [1]unix.PollFd{{Fd: int32(fd), Events: unix.POLLOUT}}
 		if n, err := unix.Poll(p[:], 0); n < 1 || err != nil {
 			return false

@@ -12,9 +12,11 @@ import (
 
 // fdStream is the stream of a descriptor: TCP, unix, a pipe.
 type fdStream struct {
-	sys           sysfd
-	rd, wr        fdXfer
-	local, remote Addr
+	sys   sysfd
+	names *names // nil: it has none
+
+	// The transfers are made when they are first needed: who only tries with one vector needs none.
+	rd, wr atomic.Pointer[fdXfer]
 
 	// What Stream.SetHalfOpen and Stream.SetFailEarly say.
 	halfOpen, failEarly atomic.Bool
@@ -24,6 +26,10 @@ type fdStream struct {
 
 	hangup hangupWatch
 }
+
+// names are the addresses of a connection. Streams whose addresses are the same may share
+// them: nobody changes them.
+type names struct{ local, remote Addr }
 
 // fdXfer is the transfer of one direction.
 type fdXfer struct {
@@ -46,16 +52,58 @@ func (x *fdXfer) drop() {
 	x.bufs = nil
 }
 
-func newFDStream(fd int, local, remote Addr) *fdStream {
-	s := &fdStream{local: local, remote: remote}
-	s.sys.fd = fd
-	s.rd.op.init(&s.sys, false, s.tryRead)
-	s.wr.op.init(&s.sys, true, s.tryWrite)
-	return s
+// newFDStream makes the stream of a descriptor, in one piece: a server has many.
+func newFDStream(fd int, n *names) *Stream {
+	both := &struct {
+		Stream
+		fd fdStream
+	}{}
+	both.fd.sys.fd, both.fd.names = fd, n
+	both.init(&both.fd)
+	return &both.Stream
 }
 
-func (s *fdStream) LocalAddr() Addr  { return s.local }
-func (s *fdStream) RemoteAddr() Addr { return s.remote }
+// reading and writing return the transfer of a direction to whoever has its slot.
+
+func (s *fdStream) reading() *fdXfer {
+	if x := s.rd.Load(); x != nil {
+		return x
+	}
+	x := &fdXfer{}
+	x.op.init(&s.sys, false, s.tryRead)
+	return s.keep(&s.rd, x)
+}
+
+func (s *fdStream) writing() *fdXfer {
+	if x := s.wr.Load(); x != nil {
+		return x
+	}
+	x := &fdXfer{}
+	x.op.init(&s.sys, true, s.tryWrite)
+	return s.keep(&s.wr, x)
+}
+
+func (s *fdStream) keep(at *atomic.Pointer[fdXfer], x *fdXfer) *fdXfer {
+	at.Store(x)
+	if s.sys.closing() { // and Close may have looked before
+		x.op.arm.close()
+	}
+	return x
+}
+
+func (s *fdStream) LocalAddr() Addr {
+	if s.names == nil {
+		return Addr{}
+	}
+	return s.names.local
+}
+
+func (s *fdStream) RemoteAddr() Addr {
+	if s.names == nil {
+		return Addr{}
+	}
+	return s.names.remote
+}
 
 func (s *fdStream) setHalfOpen(on bool) { s.halfOpen.Store(on) }
 
@@ -88,7 +136,7 @@ const memoryPause = 2 * time.Millisecond
 
 // tryRead reads once; false: it would wait.
 func (s *fdStream) tryRead(fd int) bool {
-	x := &s.rd
+	x := s.reading()
 	for {
 		if s.failEarly.Load() {
 			if x.errno = s.brokenBy(fd); x.errno != 0 {
@@ -112,7 +160,7 @@ func (s *fdStream) tryRead(fd int) bool {
 
 // tryWrite writes until all is written; false: it would wait.
 func (s *fdStream) tryWrite(fd int) bool {
-	x := &s.wr
+	x := s.writing()
 	for {
 		n, errno := writev(fd, x)
 		switch judge(errno) {
@@ -155,7 +203,7 @@ func advance(bufs [][]byte, n int) [][]byte {
 
 // ReadSome reads what is there.
 func (s *fdStream) ReadSome(ctx context.Context, bufs [][]byte) (int, error) {
-	x := &s.rd
+	x := s.reading()
 	x.bufs, x.n, x.errno = bufs, 0, 0
 	err := s.transfer(ctx, x)
 	x.bufs = nil
@@ -170,7 +218,7 @@ func (s *fdStream) ReadSome(ctx context.Context, bufs [][]byte) (int, error) {
 
 // Writev writes all.
 func (s *fdStream) Writev(ctx context.Context, bufs [][]byte) (int64, error) {
-	x := &s.wr
+	x := s.writing()
 	x.take(bufs, true)
 	err := s.transfer(ctx, x)
 	x.drop()
@@ -193,7 +241,7 @@ func (s *fdStream) transfer(ctx context.Context, x *fdXfer) error {
 			return err
 		case ctx.Err() != nil:
 			return errInterrupted
-		case x == &s.wr && s.hangup.seen():
+		case x.op.write && s.hangup.seen():
 			return s.brokenErrno()
 		}
 		// The interruption was meant for an operation before this one.
@@ -212,7 +260,7 @@ func pause(ctx context.Context, d time.Duration) {
 
 // TryRead reads what is there, or returns ErrAgain.
 func (s *fdStream) TryRead(bufs [][]byte) (int, error) {
-	x := &s.rd
+	x := s.reading()
 	x.bufs, x.n, x.errno = bufs, 0, 0
 	done, err := x.op.now()
 	x.bufs = nil
@@ -231,7 +279,7 @@ func (s *fdStream) TryRead(bufs [][]byte) (int, error) {
 
 // TryWrite writes what there is room for, or returns ErrAgain.
 func (s *fdStream) TryWrite(bufs [][]byte) (int, error) {
-	x := &s.wr
+	x := s.writing()
 	x.take(bufs, false)
 	_, err := x.op.now()
 	x.drop()
@@ -297,8 +345,11 @@ func (s *fdStream) Disconnect(context.Context) error { return s.Close() }
 func (s *fdStream) Close() error {
 	s.hangup.forget(s)
 	s.sys.close()
-	s.rd.op.arm.close()
-	s.wr.op.arm.close()
+	for _, at := range [...]*atomic.Pointer[fdXfer]{&s.rd, &s.wr} {
+		if x := at.Load(); x != nil {
+			x.op.arm.close()
+		}
+	}
 	return nil
 }
 

@@ -93,7 +93,9 @@ func (s *fdStream) watchedElsewhere() error {
 func (s *fdStream) onHangup() {
 	s.hangup.gone.Store(true)
 	if !s.halfOpen.Load() {
-		s.wr.op.arm.fire()
+		if x := s.wr.Load(); x != nil {
+			x.op.arm.fire()
+		}
 	}
 	s.hangup.tell(s)
 }
@@ -104,7 +106,7 @@ func (s *fdStream) watchWrite() (gone bool) {
 	if s.halfOpen.Load() {
 		return false
 	}
-	s.wr.op.arm.activate()
+	s.writing().op.arm.activate()
 	if s.hangup.watch(s) != nil {
 		return false // pipes and the like: the write itself will tell
 	}

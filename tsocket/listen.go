@@ -15,6 +15,7 @@ import (
 type Listener struct {
 	sys    sysfd
 	op     fdOp
+	named  *names // of the stream that was accepted last
 	local  Addr
 	unlink bool
 	word   word
@@ -259,7 +260,10 @@ func (l *Listener) outcome(err error) (*Stream, error) {
 	if local.kind == addrInet {
 		local = sockName(l.fd) // the listener's may be the wildcard
 	}
-	return NewStream(newFDStream(l.fd, local, l.remote)), nil
+	if n := (names{local, l.remote}); l.named == nil || *l.named != n {
+		l.named = &n
+	}
+	return newFDStream(l.fd, l.named), nil
 }
 
 func (l *Listener) fail(err error) error { return &OpError{Op: "accept", Addr: l.local, Err: err} }

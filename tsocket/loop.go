@@ -34,7 +34,7 @@ type Loop struct {
 	mu      sync.Mutex // guards the fields below; nothing is called under it
 	posted  []func()
 	timers  timerHeap
-	seats   map[*seat]struct{}
+	seats   *seat              // a list
 	guests  map[guest]struct{} // attached, but not waited for here
 	running bool
 	stopped bool // the context of Run has ended
@@ -85,7 +85,7 @@ func newLoop(c *LoopConfig, p poller) *Loop {
 	}
 	l := &Loop{
 		poll: p, budget: c.Budget, begin: c.BeginTurn, end: c.EndTurn,
-		seats: make(map[*seat]struct{}), guests: make(map[guest]struct{}),
+		guests: make(map[guest]struct{}),
 		events: make([]event, maxEvents),
 	}
 	l.look.most = c.Look
@@ -189,13 +189,13 @@ func (l *Loop) finish() {
 	for {
 		l.mu.Lock()
 		var sockets []interface{ Close() error }
-		for st := range l.seats {
-			sockets = append(sockets, st.owner)
+		for l.seats != nil {
+			sockets = append(sockets, l.seats.owner)
+			l.unlink(l.seats)
 		}
 		for g := range l.guests {
 			sockets = append(sockets, g)
 		}
-		clear(l.seats)
 		clear(l.guests)
 		l.timers = nil
 		l.mu.Unlock()

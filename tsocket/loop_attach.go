@@ -25,7 +25,7 @@ func (l *Loop) Attach(s Socket) error {
 }
 
 func (l *Loop) attach(s Socket) error {
-	f, io, h := s.loopPlace()
+	f, _, h := s.loopPlace()
 	if !h.loop.CompareAndSwap(nil, l) {
 		return ErrAlready
 	}
@@ -33,7 +33,7 @@ func (l *Loop) attach(s Socket) error {
 	if f == nil {
 		err = l.invite(s)
 	} else {
-		_, err = l.seat(s, f, io)
+		err = l.seat(s, f)
 	}
 	if err != nil {
 		h.loop.Store(nil)
@@ -53,18 +53,18 @@ func (l *Loop) invite(g guest) error {
 }
 
 // seat gives a descriptor its place.
-func (l *Loop) seat(owner interface{ Close() error }, f *sysfd, io seated) (*seat, error) {
-	st := &seat{loop: l, sys: f, owner: owner, io: io}
+func (l *Loop) seat(owner Socket, f *sysfd) error {
+	st := &seat{loop: l, owner: owner}
 	if !f.acquire() {
-		return nil, ErrClosed
+		return ErrClosed
 	}
 	defer f.release()
 	l.mu.Lock()
 	if l.closing {
 		l.mu.Unlock()
-		return nil, ErrClosed
+		return ErrClosed
 	}
-	l.seats[st] = struct{}{}
+	l.link(st)
 	l.mu.Unlock()
 	st.mu.Lock()
 	err := l.poll.add(st)
@@ -72,16 +72,38 @@ func (l *Loop) seat(owner interface{ Close() error }, f *sysfd, io seated) (*sea
 	st.mu.Unlock()
 	if err != nil {
 		l.mu.Lock()
-		delete(l.seats, st)
+		l.unlink(st)
 		l.mu.Unlock()
-		return nil, err
+		return err
 	}
 	f.seat.Store(st)
 	if f.closing() { // and Close may have looked before
 		st.leave()
-		return nil, ErrClosed
+		return ErrClosed
 	}
-	return st, nil
+	return nil
+}
+
+// link and unlink keep the list of seats; to unlink one that is not in it does nothing. mu is held.
+
+func (l *Loop) link(st *seat) {
+	if st.after = l.seats; st.after != nil {
+		st.after.before = st
+	}
+	l.seats = st
+}
+
+func (l *Loop) unlink(st *seat) {
+	switch {
+	case st.before != nil:
+		st.before.after = st.after
+	case l.seats == st:
+		l.seats = st.after
+	}
+	if st.after != nil {
+		st.after.before = st.before
+	}
+	st.before, st.after = nil, nil
 }
 
 // Watch calls a function on a loop when a socket is ready. It is for servers that read
@@ -122,7 +144,6 @@ func (l *Loop) watch(s Socket, want Ready, fn func(Ready)) (*Watch, error) {
 			return nil, err
 		}
 	}
-	w := &Watch{st: st, fn: fn}
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	switch {
@@ -131,7 +152,12 @@ func (l *Loop) watch(s Socket, want Ready, fn func(Ready)) (*Watch, error) {
 	case st.watch != nil:
 		return nil, ErrAlready
 	}
-	st.watch, w.want = w, want
+	w := &st.usual
+	if w.st != nil { // somebody may still hold the one that was stopped
+		w = new(Watch)
+	}
+	*w = Watch{st: st, fn: fn, want: want}
+	st.watch = w
 	st.asked |= Broken // so that the poller hears of the watch in any case
 	st.ask(st.want())
 	return w, nil

@@ -194,7 +194,7 @@ func (p *epoller) control(call int, st *seat, events uint32) error {
 	}
 	defer p.ep.release()
 	ev := unix.EpollEvent{Events: events, Fd: int32(st.key.row), Pad: int32(st.key.uses)}
-	return unix.EpollCtl(p.ep.fd, call, st.sys.fd, &ev)
+	return unix.EpollCtl(p.ep.fd, call, st.sys().fd, &ev)
 }
 
 // yieldCore lets others have the core.

@@ -83,7 +83,7 @@ func (p *goPoller) set(st *seat, want Ready) {
 
 // watch waits until the descriptor is ready or closed.
 func (p *goPoller) watch(st *seat, dir Ready) {
-	closed := p.await(st.sys, dir) != nil
+	closed := p.await(st.sys(), dir) != nil
 	p.mu.Lock()
 	st.busy.remove(dir)
 	if !closed {

@@ -21,11 +21,11 @@ func (d *Dgram) loopPlace() (*sysfd, seated, *home) {
 func (l *Listener) loopPlace() (*sysfd, seated, *home) { return &l.sys, l, &l.home }
 
 func (s *fdStream) soft(write bool) bool {
-	x := &s.rd
+	x := s.rd.Load()
 	if write {
-		x = &s.wr
+		x = s.wr.Load()
 	}
-	return x.errno == syscall.ENOMEM
+	return x != nil && x.errno == syscall.ENOMEM
 }
 
 func (s *fdDgram) soft(write bool) bool {

@@ -77,7 +77,7 @@ func (r *Request[T]) attempt() (again, soft bool) {
 	}
 	v, err := r.w.job.(loopJob[T]).try()
 	if err == errInterrupted || isErr(err, ErrAgain) {
-		soft = r.w.loop.seat.io.soft(r.w.loop.write)
+		soft = r.w.loop.seat.io().soft(r.w.loop.write)
 		return r.park(), soft
 	}
 	callbacks, after := r.settle(v, err)

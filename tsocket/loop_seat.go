@@ -25,9 +25,9 @@ const (
 // direction, until the loop finds the descriptor ready and runs them.
 type seat struct {
 	loop  *Loop
-	sys   *sysfd
-	owner interface{ Close() error }
-	io    seated
+	owner Socket
+
+	before, after *seat // in loop.seats, guarded by loop.mu
 
 	mu      sync.Mutex // guards the fields below; of what is called under it nothing waits
 	rd, wr  loopRequest
@@ -36,9 +36,21 @@ type seat struct {
 	dead    bool
 	resting Ready // directions that wait for time to pass instead
 
-	gone bool     // the hang-up was told, known to the loop only
-	key  seatKey  // the poller's
-	busy seatBusy // the poller's
+	gone  bool     // the hang-up was told, known to the loop only
+	busy  seatBusy // the poller's
+	key   seatKey  // the poller's
+	usual Watch    // the memory of watch, the first time
+}
+
+// sys returns the descriptor.
+func (st *seat) sys() *sysfd {
+	f, _, _ := st.owner.loopPlace()
+	return f
+}
+
+func (st *seat) io() seated {
+	_, io, _ := st.owner.loopPlace()
+	return io
 }
 
 // seated is what a seat must know of its socket.
@@ -107,7 +119,7 @@ func (st *seat) wait(write bool, r loopRequest) {
 func (st *seat) handle(ev Ready) {
 	if ev&(Broken|peerDone) != 0 && !st.gone {
 		st.gone = true
-		st.io.onHangup() // before a write that may begin to wait is looked for
+		st.io().onHangup() // before a write that may begin to wait is looked for
 	}
 	st.mu.Lock()
 	if st.dead {
@@ -220,7 +232,7 @@ func (st *seat) leave() (rd, wr loopRequest) {
 	st.loop.poll.remove(st)
 	st.mu.Unlock()
 	st.loop.mu.Lock()
-	delete(st.loop.seats, st)
+	st.loop.unlink(st)
 	st.loop.mu.Unlock()
 	return rd, wr
 }

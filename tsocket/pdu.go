@@ -18,7 +18,7 @@ func (s *Stream) ReadPDU(ctx context.Context, next NextVector) (int64, error) {
 	if err := s.enterRead("read pdu"); err != nil {
 		return 0, err
 	}
-	j := pduJob{d: &s.rd, next: next}
+	j := pduJob{d: s.rd(), next: next}
 	n, err := j.run(ctx)
 	if err == errInterrupted {
 		n, err = j.stop(ctxError(ctx))
@@ -33,7 +33,7 @@ func (s *Stream) ReadPDUSend(ctx context.Context, next NextVector) *Request[int6
 	if err := s.enterRead("read pdu"); err != nil {
 		return finishedAt[int64](&s.home, 0, err)
 	}
-	return sendRead(ctx, s, &pduJob{d: &s.rd, next: next})
+	return sendRead(ctx, s, &pduJob{d: s.rd(), next: next})
 }
 
 // A tryJob is a read that can be tried without waiting: errInterrupted says that
@@ -50,9 +50,9 @@ func sendRead[T any](ctx context.Context, s *Stream, j tryJob[T]) *Request[T] {
 		j.release()
 		return finishedAt(&s.home, v, err)
 	}
-	if s.tryFirst.Load() && s.rd.worthTrying() {
+	if s.tryFirst.Load() && s.rd().worthTrying() {
 		if v, err := j.try(); err != errInterrupted {
-			s.rd.vain = 0
+			s.rd().vain = 0
 			j.release()
 			return finishedOn(s.lane(0), &s.home, v, err)
 		}
@@ -72,7 +72,7 @@ func sendRead[T any](ctx context.Context, s *Stream, j tryJob[T]) *Request[T] {
 func (s *Stream) enterRead(op string) error {
 	err := s.enterAhead(op)
 	if err == nil {
-		s.rd.set(nil)
+		s.rd().set(nil)
 	}
 	return err
 }

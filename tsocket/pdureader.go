@@ -94,7 +94,7 @@ func (r *PDUReader) tryNext() ([]byte, error) {
 
 // look takes the next PDU from what was read, or returns room to read into.
 func (r *PDUReader) look() (pdu, room []byte, err error) {
-	a := &r.s.rd.ahead
+	a := &r.s.rd().ahead
 	have := a.bytes()
 	total := 0
 	if len(have) > 0 {
@@ -118,7 +118,7 @@ func (r *PDUReader) look() (pdu, room []byte, err error) {
 
 func (r *PDUReader) got(n int, err error) error {
 	if n > 0 {
-		r.s.rd.ahead.grown(n)
+		r.s.rd().ahead.grown(n)
 	}
 	return err
 }
@@ -137,7 +137,7 @@ func (r *PDUReader) outcome(err error) error {
 	}
 	e := opError("read pdu", 0, err)
 	s.fail(e, &s.readErr)
-	if err == ErrEOF && s.rd.ahead.size() > 0 {
+	if err == ErrEOF && s.rd().ahead.size() > 0 {
 		return opError("read pdu", 0, ErrUnexpectedEOF)
 	}
 	return e
@@ -156,4 +156,4 @@ func (j *nextJob) run(ctx context.Context) ([]byte, error) { return j.owned(j.r.
 
 func (j *nextJob) stop(cause error) ([]byte, error) { return nil, opError("read pdu", 0, cause) }
 
-func (j *nextJob) release() { j.r.s.rd.release() }
+func (j *nextJob) release() { j.r.s.rd().release() }

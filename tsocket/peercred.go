@@ -14,7 +14,7 @@ type Cred struct {
 func (s *Stream) PeerCred() (Cred, error) {
 	var c Cred
 	err := error(ErrNotSupported)
-	if s.fd != nil && (s.fd.local.IsUnix() || s.fd.remote.IsUnix()) {
+	if s.fd != nil && (s.LocalAddr().IsUnix() || s.RemoteAddr().IsUnix()) {
 		err = s.fd.sys.control(func(fd int) (err error) {
 			c, err = peerCred(fd)
 			return err

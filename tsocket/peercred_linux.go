@@ -15,14 +15,15 @@ func peerCred(fd int) (Cred, error) {
 }
 
 func peerGroups(fd int) []uint32 {
-	gids := make([]uint32, 64)
+	var few [64]uint32
+	gids := few[:]
 	for range 2 {
 		n := uint32(4 * len(gids))
 		_, _, e := unix.Syscall6(unix.SYS_GETSOCKOPT, uintptr(fd), unix.SOL_SOCKET, unix.SO_PEERGROUPS,
 			uintptr(unsafe.Pointer(&gids[0])), uintptr(unsafe.Pointer(&n)), 0)
 		switch {
 		case e == 0:
-			return gids[: n/4 : n/4]
+			return append(make([]uint32, 0, n/4), gids[:n/4]...) // as small as can be: servers keep it for each client
 		case e == unix.ERANGE && int(n/4) > len(gids):
 			gids = make([]uint32, n/4)
 		default:

@@ -43,7 +43,7 @@ func TestNoMemory(t *testing.T) {
 		}
 		return &left
 	}
-	out, in := short(&a.ops.(*fdStream).wr), short(&b.ops.(*fdStream).rd)
+	out, in := short(a.fd.writing()), short(b.fd.reading())
 	n, err := a.WritevSend(context.Background(), []byte("hello")).Wait(context.Background())
 	require.NoError(t, err)
 	assert.EqualValues(t, 5, n)

@@ -19,12 +19,14 @@ func socketPair(kind int) ([2]int, error) {
 // and of a NUL in an abstract name: these pass and take the bytes as they are.
 
 func accept(fd int) (n int, peer Addr, errno syscall.Errno) {
-	peer, n, errno = nameFrom(func(raw *rawSockaddr, size *uint32) (int, syscall.Errno) {
-		n, _, errno := unix.Syscall6(unix.SYS_ACCEPT4, uintptr(fd), uintptr(raw.pointer()), uintptr(unsafe.Pointer(size)),
-			unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0, 0)
-		return int(n), errno
-	})
-	return n, peer, errno
+	var raw rawSockaddr
+	size := uint32(len(raw))
+	r, _, errno := unix.Syscall6(unix.SYS_ACCEPT4, uintptr(fd), uintptr(raw.pointer()), uintptr(unsafe.Pointer(&size)),
+		unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0, 0)
+	if errno != 0 {
+		return -1, Addr{}, errno
+	}
+	return int(r), addrOf(&raw, size), 0
 }
 
 // sockName returns the address that the socket is bound to.
@@ -34,24 +36,19 @@ func sockName(fd int) Addr { return nameOf(unix.SYS_GETSOCKNAME, fd) }
 func peerName(fd int) Addr { return nameOf(unix.SYS_GETPEERNAME, fd) }
 
 func nameOf(call uintptr, fd int) Addr {
-	a, _, _ := nameFrom(func(raw *rawSockaddr, size *uint32) (int, syscall.Errno) {
-		_, _, errno := unix.Syscall(call, uintptr(fd), uintptr(raw.pointer()), uintptr(unsafe.Pointer(size)))
-		return 0, errno
-	})
-	return a
-}
-
-// nameFrom returns the address that a call stores; the zero Addr for one of
-// another family.
-func nameFrom(call func(raw *rawSockaddr, size *uint32) (int, syscall.Errno)) (Addr, int, syscall.Errno) {
 	var raw rawSockaddr
 	size := uint32(len(raw))
-	n, errno := call(&raw, &size)
-	if errno != 0 {
-		return Addr{}, -1, errno
+	if _, _, errno := unix.Syscall(call, uintptr(fd), uintptr(raw.pointer()), uintptr(unsafe.Pointer(&size))); errno != 0 {
+		return Addr{}
 	}
+	return addrOf(&raw, size)
+}
+
+// addrOf returns the address that a call has stored; the zero Addr for one of
+// another family.
+func addrOf(raw *rawSockaddr, size uint32) Addr {
 	a, _ := AddrFromRaw(raw[:min(int(size), len(raw))])
-	return a, n, 0
+	return a
 }
 
 func bind(fd int, a Addr) error { return withRaw(unix.SYS_BIND, fd, a) }

@@ -8,8 +8,8 @@ func SocketPair() (*Stream, *Stream, error) {
 	if err != nil {
 		return nil, nil, &OpError{Op: "socketpair", Err: err}
 	}
-	return NewStream(newFDStream(fds[0], Addr{kind: addrUnix}, Addr{kind: addrUnix})),
-		NewStream(newFDStream(fds[1], Addr{kind: addrUnix}, Addr{kind: addrUnix})), nil
+	unnamed := &names{Addr{kind: addrUnix}, Addr{kind: addrUnix}}
+	return newFDStream(fds[0], unnamed), newFDStream(fds[1], unnamed), nil
 }
 
 // StreamFromFD makes a stream of a connected stream socket, a pipe or the like
@@ -20,5 +20,5 @@ func StreamFromFD(fd int) (*Stream, error) {
 	if err := unix.SetNonblock(fd, true); err != nil {
 		return nil, &OpError{Op: "stream of a descriptor", Err: err}
 	}
-	return NewStream(newFDStream(fd, sockName(fd), peerName(fd))), nil
+	return newFDStream(fd, &names{sockName(fd), peerName(fd)}), nil
 }

@@ -14,27 +14,36 @@ import (
 // time, in any mixture and from any goroutines; another one of the same
 // direction fails with ErrBusy and disturbs nothing.
 type Stream struct {
-	ops        StreamOps
-	try        TryStreamOps  // nil: it cannot
-	monitorOps MonitorOps    // nil: it cannot
-	writeOps   CloseWriteOps // nil: it cannot
-	fd         *fdStream     // nil: it is no descriptor
-	sys        *sysfd        // that of fd
-	maxWrite   int64         // see MaxWriteOps
+	ops      StreamOps
+	try      TryStreamOps // nil: it cannot
+	fd       *fdStream    // nil: it is no descriptor
+	sys      *sysfd       // that of fd
+	maxWrite int64        // see MaxWriteOps
 
-	word word
-	home home
-	rd   readSide
-	wr   writeSide
-
-	lanes atomic.Pointer[[2]lane] // see lane
-
+	word       word
+	cancelRule atomic.Int32
 	tryFirst   atomic.Bool
 	halfOpen   atomic.Bool
-	unwatched  atomic.Bool // monitorOps could not watch the connection
-	cancelRule atomic.Int32
+	unwatched  atomic.Bool // MonitorOps could not watch the connection
+	home       home
 
 	readErr, writeErr atomic.Pointer[OpError] // the sticky errors
+
+	// These are made when they are first needed: of many idle streams of a server, which are
+	// read with TryRead, neither is.
+	atSides    atomic.Pointer[sides]
+	atRequests atomic.Pointer[requests]
+}
+
+// sides are the operations that are outstanding.
+type sides struct {
+	rd readSide
+	wr writeSide
+}
+
+// requests are what a stream needs for requests.
+type requests struct {
+	lanes [2]lane // see lane
 
 	mu      sync.Mutex    // guards the fields below; nothing is called under it
 	parked  parkedRequest // the read request that nobody runs yet
@@ -50,10 +59,14 @@ type parkedRequest interface {
 
 // NewStream makes a stream of ops.
 func NewStream(ops StreamOps) *Stream {
-	s := &Stream{ops: ops}
+	s := &Stream{}
+	s.init(ops)
+	return s
+}
+
+func (s *Stream) init(ops StreamOps) {
+	s.ops = ops
 	s.try, _ = ops.(TryStreamOps)
-	s.monitorOps, _ = ops.(MonitorOps)
-	s.writeOps, _ = ops.(CloseWriteOps)
 	if s.fd, _ = ops.(*fdStream); s.fd != nil {
 		s.sys = &s.fd.sys
 	}
@@ -62,8 +75,40 @@ func NewStream(ops StreamOps) *Stream {
 		s.maxWrite = m.MaxWrite()
 	}
 	s.tryFirst.Store(true)
-	s.rd.s, s.wr.s = s, s
-	return s
+}
+
+// sides returns the operations.
+func (s *Stream) sides() *sides {
+	if both := s.atSides.Load(); both != nil {
+		return both
+	}
+	both := &sides{}
+	both.rd.s, both.wr.s = s, s
+	if !s.atSides.CompareAndSwap(nil, both) {
+		return s.atSides.Load()
+	}
+	return both
+}
+
+func (s *Stream) rd() *readSide  { return &s.sides().rd }
+func (s *Stream) wr() *writeSide { return &s.sides().wr }
+
+// ahead returns how many bytes were read ahead.
+func (s *Stream) ahead() int {
+	if both := s.atSides.Load(); both != nil {
+		return both.rd.ahead.size()
+	}
+	return 0
+}
+
+// requests returns what requests need.
+func (s *Stream) requests() *requests {
+	for {
+		if r := s.atRequests.Load(); r != nil {
+			return r
+		}
+		s.atRequests.CompareAndSwap(nil, new(requests))
+	}
 }
 
 // Ops returns what the stream was made of, for who knows its kind.
@@ -151,7 +196,7 @@ func (s *Stream) PendingBytes() (int, error) {
 	case v&bitDisconnected != 0:
 		return 0, &OpError{Op: op, Err: ErrNotConnected}
 	}
-	ahead := s.rd.ahead.size()
+	ahead := s.ahead()
 	if e := s.readErr.Load(); e != nil && ahead == 0 {
 		return 0, &OpError{Op: op, Err: e.Err}
 	}
@@ -177,7 +222,7 @@ func (s *Stream) fail(e *OpError, side *atomic.Pointer[OpError]) {
 		s.readErr.CompareAndSwap(nil, e)
 		s.writeErr.CompareAndSwap(nil, &OpError{Op: e.Op, Err: plainErrno(e.Err)})
 	}
-	if s.monitorOps == nil || s.unwatched.Load() || e.Err != ErrEOF && e.Err != ErrUnexpectedEOF {
+	if _, ok := s.ops.(MonitorOps); !ok || s.unwatched.Load() || e.Err != ErrEOF && e.Err != ErrUnexpectedEOF {
 		s.tellMonitor(e.Err)
 	} // else its own event comes, and says what it always says
 }
@@ -206,34 +251,29 @@ func (s *Stream) Close() error {
 			err = &OpError{Op: "close", Err: err}
 		}
 	}
-	s.mu.Lock()
-	parked := s.parked
-	s.mu.Unlock()
-	if parked != nil {
-		parked.halt(ErrClosed)
+	if q := s.atRequests.Load(); q != nil {
+		q.mu.Lock()
+		parked := q.parked
+		q.mu.Unlock()
+		if parked != nil {
+			parked.halt(ErrClosed)
+		}
 	}
 	s.tellMonitor(ErrClosed)
 	return err
 }
 
-// lane returns what runs the requests of reads (0) or writes (1). It is made when it is
-// first needed: many streams have no requests.
-func (s *Stream) lane(i int) *lane {
-	for {
-		if both := s.lanes.Load(); both != nil {
-			return &both[i]
-		}
-		s.lanes.CompareAndSwap(nil, new([2]lane))
-	}
-}
+// lane returns what runs the requests of reads (0) or writes (1).
+func (s *Stream) lane(i int) *lane { return &s.requests().lanes[i] }
 
 // park remembers a read request that nobody runs yet, and sees to it that
 // somebody does.
 func (s *Stream) park(r parkedRequest) {
-	s.rd.parked = true
-	s.mu.Lock()
-	s.parked = r
-	s.mu.Unlock()
+	s.rd().parked = true
+	q := s.requests()
+	q.mu.Lock()
+	q.parked = r
+	q.mu.Unlock()
 	if s.word.has(bitClosed) {
 		r.halt(ErrClosed)
 		return
@@ -242,9 +282,10 @@ func (s *Stream) park(r parkedRequest) {
 }
 
 func (s *Stream) unpark() {
-	s.mu.Lock()
-	s.parked = nil
-	s.mu.Unlock()
+	q := s.requests()
+	q.mu.Lock()
+	q.parked = nil
+	q.mu.Unlock()
 }
 
 // opError names an error of ops.

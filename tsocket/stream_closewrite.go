@@ -40,7 +40,7 @@ func (s *Stream) CloseWriteSend(ctx context.Context) *Request[struct{}] {
 func (s *Stream) beginCloseWrite() (closeWriteJob, error) {
 	const op = "close write"
 	j := closeWriteJob{s}
-	if s.writeOps == nil {
+	if _, ok := s.ops.(CloseWriteOps); !ok {
 		return j, &OpError{Op: op, Err: ErrNotSupported}
 	}
 	if err := s.word.enter(bitOut, mayWrite); err != nil {
@@ -57,7 +57,7 @@ type closeWriteJob struct{ s *Stream }
 
 func (j closeWriteJob) run(ctx context.Context) (struct{}, error) {
 	s := j.s
-	err := s.writeOps.CloseWrite(ctx)
+	err := s.ops.(CloseWriteOps).CloseWrite(ctx)
 	switch {
 	case err == nil:
 		s.writeErr.CompareAndSwap(nil, &OpError{Op: "close write", Err: ErrWriteClosed})

@@ -37,10 +37,11 @@ func (s *Stream) MonitorSend(ctx context.Context) *Request[struct{}] {
 	m := &monitorJob{s: s}
 	r := newRequest(ctx, job[struct{}](m), false)
 	r.settleIn(&s.home)
-	s.mu.Lock()
-	s.monitor = r
-	s.mu.Unlock()
-	if s.monitorOps != nil {
+	q := s.requests()
+	q.mu.Lock()
+	q.monitor = r
+	q.mu.Unlock()
+	if _, ok := s.ops.(MonitorOps); ok {
 		m.watch(func(err error) {
 			if !s.halfOpen.Load() {
 				s.writeErr.CompareAndSwap(nil, &OpError{Op: "monitor", Err: err})
@@ -48,7 +49,7 @@ func (s *Stream) MonitorSend(ctx context.Context) *Request[struct{}] {
 			r.halt(err)
 		})
 	}
-	// Whoever set one of these before s.monitor was set has told nobody.
+	// Whoever set one of these before q.monitor was set has told nobody.
 	switch v := s.word.v.Load(); {
 	case v&bitClosed != 0:
 		r.halt(ErrClosed)
@@ -73,9 +74,13 @@ func (s *Stream) brokenErr() *OpError {
 
 // tellMonitor finishes the outstanding monitor.
 func (s *Stream) tellMonitor(err error) {
-	s.mu.Lock()
-	m := s.monitor
-	s.mu.Unlock()
+	q := s.atRequests.Load()
+	if q == nil {
+		return
+	}
+	q.mu.Lock()
+	m := q.monitor
+	q.mu.Unlock()
 	if m != nil {
 		m.halt(err)
 	}
@@ -88,15 +93,16 @@ type monitorJob struct {
 }
 
 func (m *monitorJob) watch(broken func(error)) {
-	stop, err := m.s.monitorOps.Monitor(broken)
+	stop, err := m.s.ops.(MonitorOps).Monitor(broken)
 	if err != nil { // it waits for the error of another operation
 		m.s.unwatched.Store(true)
 		return
 	}
-	m.s.mu.Lock()
+	q := m.s.requests()
+	q.mu.Lock()
 	m.unhook = stop
-	over := m.s.monitor == nil
-	m.s.mu.Unlock()
+	over := q.monitor == nil
+	q.mu.Unlock()
 	if over {
 		stop()
 	}
@@ -109,10 +115,11 @@ func (m *monitorJob) stop(cause error) (struct{}, error) {
 }
 
 func (m *monitorJob) release() {
-	m.s.mu.Lock()
-	m.s.monitor = nil
+	q := m.s.requests()
+	q.mu.Lock()
+	q.monitor = nil
 	unhook := m.unhook
-	m.s.mu.Unlock()
+	q.mu.Unlock()
 	if unhook != nil {
 		unhook()
 	}

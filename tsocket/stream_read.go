@@ -58,11 +58,11 @@ func (s *Stream) Readv(ctx context.Context, bufs ...[]byte) (int64, error) {
 	if err := s.beginRead("readv", bufs); err != nil {
 		return 0, err
 	}
-	n, err := s.rd.run(ctx)
+	n, err := s.rd().run(ctx)
 	if err == errInterrupted {
-		n, err = s.rd.stop(ctxError(ctx))
+		n, err = s.rd().stop(ctxError(ctx))
 	}
-	s.rd.release()
+	s.rd().release()
 	return n, err
 }
 
@@ -71,7 +71,7 @@ func (s *Stream) ReadvSend(ctx context.Context, bufs ...[]byte) *Request[int64] 
 	if err := s.beginRead("readv", bufs); err != nil {
 		return finishedAt[int64](&s.home, 0, err)
 	}
-	return sendRead(ctx, s, &s.rd)
+	return sendRead(ctx, s, s.rd())
 }
 
 func (d *readSide) try() (int64, error) { return d.tryNow() }
@@ -100,7 +100,7 @@ func (s *Stream) beginRead(op string, bufs [][]byte) error {
 		s.word.leave(bitIn)
 		return &OpError{Op: op, Err: e.Err}
 	}
-	s.rd.set(bufs)
+	s.rd().set(bufs)
 	return nil
 }
 
@@ -108,7 +108,7 @@ func (s *Stream) beginRead(op string, bufs [][]byte) error {
 // before it can still be read, unless nobody knows any more where it belongs.
 func (s *Stream) stickyRead() *OpError {
 	e := s.readErr.Load()
-	if e != nil && e.Err != ErrPoisoned && s.rd.ahead.size() > 0 {
+	if e != nil && e.Err != ErrPoisoned && s.rd().ahead.size() > 0 {
 		return nil
 	}
 	return e

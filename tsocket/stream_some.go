@@ -9,11 +9,11 @@ func (s *Stream) ReadSome(ctx context.Context, b []byte) (int, error) {
 	if err := s.beginRead("read", one[:]); err != nil {
 		return 0, err
 	}
-	n, err := s.rd.some(ctx)
+	n, err := s.rd().some(ctx)
 	if err == errInterrupted {
 		err = opError("read", 0, ctxError(ctx))
 	}
-	s.rd.release()
+	s.rd().release()
 	return n, err
 }
 
@@ -23,7 +23,7 @@ func (s *Stream) ReadSomeSend(ctx context.Context, b []byte) *Request[int] {
 	if err := s.beginRead("read", one[:]); err != nil {
 		return finishedAt(&s.home, 0, err)
 	}
-	return sendRead(ctx, s, tryJob[int](someJob{&s.rd}))
+	return sendRead(ctx, s, tryJob[int](someJob{s.rd()}))
 }
 
 // some reads what is there.

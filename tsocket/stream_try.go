@@ -20,20 +20,20 @@ var (
 // ErrAgain. It is for who waits by other means, as by Loop.Watch, or not at all. A kind of stream without
 // TryStreamOps fails with ErrNotSupported.
 func (s *Stream) TryRead(b []byte) (int, error) {
-	if s.fd != nil && s.rd.ahead.size() == 0 {
+	if s.fd != nil && s.ahead() == 0 {
 		return s.tryReadFD(b)
 	}
 	one := [1][]byte{b}
 	if err := s.beginRead("read", one[:]); err != nil {
 		return 0, err
 	}
-	n, err := s.rd.trySome()
+	n, err := s.rd().trySome()
 	if err == errInterrupted {
 		if err = errReadAgain; s.try == nil {
 			err = opError("read", 0, ErrNotSupported)
 		}
 	}
-	s.rd.release()
+	s.rd().release()
 	return n, err
 }
 
@@ -50,7 +50,7 @@ func (s *Stream) TryWrite(bufs ...[]byte) (int64, error) {
 	if err := s.beginWrite(bufs); err != nil {
 		return 0, err
 	}
-	d := &s.wr
+	d := s.wr()
 	n, err := s.try.TryWrite(d.vec)
 	switch d.n = int64(n); {
 	case err == nil:
@@ -86,8 +86,9 @@ func (s *Stream) tryReadFD(b []byte) (int, error) {
 	case err == nil:
 		err = io.EOF
 	}
-	s.rd.n = 0
-	_, err = s.rd.fail("read", err)
+	rd := s.rd()
+	rd.n = 0
+	_, err = rd.fail("read", err)
 	return 0, err
 }
 
@@ -107,8 +108,9 @@ func (s *Stream) tryWriteFD(b []byte) (int64, error) {
 	case err == ErrAgain:
 		return 0, errWriteAgain
 	}
-	s.wr.n = 0
-	return s.wr.fail(err)
+	wr := s.wr()
+	wr.n = 0
+	return wr.fail(err)
 }
 
 // tryReadOne is TryRead of one vector; no bytes and no error are the end.

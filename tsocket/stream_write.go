@@ -14,7 +14,7 @@ type writeSide struct {
 // much it has written. The errors are those of Readv; EPIPE is that of a peer that
 // reads no more, also when the end of what it wrote has been read (see SetHalfOpen).
 func (s *Stream) Writev(ctx context.Context, bufs ...[]byte) (int64, error) {
-	d := &s.wr
+	d := s.wr()
 	if err := s.beginWrite(bufs); err != nil {
 		return 0, err
 	}
@@ -28,7 +28,7 @@ func (s *Stream) Writev(ctx context.Context, bufs ...[]byte) (int64, error) {
 
 // WritevSend starts a Writev. bufs belong to it until it is finished.
 func (s *Stream) WritevSend(ctx context.Context, bufs ...[]byte) *Request[int64] {
-	d := &s.wr
+	d := s.wr()
 	if err := s.beginWrite(bufs); err != nil {
 		return finishedAt[int64](&s.home, 0, err)
 	}
@@ -71,7 +71,8 @@ func (s *Stream) beginWrite(bufs [][]byte) error {
 		s.word.leave(bitOut)
 		return &OpError{Op: "writev", Err: e.Err}
 	}
-	s.wr.vec, s.wr.n = append(s.wr.vec[:0], bufs...), 0
+	d := s.wr()
+	d.vec, d.n = append(d.vec[:0], bufs...), 0
 	return nil
 }
 

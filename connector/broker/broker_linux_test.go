@@ -284,7 +284,7 @@ func TestClientGoneBeforeWhatItSentIsHandled(t *testing.T) {
 	b := run(t, Config{})
 	c := b.client()
 	require.NoError(t, b.loop.do(context.Background(), func() {
-		for k := range b.loop.conns {
+		for _, k := range b.loop.hub.conns {
 			kept := make([]byte, carryMax+readMax)
 			k.in = kept
 			assert.Zero(t, b.loop.read(k, true))

@@ -18,6 +18,7 @@ type hub struct {
 	self  connector.Cred
 	tune  tuning
 	rules *Policy
+	known knownRights
 
 	instance  uint64 // this run; the epoch of histories kept in memory
 	nextPort  uint32
@@ -143,7 +144,8 @@ func (h *hub) account(uid uint32) *account {
 
 // open admits a client. A refusal is put into its queue as a Bye.
 func (h *hub) open(cred connector.Cred, gids []uint32) *conn {
-	c := &conn{cred: cred, gids: gids, since: h.now}
+	c := &conn{cred: cred, since: h.now}
+	c.gids, c.rights = h.known.of(h.rules, cred, gids)
 	h.nextPort++
 	for h.nextPort == 0 || h.conns[h.nextPort] != nil {
 		h.nextPort++
@@ -153,7 +155,6 @@ func (h *hub) open(cred connector.Cred, gids []uint32) *conn {
 	h.stats.Accepted++
 	c.acct = h.account(cred.UID)
 	c.acct.conns++
-	c.rights = h.rules.rightsOf(cred, gids)
 	if !c.rights.connect {
 		h.stats.Refused++
 		h.bye(c, connector.ErrPermission, "uid %d may not connect to this broker", cred.UID)

@@ -19,7 +19,6 @@ type loop struct {
 	log  *slog.Logger
 	sock *tsocket.Loop
 
-	conns     map[*conn]struct{}
 	listeners []*listener
 	starved   bool    // accepting is stopped until a client leaves
 	waiting   []*conn // have not said Hello, or not read their Bye
@@ -47,7 +46,7 @@ const (
 )
 
 func newLoop(h *hub, log *slog.Logger) (*loop, error) {
-	l := &loop{hub: h, log: log, conns: make(map[*conn]struct{}), rbuf: make([]byte, carryMax+readMax)}
+	l := &loop{hub: h, log: log, rbuf: make([]byte, carryMax+readMax)}
 	var err error
 	l.sock, err = tsocket.NewLoop(&tsocket.LoopConfig{Look: lookMax, BeginTurn: l.beginTurn, EndTurn: l.endTurn})
 	if err != nil {
@@ -198,7 +197,6 @@ func (l *loop) adopt(s *tsocket.Stream, cred connector.Cred, gids []uint32) *con
 		l.close(c)
 		return nil
 	}
-	l.conns[c] = struct{}{}
 	l.waiting = append(l.waiting, c)
 	l.joined = true
 	return c
@@ -332,7 +330,6 @@ func (l *loop) close(c *conn) {
 		return
 	}
 	l.hub.close(c)
-	delete(l.conns, c)
 	_ = c.sock.Close()
 	l.starve(false)
 }
@@ -350,7 +347,7 @@ func (l *loop) drain(text string, patience time.Duration) {
 		li.watch.Stop()
 	}
 	l.listeners = nil
-	for c := range l.conns {
+	for _, c := range l.hub.conns {
 		// What clients have sent before now counts.
 		for range 16 {
 			if c.closed || c.paused || c.last || l.read(c, false) == 0 {
@@ -359,7 +356,7 @@ func (l *loop) drain(text string, patience time.Duration) {
 		}
 	}
 	l.flush()
-	for c := range l.conns {
+	for _, c := range l.hub.conns {
 		l.hub.bye(c, connector.ErrShutdown, "%s", text)
 		if !c.closed {
 			l.interest(c)
@@ -370,13 +367,13 @@ func (l *loop) drain(text string, patience time.Duration) {
 }
 
 func (l *loop) drained() bool {
-	return len(l.conns) == 0 || now() >= l.drainEnd
+	return len(l.hub.conns) == 0 || now() >= l.drainEnd
 }
 
 // end frees everything.
 func (l *loop) end() {
 	_ = l.sock.Close()
-	for c := range l.conns {
+	for _, c := range l.hub.conns {
 		l.close(c)
 	}
 	for _, g := range l.hub.groups {

@@ -10,7 +10,7 @@ func (h *hub) reload(p *Policy) {
 	}
 	for _, c := range h.conns {
 		c.route = nil
-		c.rights = p.rightsOf(c.cred, c.gids)
+		c.gids, c.rights = h.known.of(p, c.cred, c.gids)
 		if !c.rights.connect {
 			h.bye(c, connector.ErrPermission, "the policy no longer lets uid %d connect", c.cred.UID)
 		}

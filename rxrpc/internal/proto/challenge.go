@@ -8,15 +8,15 @@ import (
 )
 
 // challengeAgain sends a CHALLENGE, unless one was sent not long ago. Linux sends it once, and a lost one
-// is the end of the call; OpenAFS repeats it 50 times, whoever listens. Here it is repeated when
-// something comes from the client, which repeats itself as long as it waits: an address that was
-// forged gets one.
+// is the end of the call; OpenAFS repeats it every 2 s, 50 times, and so does this (section 3.3 of the reference):
+// when something comes from the client, and by the timer. The address may be forged: the calls of whoever is silent
+// end after Timers.HeardNothing, the CHALLENGEs with them, and all of them count as answers that anybody can ask for.
 func (c *conn) challengeAgain(now Time) {
 	t := &c.e.cfg.Timers
 	if c.state == connChallenging && now < c.challengeAt || c.state != connChallenging && c.state != connUnsecured {
 		return
 	}
-	if c.tries >= t.ChallengeTries {
+	if reached(c.tries, t.ChallengeTries) {
 		c.abortAll(now, wire.CallDead, syscall.ETIME, "the client does not prove itself", nil)
 		return
 	}
@@ -27,6 +27,25 @@ func (c *conn) challengeAgain(now Time) {
 	c.tries++
 	c.challengeAt = now.Add(t.Challenge)
 	c.e.connsToSend.add(c)
+	if t.Challenge > 0 {
+		c.e.timers.arm(&c.timer, c.challengeAt)
+	}
+}
+
+// challengeTimer repeats the CHALLENGE if that is due, and returns when it will be.
+func (c *conn) challengeTimer(now Time) Time {
+	every := c.e.cfg.Timers.Challenge
+	if c.state != connChallenging || c.active == 0 || every <= 0 {
+		return never
+	}
+	if now < c.challengeAt {
+		return c.challengeAt
+	}
+	if c.challengeAgain(now); c.state != connChallenging {
+		return never
+	}
+	// If there have been too many answers of late the client may still ask for it.
+	return max(c.challengeAt, now.Add(every))
 }
 
 // challenged answers a CHALLENGE, if a call waits for that (section 9 of the reference: a client is no

@@ -54,8 +54,8 @@ type Timers struct {
 	PeerIdle       time.Duration // what is known of a peer without connections; default 60 s
 	NATKeepalive   time.Duration // VERSION packets to peers that connections are open to; default 20 s
 
-	Challenge      time.Duration // between CHALLENGEs; default 2 s (OpenAFS)
-	ChallengeTries int           // default 50
+	Challenge      time.Duration // between CHALLENGEs to a client that has calls; default 2 s (OpenAFS); negative: only as answers
+	ChallengeTries int           // then the connection is aborted; default 50
 	Probe          time.Duration // until path MTUs that failed are tried again; default 10 min
 }
 

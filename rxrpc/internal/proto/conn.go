@@ -252,9 +252,9 @@ func (c *conn) abortAll(now Time, code wire.AbortCode, errno syscall.Errno, why 
 	c.fail(now, Result{Completion: LocallyAborted, Code: code, Errno: errno, Why: why, Err: err})
 }
 
-// expire sends final ACKs that are due.
+// expire sends final ACKs and CHALLENGEs that are due.
 func (c *conn) expire(now Time) {
-	when := never
+	when := c.challengeTimer(now)
 	for i := range c.channels {
 		ch := &c.channels[i]
 		if ch.finalAt <= now {

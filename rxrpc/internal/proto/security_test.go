@@ -150,22 +150,92 @@ func TestAChallengeThatWasLimitedComesLater(t *testing.T) {
 	assert.NotZero(t, server.stats.RepliesLimited)
 }
 
-func TestAClientThatNeverResponds(t *testing.T) {
+// Section 3.3 and checklist 8: every 2 s, as long as there is a call. One that is silent, and whose address may
+// be forged, ends with the time of its calls.
+func TestASilentClientIsChallengedUntilItsCallEnds(t *testing.T) {
 	r := newRig(t, Config{})
 	r.listen(ServiceParams{Accept: AcceptAuto, Security: []ServerSecurity{&xorClass{key: 7}}})
 	h := fromClient(wire.TypeData, 1, 1)
 	h.Security = wire.SecurityRxKAD
 	r.in(h, pattern(1000)...)
 	assert.Equal(t, []string{"CHALLENGE call 0"}, r.texts())
-	n := 0
-	for _, p := range r.later(time.Minute) {
-		assert.NotEqual(t, wire.TypeChallenge, p.Type, "whoever is silent is not asked again")
-		n++
+	for i := range 9 {
+		assert.NotContains(t, r.laterTexts(1999*time.Millisecond), "CHALLENGE call 0", i)
+		assert.Equal(t, []string{"CHALLENGE call 0"}, r.laterTexts(time.Millisecond), i)
 	}
-	assert.LessOrEqual(t, n, 8, "an answer to a forged address: one delayed ACK, PINGs and an ABORT")
+	out := r.laterTexts(time.Minute)
+	assert.Equal(t, []string{fmt.Sprintf("ABORT %d call 1", wire.CallTimeout)}, out)
 	assert.Empty(t, r.arrive)
 	assert.Zero(t, r.stats.LiveCalls)
 	assert.Zero(t, r.stats.LiveServiceConns)
+}
+
+// A client that goes on talking and never proves itself has 50 tries.
+func TestAClientThatNeverResponds(t *testing.T) {
+	r := newRig(t, Config{Timers: Timers{RequestIdle: -1}})
+	r.listen(ServiceParams{Accept: AcceptAuto, Security: []ServerSecurity{&xorClass{key: 7}}})
+	h := fromClient(wire.TypeData, 1, 1)
+	h.Security = wire.SecurityRxKAD
+	challenges, end := 0, time.Duration(0)
+	for start := r.now; end == 0 && r.now < start.Add(time.Hour); {
+		r.in(h, pattern(1000)...)
+		for _, p := range r.later(700 * time.Millisecond) {
+			switch p.Type {
+			case wire.TypeChallenge:
+				challenges++
+			case wire.TypeAbort:
+				assert.Zero(t, p.Call, "of the connection")
+				end = r.now.Sub(start)
+			}
+		}
+	}
+	assert.Equal(t, 50, challenges)
+	assert.InDelta(t, 100, end.Seconds(), 1)
+	assert.Empty(t, r.arrive)
+	r.later(time.Minute)
+	assert.Zero(t, r.stats.LiveCalls)
+	assert.Zero(t, r.stats.LiveServiceConns)
+}
+
+// An address that anybody can forge gets no more CHALLENGEs than other answers.
+func TestChallengesAreLimitedPerSecond(t *testing.T) {
+	r := newRig(t, Config{Limits: Limits{RepliesPerSecond: 10}})
+	r.listen(ServiceParams{Accept: AcceptAuto, Security: []ServerSecurity{&xorClass{key: 7}}})
+	for i := range 1000 {
+		h := fromClient(wire.TypeData, 1, 1)
+		h.CID, h.Security = wire.CID(4*i), wire.SecurityRxKAD
+		r.in(h, 'x')
+	}
+	n := 0
+	for _, p := range r.later(20 * time.Second) {
+		if p.Type == wire.TypeChallenge {
+			n++
+		}
+	}
+	assert.Greater(t, n, 50, "some of them every 2 s")
+	assert.LessOrEqual(t, n, 210)
+}
+
+// A client that has sent everything waits and says nothing: it hears of the CHALLENGE all the same.
+func TestALostChallengeComesByTimer(t *testing.T) {
+	w, client, _, _, p := securePair(t, 7, 7)
+	asked, heard := 0, 0
+	w.onWire = func(from, _ netip.AddrPort, b []byte) bool {
+		typ := wire.PacketType(b[20])
+		if from == clientAddr && asked > 0 {
+			heard++
+			return typ == wire.TypeResponse || typ == wire.TypeData && asked > 3
+		}
+		if typ == wire.TypeChallenge {
+			asked++
+		}
+		return typ != wire.TypeChallenge || asked > 3
+	}
+	c := client.call(p, []byte("x"))
+	w.until(10*time.Second, func() bool { return c.ended })
+	assert.Equal(t, Succeeded, c.result.Completion)
+	assert.Equal(t, 4, asked, "with nothing of the client in between")
+	assert.NotZero(t, heard)
 }
 
 func TestDataHeldForAResponseIsBounded(t *testing.T) {

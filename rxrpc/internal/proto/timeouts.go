@@ -2,6 +2,7 @@ package proto
 
 import (
 	"syscall"
+	"time"
 
 	"github.com/cnbus/cnbus/rxrpc/internal/cc"
 	"github.com/cnbus/cnbus/rxrpc/internal/wire"
@@ -22,7 +23,7 @@ func (c *Call) rearm(now Time) {
 		if d := c.normal(); d > 0 {
 			when = min(when, c.heardAt.Add(d))
 		}
-		if d := c.e.cfg.Timers.Keepalive; d > 0 && c.highest != 0 {
+		if d := c.keepalive(); d > 0 {
 			when = min(when, c.sentAt.Add(d))
 		}
 		if d := c.idle(); d > 0 && c.state == RecvRequest {
@@ -64,9 +65,18 @@ func (c *Call) expire(now Time) {
 		c.pingGap = min(2*c.pingGap, max(c.e.cfg.Timers.Keepalive, c.e.cfg.Timers.LostReply))
 		c.pingAt = now.Add(c.pingGap)
 	}
-	if d := c.e.cfg.Timers.Keepalive; d > 0 && c.highest != 0 && now >= c.sentAt.Add(d) {
+	if d := c.keepalive(); d > 0 && now >= c.sentAt.Add(d) {
 		c.ping = true
 	}
+}
+
+// keepalive is after how long of silence the peer is sent a PING; 0: it is not. Of who has yet to prove
+// itself CHALLENGEs take the place of PINGs.
+func (c *Call) keepalive() time.Duration {
+	if c.conn == nil || c.highest == 0 || c.conn.state == connChallenging {
+		return 0
+	}
+	return c.e.cfg.Timers.Keepalive
 }
 
 // retransmit lets the sender do what is due.

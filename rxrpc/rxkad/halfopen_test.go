@@ -1,4 +1,4 @@
-package proto_test
+package rxkad_test
 
 import (
 	"net/netip"
