@@ -20,13 +20,14 @@ import (
 // what makes work for itself without end, as a socket that is always readable or a function that
 // posts itself, does not keep the others from theirs. In C it does.
 type Loop struct {
-	poll   poller
-	look   looker
-	budget int
-	begin  func()
-	end    func()
-	poster func(func()) // l.deliver
-	tid    atomic.Int64 // of the thread that runs it, 0 if none
+	poll    poller
+	look    looker
+	budget  int
+	begin   func()
+	end     func()
+	poster  func(func()) // l.deliver
+	oneShot bool         // as the poller says
+	tid     atomic.Int64 // of the thread that runs it, 0 if none
 
 	sleeping atomic.Bool  // wants a wake-up
 	pending  atomic.Int32 // whether somebody else has given it something to do: posted, a timer, an end
@@ -92,7 +93,7 @@ func newLoop(c *LoopConfig, p poller) *Loop {
 	if l.budget <= 0 {
 		l.budget = defaultBudget
 	}
-	l.poster = l.deliver
+	l.poster, l.oneShot = l.deliver, p.oneShot()
 	return l
 }
 

@@ -73,7 +73,7 @@ func (p *epoller) wake() {
 
 // look does not tell the scheduler: it does not wait.
 func (p *epoller) look(events []event) (int, error) {
-	n, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(p.ep.fd), uintptr(unsafe.Pointer(&p.raw[0])), uintptr(len(p.raw)), 0, 0, 0)
+	n, _, errno := syscall.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(p.ep.fd), uintptr(unsafe.Pointer(&p.raw[0])), uintptr(len(p.raw)), 0, 0, 0)
 	if errno == syscall.EINTR {
 		return 0, nil
 	}

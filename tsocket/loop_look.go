@@ -49,8 +49,8 @@ func (l *Loop) lookLonger() (n int, found bool) {
 	for range lookTurns {
 		yieldCore()
 		n, err := l.poll.look(l.events)
-		l.clock = time.Now()
-		took := l.clock.Sub(start)
+		took := time.Since(start) // which asks for one clock, where Now asks for two
+		l.clock = start.Add(took)
 		if took > l.look.most {
 			l.look.failed(took)
 			if n == 0 {

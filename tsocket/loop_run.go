@@ -113,6 +113,11 @@ func (l *Loop) sleep() (int, error) {
 		l.sleeping.Store(false)
 		return l.poll.look(l.events)
 	}
+	if !l.due.IsZero() { // a timer may have been stopped: without one, sleeping is cheaper
+		l.mu.Lock()
+		l.due = l.timers.first()
+		l.mu.Unlock()
+	}
 	if !l.due.IsZero() {
 		timeout = max(0, l.due.Sub(l.clock))
 	}
@@ -120,9 +125,10 @@ func (l *Loop) sleep() (int, error) {
 	n, err := l.poll.wait(l.events, timeout)
 	l.sleeping.Store(false)
 	if !start.IsZero() {
-		l.clock = time.Now()
+		took := time.Since(start)
+		l.clock = start.Add(took)
 		if l.look.most > 0 {
-			l.look.slept(l.clock.Sub(start))
+			l.look.slept(took)
 		}
 	}
 	return n, err

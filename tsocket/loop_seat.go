@@ -126,7 +126,7 @@ func (st *seat) handle(ev Ready) {
 		st.mu.Unlock()
 		return
 	}
-	if st.loop.poll.oneShot() {
+	if st.loop.oneShot {
 		st.asked &^= ev
 	}
 	var rd, wr loopRequest
@@ -241,5 +241,5 @@ func (st *seat) leave() (rd, wr loopRequest) {
 func (st *seat) tellsHangup() bool {
 	st.mu.Lock()
 	defer st.mu.Unlock()
-	return !st.dead && st.watch == nil && !st.loop.poll.oneShot()
+	return !st.dead && st.watch == nil && !st.loop.oneShot
 }

@@ -64,7 +64,8 @@ func (s *Stream) TryWrite(bufs ...[]byte) (int64, error) {
 }
 
 // tryReadFD is TryRead of a descriptor, with as little as possible around the system
-// call: a server makes it for each message.
+// call: a server makes it for each message. Nothing here can panic, so that there are no
+// defers.
 func (s *Stream) tryReadFD(b []byte) (int, error) {
 	refused := ErrInvalid
 	if len(b) > 0 {
@@ -73,22 +74,33 @@ func (s *Stream) tryReadFD(b []byte) (int, error) {
 	if refused != nil {
 		return 0, opError("read", 0, refused)
 	}
+	if s.readErr.Load() == nil && s.sys.acquire() {
+		n, errno := s.fd.tryReadOne(b)
+		s.sys.release()
+		switch {
+		case n > 0:
+			s.word.leave(bitIn)
+			return n, nil
+		case errno == syscall.EAGAIN:
+			s.word.leave(bitIn)
+			return 0, errReadAgain
+		case errno == 0:
+			return s.endTryRead(io.EOF)
+		}
+		return s.endTryRead(errno)
+	}
+	return s.endTryRead(ErrClosed)
+}
+
+// endTryRead is the end of a TryRead that failed.
+func (s *Stream) endTryRead(err error) (int, error) {
 	defer s.word.leave(bitIn)
 	if e := s.readErr.Load(); e != nil {
 		return 0, opError("read", 0, e.Err)
 	}
-	n, err := s.fd.tryReadOne(b)
-	switch {
-	case err == nil && n > 0:
-		return n, nil
-	case err == ErrAgain:
-		return 0, errReadAgain
-	case err == nil:
-		err = io.EOF
-	}
-	rd := s.rd()
-	rd.n = 0
-	_, err = rd.fail("read", err)
+	d := s.rd()
+	d.n = 0
+	_, err = d.fail("read", err)
 	return 0, err
 }
 
@@ -97,28 +109,36 @@ func (s *Stream) tryWriteFD(b []byte) (int64, error) {
 	if refused := s.word.enter(bitOut, mayWrite); refused != nil {
 		return 0, opError("writev", 0, refused)
 	}
+	if s.writeErr.Load() == nil && s.sys.acquire() {
+		n, errno := s.fd.tryWriteOne(b)
+		s.sys.release()
+		switch {
+		case n > 0:
+			s.word.leave(bitOut)
+			return int64(n), nil
+		case errno == syscall.EAGAIN || errno == 0:
+			s.word.leave(bitOut)
+			return 0, errWriteAgain
+		}
+		return s.endTryWrite(errno)
+	}
+	return s.endTryWrite(ErrClosed)
+}
+
+// endTryWrite is the end of a TryWrite that failed.
+func (s *Stream) endTryWrite(err error) (int64, error) {
 	defer s.word.leave(bitOut)
 	if e := s.writeErr.Load(); e != nil {
 		return 0, opError("writev", 0, e.Err)
 	}
-	n, err := s.fd.tryWriteOne(b)
-	switch {
-	case n > 0:
-		return int64(n), nil
-	case err == ErrAgain:
-		return 0, errWriteAgain
-	}
-	wr := s.wr()
-	wr.n = 0
-	return wr.fail(err)
+	d := s.wr()
+	d.n = 0
+	return d.fail(err)
 }
 
-// tryReadOne is TryRead of one vector; no bytes and no error are the end.
-func (s *fdStream) tryReadOne(b []byte) (int, error) {
-	if !s.sys.acquire() {
-		return 0, ErrClosed
-	}
-	defer s.sys.release()
+// tryReadOne is TryRead of one vector: EAGAIN where it would wait; no bytes and no error are the
+// end. The caller holds a reference, and the slot.
+func (s *fdStream) tryReadOne(b []byte) (int, syscall.Errno) {
 	if s.failEarly.Load() {
 		if errno := s.brokenBy(s.sys.fd); errno != 0 {
 			return 0, errno
@@ -126,38 +146,38 @@ func (s *fdStream) tryReadOne(b []byte) (int, error) {
 	}
 	for {
 		n, errno := readOne(s.sys.fd, b)
-		if errno == 0 && n == 0 {
+		if n > 0 {
+			return n, 0
+		}
+		if errno == 0 {
 			errno = syscall.Errno(s.soError.Load()) // 0: the end
 		}
-		switch {
-		case errno == 0:
-			return n, nil
-		case judge(errno) == isFinal:
+		if errno = tried(errno); errno != syscall.EINTR {
 			return 0, errno
-		case judge(errno) != tryAgain:
-			return 0, ErrAgain
 		}
 	}
 }
 
 // tryWriteOne is TryWrite of one vector.
-func (s *fdStream) tryWriteOne(b []byte) (int, error) {
-	if !s.sys.acquire() {
-		return 0, ErrClosed
-	}
-	defer s.sys.release()
+func (s *fdStream) tryWriteOne(b []byte) (int, syscall.Errno) {
 	for {
 		n, errno := writeOne(s.sys.fd, b)
+		if n > 0 {
+			return n, 0
+		}
 		if e := s.soError.Load(); errno == syscall.EPIPE && e != 0 {
 			errno = syscall.Errno(e)
 		}
-		switch {
-		case errno == 0:
-			return n, nil
-		case judge(errno) == isFinal:
+		if errno = tried(errno); errno != syscall.EINTR {
 			return 0, errno
-		case judge(errno) != tryAgain:
-			return 0, ErrAgain
 		}
 	}
+}
+
+// tried returns EAGAIN for each errno that says to wait, whatever for, and others as they are.
+func tried(errno syscall.Errno) syscall.Errno {
+	if v := judge(errno); v == waitReady || v == waitMemory {
+		return syscall.EAGAIN
+	}
+	return errno
 }

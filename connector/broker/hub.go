@@ -37,6 +37,8 @@ type hub struct {
 	watchers  map[uint64]*watcher
 	nextWatch uint64
 
+	greeting int // clients that have not said Hello
+
 	dirty   []*conn // have bytes that the loop is to write
 	resumed []*conn // were paused; their kept input is to be handled
 	leaving []*conn // were said Bye; the loop sees to it that they end
@@ -153,6 +155,7 @@ func (h *hub) open(cred connector.Cred, gids []uint32) *conn {
 	c.port = h.nextPort
 	h.conns[c.port] = c
 	h.stats.Accepted++
+	h.greeting++
 	c.acct = h.account(cred.UID)
 	c.acct.conns++
 	if !c.rights.connect {
@@ -190,6 +193,9 @@ func (h *hub) close(c *conn) {
 	}
 	c.closed = true
 	delete(h.conns, c.port)
+	if !c.hello {
+		h.greeting--
+	}
 	for _, r := range c.regs {
 		h.unregister(r)
 	}

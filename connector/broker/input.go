@@ -60,6 +60,7 @@ func (h *hub) request(c *conn, hd *frame.Header, body []byte) error {
 			return err
 		}
 		c.hello, c.name = true, name
+		h.greeting--
 		h.control(c, frame.Header{Type: frame.Welcome, Tag: hd.Tag, Port: c.port, Pos: h.instance})
 		return nil
 	}

@@ -23,6 +23,7 @@ type loop struct {
 	starved   bool    // accepting is stopped until a client leaves
 	waiting   []*conn // have not said Hello, or not read their Bye
 	joined    bool    // somebody since the last tick
+	greeting  bool    // somebody had not said Hello at the last tick
 	clock     *tsocket.LoopTimer
 	rbuf      []byte
 	handled   int // bytes in this turn since the last flush
@@ -89,7 +90,8 @@ func (l *loop) beginTurn() {
 
 func (l *loop) endTurn() {
 	l.flush()
-	if l.joined || len(l.hub.leaving) > 0 {
+	// A loop with nothing due sleeps without a timeout, which costs the kernel a timer each time.
+	if l.joined || len(l.hub.leaving) > 0 || l.greeting && l.hub.greeting == 0 {
 		l.tick()
 	}
 	if l.draining && l.drained() {
@@ -99,7 +101,7 @@ func (l *loop) endTurn() {
 
 // tick ends whoever has taken too long, and sets the clock for the next one.
 func (l *loop) tick() {
-	l.joined = false
+	l.joined, l.greeting = false, l.hub.greeting > 0
 	var next int64
 	l.waiting, next = l.hub.tick(l.waiting, l.close)
 	l.flush()
