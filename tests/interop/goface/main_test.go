@@ -1,6 +1,6 @@
 //go:build linux
 
-// Package goface_test sets Client and Server of package rxrpc against OpenAFS: its
+// Package goface_test sets Client, Server and Socket of package rxrpc against OpenAFS: its
 // servers, and peers in C on its Rx library.
 package goface_test
 
