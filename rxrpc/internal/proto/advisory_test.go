@@ -382,7 +382,8 @@ func TestAdvisoryAmplification(t *testing.T) {
 
 // Linux counts its time-outs in jiffies that it takes for milliseconds; ours are seconds (TestNothingIsHeard). Its
 // bundles leave out the service (TestACallSecuredByAnotherKeyHasItsOwnConnection). It never repeats
-// a CHALLENGE (TestALostChallengeComesAgain). Old OpenAFS sends anything as userStatus (TestUpgrade).
+// a CHALLENGE (TestALostChallengeComesAgain, TestALostChallengeComesByTimer). CVE-2026-31642 and -23118 are lists and times that
+// several threads touch at once: here one owner does (rxrpc.TestCloseAmidCalls, under the race detector). Old OpenAFS sends anything as userStatus (TestUpgrade).
 
 func TestPeersOfBothFamilies(t *testing.T) {
 	six := netip.MustParseAddrPort("[2001:db8::2]:7000")
