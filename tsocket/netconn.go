@@ -12,7 +12,8 @@ import (
 )
 
 // AsNetConn returns s as a net.Conn, so that crypto/tls, net/http and the like
-// run on it. Close closes s. Any number of goroutines may read and write at a time:
+// run on it. Close closes s; a stream that is built on another one (TLS) says first that it ends, for which it
+// waits at most 5 seconds, unless somebody reads or writes. Any number of goroutines may read and write at a time:
 // they wait for each other.
 //
 // The net.Conn has the rules of package net, and s has them from now on: the two
@@ -100,10 +101,27 @@ func (c *netConn) Close() error {
 	if c.s.word.has(bitClosed) {
 		return c.fail("close", nil, net.ErrClosed)
 	}
+	c.sayGoodbye()
 	if err := c.s.Close(); err != nil {
 		return c.fail("close", nil, err)
 	}
 	return nil
+}
+
+// goodbye is how long Close waits for a peer that takes nothing: as long as that of
+// crypto/tls.
+const goodbye = 5 * time.Second
+
+// sayGoodbye ends a stream that is built on another one in the orderly way, for whoever uses a
+// net.Conn expects that what was written arrives, and then the end. A stream of the system does that by
+// itself. Somebody who reads or writes has given up on it.
+func (c *netConn) sayGoodbye() {
+	if c.s.try != nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), goodbye)
+	defer cancel()
+	_ = c.s.Disconnect(ctx)
 }
 
 // CloseWrite tells the peer that nothing more will be written.
