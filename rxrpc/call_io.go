@@ -16,10 +16,14 @@ func (c *call) write(p []byte, end bool, also want) (int, error) {
 	c.mu.Lock()
 	switch {
 	case c.ended:
+		whole := c.outEnd && c.result.Completion == proto.Succeeded
 		ok := end && len(p) == 0 && c.result.Completion == proto.Succeeded // it is the end indeed
 		c.mu.Unlock()
-		if ok {
+		switch {
+		case ok:
 			return 0, nil
+		case whole: // the reply was quick: what is wrong is the same
+			return 0, ErrWriteClosed
 		}
 		return 0, errOutcome
 	case c.outEnd:

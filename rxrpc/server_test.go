@@ -296,6 +296,8 @@ func TestWorkersAreLimited(t *testing.T) {
 		})
 	}
 	wg.Wait()
+	mu.Lock() // a handler may be on its way out yet
+	defer mu.Unlock()
 	assert.Equal(t, 3, most)
 }
 
