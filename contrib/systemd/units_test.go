@@ -46,12 +46,24 @@ func analyze(t *testing.T, args ...string) (string, error) {
 	return string(out), err
 }
 
+// ofOurs returns the lines of out that are about units of this project: the tool also reads, and blames,
+// those of the machine that they stand in some relation to.
+func ofOurs(out string) string {
+	var b strings.Builder
+	for line := range strings.Lines(out) {
+		if strings.Contains(line, "cnbus") {
+			b.WriteString(line)
+		}
+	}
+	return b.String()
+}
+
 func TestUnitsVerify(t *testing.T) {
 	for _, c := range []struct{ dir, mode string }{{".", "--system"}, {"user", "--user"}} {
 		t.Run(c.mode, func(t *testing.T) {
 			out, err := analyze(t, append([]string{c.mode, "--man=no", "verify"}, units(t, c.dir, "", "")...)...)
 			require.NoError(t, err, out)
-			assert.Empty(t, out)
+			assert.Empty(t, ofOurs(out))
 
 			// The tool only warns of a directive that it does not know.
 			out, _ = analyze(t, append([]string{c.mode, "--man=no", "verify"}, units(t, c.dir, "NoNewPrivileges", "NoNewPrivilege")...)...)
