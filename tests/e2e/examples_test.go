@@ -113,6 +113,10 @@ func TestExamples(t *testing.T) {
 }
 
 func runExample(t *testing.T, busy *site, line string) {
+	if strings.HasPrefix(line, "cnbus rx klog") {
+		runKlogExample(t, line)
+		return
+	}
 	s := &site{t: t, dir: busy.dir, env: busy.env}
 	if alone(line) {
 		s = newSite(t)

@@ -138,3 +138,34 @@ func TestRxKlogRenews(t *testing.T) {
 	assert.Equal(t, 143, p.end(syscall.SIGTERM))
 	assert.FileExists(t, filepath.Join(s.dir, "key"))
 }
+
+// runKlogExample runs an example of `cnbus rx klog` where example.com is a realm with a KDC, joe has
+// logged in, and robot has a keytab.
+func runKlogExample(t *testing.T, line string) {
+	k := testkdc.Start(t, "EXAMPLE.COM")
+	k.AddUser(t, "joe", klogPassword)
+	k.AddService(t, "afs/example.com")
+	s := newSite(t)
+	own := func(name, path string) string {
+		b, err := os.ReadFile(path)
+		require.NoError(t, err)
+		path = s.file(name, string(b))
+		require.NoError(t, os.Chmod(path, 0o600))
+		if nobody != nil {
+			require.NoError(t, os.Chown(path, int(nobody.Uid), int(nobody.Gid)))
+		}
+		return path
+	}
+	own("robot.keytab", k.AddService(t, "robot"))
+	s.env = append(
+		s.env, "KRB5_CONFIG="+own("krb5.conf", k.Conf),
+		"KRB5CCNAME=FILE:"+own("cache", strings.TrimPrefix(k.Init(t, "joe", klogPassword), "FILE:")),
+	)
+	if strings.Contains(line, "--renew") { // until Ctrl-C
+		p := s.start("sh", "-c", "exec "+line)
+		p.expect(`installed as`)
+		assert.Equal(t, 130, p.end(syscall.SIGINT))
+		return
+	}
+	assert.Zero(t, s.start("sh", "-c", "echo '"+klogPassword+"' | "+line).exit())
+}
