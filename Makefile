@@ -51,10 +51,14 @@ unit: ## all tests once, none of them skipped
 	$(GO) test -count=1 -shuffle=on -timeout $(TIMEOUT) $(PARTS)
 	$(GO) test -count=1 -shuffle=on -timeout $(TIMEOUT) -p 1 ./tests/...
 
+# A run of the benchmarks, however short, says nothing under the race detector: every program in it is
+# slow, and half of them are other people's.
+RACED = $(shell $(GO) list ./tests/... | grep -v '/tests/bench$$')
+
 .PHONY: race
 race: ## all tests under the race detector
 	$(GO) test -count=1 -race -shuffle=on -timeout $(TIMEOUT) $(PARTS)
-	$(GO) test -count=1 -race -shuffle=on -timeout $(TIMEOUT) -p 1 ./tests/...
+	$(GO) test -count=1 -race -shuffle=on -timeout $(TIMEOUT) -p 1 $(RACED)
 
 .PHONY: lint
 lint: ## gofumpt, vet, staticcheck, layering, house rules, builds for other systems
