@@ -29,7 +29,7 @@ var layers = []layer{
 
 	// The RxRPC engine has no bus inside either; its protocol core no socket.
 	{pkg: "rxrpc/...", code: []string{"rxrpc/...", "!rxrpc/rxagent/...", "tsocket"}, tests: []string{"tsocket/tstest"}},
-	{pkg: "rxrpc/internal/...", code: []string{"rxrpc/internal/..."}, tests: []string{"rxrpc/rxkad"}},
+	{pkg: "rxrpc/internal/...", code: []string{"rxrpc/internal/..."}},
 
 	// The model, and the carriers, which do not know each other; their tests may
 	// set one against the other.

@@ -4,6 +4,7 @@ import (
 	"syscall"
 
 	"github.com/cnbus/cnbus/rxrpc/internal/cc"
+	"github.com/cnbus/cnbus/rxrpc/internal/errno"
 	"github.com/cnbus/cnbus/rxrpc/internal/wire"
 )
 
@@ -130,5 +131,5 @@ func (c *Call) Release(now Time) {
 
 // securityFailed is how calls end whose security class refuses them.
 func securityFailed(err error) Result {
-	return Result{Completion: LocalError, Code: codeOf(err, wire.UserAbort), Errno: errnoOf(err, errKeyRejected), Why: "security", Err: err}
+	return Result{Completion: LocalError, Code: codeOf(err, wire.UserAbort), Errno: errnoOf(err, errno.KeyRejected), Why: "security", Err: err}
 }

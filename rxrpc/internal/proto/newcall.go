@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"syscall"
 
+	"github.com/cnbus/cnbus/rxrpc/internal/errno"
 	"github.com/cnbus/cnbus/rxrpc/internal/wire"
 )
 
@@ -122,7 +123,7 @@ func (e *Endpoint) nextCall(now Time, from netip.AddrPort, c *conn, h *wire.Head
 			return
 		}
 		if err := c.sec.Expired(now); err != nil {
-			c.abortAll(now, codeOf(err, wire.ProtocolError), errnoOf(err, errKeyExpired), "the key has expired", err)
+			c.abortAll(now, codeOf(err, wire.ProtocolError), errnoOf(err, errno.KeyExpired), "the key has expired", err)
 			return
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cnbus/cnbus/rxrpc/internal/errno"
 	"github.com/cnbus/cnbus/rxrpc/internal/wire"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -320,8 +321,8 @@ func TestNobodyIsAnOracle(t *testing.T) {
 
 func TestKeysThatCannotBeUsed(t *testing.T) {
 	r := newRig(t, Config{})
-	_, err := r.NewCall(r.now, &CallParams{Peer: serverAddr, Service: 1, Security: &xorClass{refuse: errKeyExpired}})
-	assert.ErrorIs(t, err, errKeyExpired)
+	_, err := r.NewCall(r.now, &CallParams{Peer: serverAddr, Service: 1, Security: &xorClass{refuse: errno.KeyExpired}})
+	assert.ErrorIs(t, err, errno.KeyExpired)
 	assert.Zero(t, r.stats.LiveCalls)
 	r.later(2 * time.Minute)
 	assert.Zero(t, r.stats.LivePeers)

@@ -194,9 +194,6 @@ func (m *Machine) Port(guest uint16) netip.AddrPort {
 	return netip.AddrPortFrom(m.link.peer, guest)
 }
 
-// Dev is the host's interface to the guest.
-func (m *Machine) Dev() string { return m.link.dev() }
-
 // Console is what the machine said that belongs to no command.
 func (m *Machine) Console() string {
 	m.mu.Lock()

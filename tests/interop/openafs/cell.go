@@ -225,9 +225,6 @@ func (c *Cell) startFileServer(ctx context.Context) error {
 	return c.until(ctx, "/vicepa", "vos", "partinfo", c.Addr.String(), c.AuthFlag())
 }
 
-// Log is the last of what bosserver said.
-func (c *Cell) Log() string { return c.log.String() }
-
 // File is where a file of the cell is for the caller: "var/log/openafs/VLLog".
 func (c *Cell) File(name string) string { return filepath.Join(c.root.dir, name) }
 

@@ -107,14 +107,6 @@ func (p *Peer) Stop() error {
 // Continue has a stopped server go on.
 func (p *Peer) Continue() error { return p.cmd.Process.Signal(syscall.SIGCONT) }
 
-// CPU is the time that the server has used, known after Close.
-func (p *Peer) CPU() time.Duration {
-	return p.cmd.ProcessState.UserTime() + p.cmd.ProcessState.SystemTime()
-}
-
-// Pid is the server's process.
-func (p *Peer) Pid() int { return p.cmd.Process.Pid }
-
 // Close ends the server and reports a failure that was not ours.
 func (p *Peer) Close() error {
 	p.stop.Do(func() {
@@ -129,9 +121,6 @@ func (p *Peer) Close() error {
 	})
 	return p.err
 }
-
-// Log is the last of what the server said.
-func (p *Peer) Log() string { return p.log.String() }
 
 func address(a netip.AddrPort) []string {
 	return []string{"-host", a.Addr().String(), "-port", strconv.Itoa(int(a.Port()))}
