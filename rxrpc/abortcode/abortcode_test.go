@@ -2,9 +2,6 @@ package abortcode_test
 
 import (
 	"fmt"
-	"os/exec"
-	"slices"
-	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -12,7 +9,6 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/cnbus/cnbus/internal/testenv"
 	"github.com/cnbus/cnbus/rxrpc/abortcode"
 )
 
@@ -77,29 +73,4 @@ func TestErrnosOfUAE(t *testing.T) {
 	i, ok := abortcode.Lookup(49733377)
 	require.True(t, ok)
 	assert.Equal(t, syscall.ENOENT, i.Errno)
-}
-
-// TestTranslateEtAgrees asks OpenAFS's own program which table and offset a
-// code has.
-func TestTranslateEtAgrees(t *testing.T) {
-	path, err := exec.LookPath("translate_et")
-	if err != nil {
-		testenv.Skip(t, "translate_et is not installed (Debian: openafs-client)")
-	}
-	var codes []string
-	var infos []abortcode.Info
-	for i := range abortcode.All() {
-		if slices.Contains([]string{"u", "bz", "pt", "vl", "ktc", "rxk", "vols"}, i.Table) {
-			infos = append(infos, i)
-			codes = append(codes, strconv.Itoa(int(i.Code)))
-		}
-	}
-	out, err := exec.Command(path, codes...).CombinedOutput()
-	require.NoError(t, err, "%s", out)
-	lines := strings.Split(strings.TrimSpace(string(out)), "\n")
-	require.Len(t, lines, len(infos))
-	for n, i := range infos {
-		assert.Contains(t, lines[n], fmt.Sprintf("%d (%s).%d = ", i.Code, i.Table, i.Code&255))
-		assert.NotContains(t, lines[n], "unknown code", "OpenAFS knows it: %s", i.Name)
-	}
 }

@@ -123,6 +123,13 @@ func UDebug(t testing.TB, addr netip.AddrPort, args ...string) string {
 	return succeeded(t, ended(t)(openafs.Run(patient(t), "udebug", args...)))
 }
 
+// TranslateEt runs translate_et, which tells what error codes mean.
+func TranslateEt(t testing.TB, codes ...string) string {
+	t.Helper()
+	needOpenAFS(t)
+	return succeeded(t, ended(t)(openafs.Run(patient(t), "translate_et", codes...)))
+}
+
 func ended(t testing.TB) func(openafs.Result, error) openafs.Result {
 	t.Helper()
 	return func(r openafs.Result, err error) openafs.Result {
