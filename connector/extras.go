@@ -101,6 +101,21 @@ type HistoryEndpoint interface {
 	Epoch(group uint32) uint64
 }
 
+// PortBus can tell when a port is gone: what an agent that keeps something for its
+// clients needs, to give it up when they die.
+type PortBus interface {
+	// FollowPort calls gone once, when no endpoint and no bus has that port any more; at
+	// once, which may be before FollowPort returns, if none has it now. It is also called when the
+	// connection to the bus is lost: all ports are gone then. When b closes it is not called.
+	//
+	// What the port sent before its end may be handled after gone. Who then follows it again is told
+	// at once.
+	//
+	// gone runs on a goroutine of the carrier and must not block. stop ends the following and waits for
+	// nothing; after it has returned gone does not begin.
+	FollowPort(ctx context.Context, port uint32, gone func()) (stop func(), err error)
+}
+
 // Watch calls b.Watch if b can.
 func Watch(ctx context.Context, b Bus, set *cbid.Set) (Watcher, error) {
 	if w, ok := b.(WatchBus); ok {
@@ -123,6 +138,14 @@ func JoinAt(ctx context.Context, e Endpoint, group uint32, at Position) error {
 		return he.JoinAt(ctx, group, at)
 	}
 	return &OpError{Op: "join", Group: group, Err: ErrNotSupported}
+}
+
+// FollowPort calls b.FollowPort if b can.
+func FollowPort(ctx context.Context, b Bus, port uint32, gone func()) (stop func(), err error) {
+	if p, ok := b.(PortBus); ok {
+		return p.FollowPort(ctx, port, gone)
+	}
+	return nil, &OpError{Op: "follow", Port: port, Err: ErrNotSupported}
 }
 
 // Poster is a Bus that can send without waiting for the confirmation: the

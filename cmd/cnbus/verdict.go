@@ -29,6 +29,7 @@ type limitsLine struct {
 	Registrations int   `json:"registrations"`
 	Memberships   int   `json:"memberships"`
 	Watches       int   `json:"watches"`
+	Follows       int   `json:"follows"`
 	QueuedBytes   int64 `json:"queued_bytes"`
 	HistoryBytes  int64 `json:"history_bytes"`
 }
@@ -94,6 +95,7 @@ func printVerdict(app *cli.App, v *broker.Verdict) error {
 		{"registrations", limit(int64(v.Limits.Registrations))},
 		{"memberships", limit(int64(v.Limits.Memberships))},
 		{"watches", limit(int64(v.Limits.Watches))},
+		{"follows", limit(int64(v.Limits.Follows))},
 		{"queued", size(v.Limits.QueuedBytes)},
 		{"history", size(v.Limits.HistoryBytes)},
 	} {

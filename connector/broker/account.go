@@ -9,6 +9,7 @@ type Limits struct {
 	Registrations int   `toml:"registrations" json:"registrations"` // 65536
 	Memberships   int   `toml:"memberships" json:"memberships"`     // 65536
 	Watches       int   `toml:"watches" json:"watches"`             // 1024 watches and notification requests
+	Follows       int   `toml:"follows" json:"follows"`             // 65536 ports whose end is awaited
 	QueuedBytes   int64 `toml:"queued_bytes" json:"queued_bytes"`   // 512 MiB waiting for the uid's clients
 	HistoryBytes  int64 `toml:"history_bytes" json:"history_bytes"` // 256 MiB of histories set by the uid
 }
@@ -29,6 +30,7 @@ func (l Limits) withDefaults() Limits {
 	def(&l.Registrations, 65536)
 	def(&l.Memberships, 65536)
 	def(&l.Watches, 1024)
+	def(&l.Follows, 65536)
 	def64(&l.QueuedBytes, 512<<20)
 	def64(&l.HistoryBytes, 256<<20)
 	return l
@@ -43,6 +45,7 @@ type account struct {
 	regs     int
 	members  int
 	watches  int
+	follows  int
 	queued   int64
 	history  int64
 	exceeded map[string]uint64 // by limit, how often

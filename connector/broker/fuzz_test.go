@@ -22,6 +22,8 @@ func FuzzInput(f *testing.F) {
 	f.Add(frame.Header{Type: frame.Join, Flags: frame.FlagAt, Group: 5, Pos: 1 << 63}.Append(nil, frame.AppendU64s(nil, 77)...), 3)
 	f.Add(frame.Header{Type: frame.History, Group: 5}.Append(nil, frame.AppendU64s(nil, 10, 1<<39, 1)...), 3)
 	f.Add(frame.Header{Type: frame.Query}.Append(nil, []byte("stat")...), 3)
+	f.Add(append(frame.Header{Type: frame.Follow, Port: 1, Pos: 7}.Append(nil), frame.Header{Type: frame.Unfollow, Pos: 7}.Append(nil)...), 40)
+	f.Add(frame.Header{Type: frame.Follow, Port: 2}.Append(nil), 3)
 	f.Add(frame.Header{Type: frame.Monitor}.Append(nil), 3)
 	f.Add(frame.Header{Type: frame.Hold}.Append(nil, frame.AppendID(nil, id)...), 3)
 	f.Fuzz(func(t *testing.T, b []byte, cut int) {

@@ -102,14 +102,16 @@ type conn struct {
 	acks      []pendingAck // FIFO by mark
 	regs      map[uint64]*reg
 	members   map[uint32]*member
-	watches   map[uint32]*watcher // by the client's tag
-	callers   callers             // who called this port
-	congested bool                // group messages are dropped until half of the queue is gone
-	held      bool                // the client asked to keep messages to its port back
-	lost      []lostCount         // not told yet
-	lagging   []*member           // get their messages from a history
-	interests map[uint32]struct{} // groups whose interest is to be told later
-	stops     []stop              // senders that were told Stop because of this client
+	watches   map[uint32]*watcher  // by the client's tag
+	follows   map[uint64]*follow   // of other ports, by the client's number
+	followers map[*follow]struct{} // of this port
+	callers   callers              // who called this port
+	congested bool                 // group messages are dropped until half of the queue is gone
+	held      bool                 // the client asked to keep messages to its port back
+	lost      []lostCount          // not told yet
+	lagging   []*member            // get their messages from a history
+	interests map[uint32]struct{}  // groups whose interest is to be told later
+	stops     []stop               // senders that were told Stop because of this client
 	stopped   map[stopKey]*stopped
 	monitor   bool
 
@@ -205,6 +207,12 @@ func (h *hub) close(c *conn) {
 	for _, w := range c.watches {
 		h.unwatch(w)
 	}
+	for _, f := range c.follows {
+		h.unfollow(f)
+	}
+	for f := range c.followers {
+		h.portGone(f)
+	}
 	c.acct.watches -= h.notify.DropOwner(uint64(c.port))
 	h.goneTo(&c.callers, c.port, nil)
 	h.releaseStops(&c.stops)
@@ -223,6 +231,7 @@ func (h *hub) close(c *conn) {
 	c.out = outq{}
 	c.route, c.peer = nil, nil
 	c.in, c.regs, c.members, c.watches, c.stopped, c.lagging = nil, nil, nil, nil, nil, nil
+	c.follows, c.followers = nil, nil
 	c.acct.conns--
 	if c.acct.conns == 0 && c.acct.history == 0 && len(c.acct.exceeded) == 0 {
 		delete(h.accounts, c.acct.uid)

@@ -77,6 +77,10 @@ func (h *hub) request(c *conn, hd *frame.Header, body []byte) error {
 		return h.handleWatch(c, hd, body)
 	case frame.Unwatch:
 		h.handleUnwatch(c, hd)
+	case frame.Follow:
+		return h.handleFollow(c, hd, body)
+	case frame.Unfollow:
+		return h.handleUnfollow(c, hd, body)
 	case frame.Hold, frame.Resume:
 		return h.handleHold(c, hd, body)
 	case frame.History:

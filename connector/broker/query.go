@@ -74,6 +74,7 @@ type UserRow struct {
 	Registrations int               `json:"registrations"`
 	Memberships   int               `json:"memberships"`
 	Watches       int               `json:"watches"`
+	Follows       int               `json:"follows"`
 	QueuedBytes   int64             `json:"queued_bytes"`
 	HistoryBytes  int64             `json:"history_bytes"`
 	Exceeded      map[string]uint64 `json:"exceeded,omitempty"`
@@ -195,7 +196,7 @@ func (h *hub) statRow(mine func(uint32) bool) StatRow {
 	for _, a := range h.accounts {
 		if mine(a.uid) {
 			row.Users = append(row.Users, UserRow{
-				UID: a.uid, Connections: a.conns, Registrations: a.regs, Memberships: a.members, Watches: a.watches,
+				UID: a.uid, Connections: a.conns, Registrations: a.regs, Memberships: a.members, Watches: a.watches, Follows: a.follows,
 				QueuedBytes: a.queued, HistoryBytes: a.history, Exceeded: maps.Clone(a.exceeded), Limits: a.limits,
 			})
 		}

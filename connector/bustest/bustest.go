@@ -61,6 +61,7 @@ type Limits struct {
 	Memberships int
 	Watches     int
 	Notifies    int // requests to the control id
+	Follows     int
 }
 
 // BusOptions describe a handle.
@@ -83,6 +84,7 @@ type Caps struct {
 	Notify     bool // the control id
 	Watch      bool
 	History    bool
+	Follow     bool   // FollowPort tells that a port is gone
 	Limits     bool   // SiteOptions.Limits are kept
 	MaxGroup   uint32 // the highest group; 0 means math.MaxUint32
 }
@@ -91,7 +93,7 @@ type Caps struct {
 func All() Caps {
 	return Caps{
 		Registry: true, NoID: true, NoListener: true, NoPort: true, Failed: true, Wait: true, Lost: true, AgentGone: true,
-		Interest: true, Cred: true, Notify: true, Watch: true, History: true, Limits: true, MaxGroup: math.MaxUint32,
+		Interest: true, Cred: true, Notify: true, Watch: true, History: true, Follow: true, Limits: true, MaxGroup: math.MaxUint32,
 	}
 }
 
@@ -132,6 +134,7 @@ func Run(t *testing.T, c Carrier) {
 		{"notification", notifyTests},
 		{"watch", watchTests},
 		{"history", historyTests},
+		{"ports", followTests},
 		{"limits", limitTests},
 		{"closing", closeTests},
 		{"interruption", interruptTests},

@@ -25,6 +25,7 @@ type agent struct {
 	wg     sync.WaitGroup // goroutines that read or run handlers
 
 	sentinel sentinel
+	follows  follows
 
 	mu        sync.Mutex // guards what follows
 	regs      map[cbid.ID]*reg

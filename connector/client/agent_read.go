@@ -192,6 +192,9 @@ func (a *agent) sort(r *agentReader, h *frame.Header, body, fr []byte) error {
 		return err
 	case frame.Gone:
 		return nil // the agent side makes no calls
+	case frame.PortGone:
+		a.portGone(a.follows.take(h.Pos))
+		return nil
 	case frame.Bye:
 		return byeError(h, body)
 	}

@@ -27,6 +27,9 @@ func (a *agent) broke(l *link, cause error) {
 	a.dropVias()
 	a.ops.breakAll(cause)
 	a.stops.clear()
+	for _, f := range a.follows.takeAll() {
+		a.portGone(f)
+	}
 	if a.closed.Load() {
 		a.look()
 		return

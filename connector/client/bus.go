@@ -11,7 +11,7 @@ import (
 )
 
 // Bus is a process's place on a broker's bus. It implements connector.Bus,
-// connector.WatchBus, connector.HistoryBus, and Post.
+// connector.WatchBus, connector.HistoryBus, connector.PortBus, and Post.
 type Bus struct {
 	cfg   *Config
 	agent *agent
@@ -30,6 +30,7 @@ var (
 	_ connector.Bus             = (*Bus)(nil)
 	_ connector.WatchBus        = (*Bus)(nil)
 	_ connector.HistoryBus      = (*Bus)(nil)
+	_ connector.PortBus         = (*Bus)(nil)
 	_ connector.Endpoint        = (*Endpoint)(nil)
 	_ connector.HistoryEndpoint = (*Endpoint)(nil)
 	_ connector.Watcher         = (*Watcher)(nil)

@@ -111,7 +111,7 @@ func policy(t testing.TB, l bustest.Limits) *broker.Policy {
 	for _, f := range []struct {
 		name string
 		n    int
-	}{{"registrations", l.Callbacks}, {"connections", l.Endpoints}, {"memberships", l.Memberships}, {"watches", max(l.Watches, l.Notifies)}} {
+	}{{"registrations", l.Callbacks}, {"connections", l.Endpoints}, {"memberships", l.Memberships}, {"follows", l.Follows}, {"watches", max(l.Watches, l.Notifies)}} {
 		if f.n > 0 {
 			text += fmt.Sprintf("%s = %d\n", f.name, f.n)
 		}

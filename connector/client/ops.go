@@ -45,6 +45,7 @@ const (
 	opDel
 	opHistory
 	opPing
+	opFollow
 )
 
 // waiter is somebody asleep until he should look again. A wake-up too many does

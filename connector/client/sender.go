@@ -213,7 +213,7 @@ func (s *sender) request(ctx context.Context, h frame.Header, body []byte, onDon
 
 var opKinds = map[frame.Type]opKind{
 	frame.Join: opJoin, frame.Leave: opLeave, frame.Add: opAdd, frame.Del: opDel,
-	frame.History: opHistory, frame.Ping: opPing,
+	frame.History: opHistory, frame.Ping: opPing, frame.Follow: opFollow,
 }
 
 // await steps until o is done. A caller that gives up takes o out of its table

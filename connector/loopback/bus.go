@@ -3,13 +3,15 @@ package loopback
 import (
 	"context"
 	"fmt"
+	"sync"
 	"sync/atomic"
 
 	"github.com/cnbus/cnbus/cbid"
 	"github.com/cnbus/cnbus/connector"
 )
 
-// Bus is a process's handle on a Hub. It is a connector.Bus, WatchBus, HistoryBus and Poster.
+// Bus is a process's handle on a Hub. It is a connector.Bus, WatchBus, HistoryBus, PortBus and
+// Poster.
 type Bus struct {
 	hub      *Hub
 	port     uint32 // of the agent
@@ -22,7 +24,10 @@ type Bus struct {
 	callbacks   map[cbid.ID]*callback
 	endpoints   map[*Endpoint]struct{}
 	watchers    map[*Watcher]struct{}
+	follows     map[*follow]struct{}
 	memberships int
+
+	gones sync.WaitGroup // functions that are told of the end of a port; begun under hub.mu while not closed
 }
 
 var (
@@ -30,6 +35,7 @@ var (
 	_ connector.WatchBus   = (*Bus)(nil)
 	_ connector.HistoryBus = (*Bus)(nil)
 	_ connector.Poster     = (*Bus)(nil)
+	_ connector.PortBus    = (*Bus)(nil)
 	_ connector.Replier    = (*Bus)(nil)
 )
 
@@ -209,6 +215,11 @@ func (b *Bus) Close() error {
 	for w := range b.watchers {
 		w.end()
 	}
+	for f := range b.follows {
+		f.drop()
+	}
+	delete(h.agents, b.port)
+	h.portGone(b.port)
 	var ports []uint32
 	for e := range b.endpoints {
 		ports = append(ports, e.port)
@@ -225,6 +236,7 @@ func (b *Bus) Close() error {
 		<-c.entry.Drained()
 		h.failCalls(c) // what was begun since
 	}
+	b.gones.Wait()
 	close(b.finished)
 	return nil
 }

@@ -23,6 +23,7 @@ type Config struct {
 	Endpoints      int // open at once
 	Memberships    int // of all its endpoints
 	Watches        int
+	Follows        int // ports
 	NotifyRequests int // of one endpoint to the control id
 
 	// Calls bounds the outstanding calls of one endpoint. Default 65536.
@@ -56,6 +57,7 @@ func (c *Config) withDefaults() Config {
 		{&d.Watches, 1024},
 		{&d.NotifyRequests, 1024},
 		{&d.Calls, 1 << 16},
+		{&d.Follows, 1 << 16},
 		{&d.WatchBacklog, 256},
 	} {
 		if *f.field <= 0 {

@@ -268,6 +268,7 @@ func (e *Endpoint) end() bool {
 	h.routes.Lock()
 	delete(h.ports, e.port)
 	h.routes.Unlock()
+	h.portGone(e.port)
 	e.queue.close()
 	return true
 }

@@ -25,12 +25,14 @@ type Hub struct {
 	// Locks are taken in this order: Hub.mu, Hub.routes, group.mu, queue.mu. callback.mu is
 	// taken under Hub.mu or alone.
 
-	mu       sync.Mutex // guards what follows, and makes changes of ids and members one sequence
-	notify   *connector.Notify
-	watch    *connector.WatchTable
-	watchers map[uint64]*Watcher
-	lastPort uint32
-	lastName uint64 // of a watcher
+	mu        sync.Mutex // guards what follows, and makes changes of ids and members one sequence
+	notify    *connector.Notify
+	watch     *connector.WatchTable
+	watchers  map[uint64]*Watcher
+	agents    map[uint32]*Bus // by port
+	followers map[uint32]map[*follow]struct{}
+	lastPort  uint32
+	lastName  uint64 // of a watcher
 
 	routes sync.RWMutex // guards what follows
 	ports  map[uint32]*Endpoint
@@ -61,6 +63,7 @@ func New(config *Config) *Hub {
 		cred:     connector.Cred{UID: uint32(os.Getuid()), GID: uint32(os.Getgid()), PID: uint32(os.Getpid())},
 		start:    time.Now(),
 		watchers: make(map[uint64]*Watcher),
+		agents:   make(map[uint32]*Bus), followers: make(map[uint32]map[*follow]struct{}),
 		ports:    make(map[uint32]*Endpoint),
 		groups:   make(map[uint32]*group),
 		lastPort: 0x10000, // told apart from group numbers and pids at a glance
@@ -91,10 +94,12 @@ func (h *Hub) Open() *Bus {
 	b := &Bus{
 		hub: h, ctx: ctx, cancel: cancel, finished: make(chan struct{}),
 		callbacks: make(map[cbid.ID]*callback), endpoints: make(map[*Endpoint]struct{}), watchers: make(map[*Watcher]struct{}),
+		follows: make(map[*follow]struct{}),
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	b.port = h.newPort()
+	h.agents[b.port] = b
 	return b
 }
 
@@ -109,7 +114,7 @@ func (h *Hub) panicked(e *connector.Entry, value any, stack []byte) {
 func (h *Hub) newPort() uint32 {
 	for {
 		h.lastPort++
-		if h.lastPort != 0 && h.endpoint(h.lastPort) == nil {
+		if h.lastPort != 0 && h.endpoint(h.lastPort) == nil && h.agents[h.lastPort] == nil {
 			return h.lastPort
 		}
 	}

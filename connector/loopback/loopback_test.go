@@ -15,7 +15,7 @@ type site struct{ hub *loopback.Hub }
 func newSite(_ testing.TB, opt bustest.SiteOptions) bustest.Site {
 	c := &loopback.Config{
 		Callbacks: opt.Limits.Callbacks, Endpoints: opt.Limits.Endpoints, Memberships: opt.Limits.Memberships,
-		Watches: opt.Limits.Watches, NotifyRequests: opt.Limits.Notifies,
+		Watches: opt.Limits.Watches, Follows: opt.Limits.Follows, NotifyRequests: opt.Limits.Notifies,
 		WatchBacklog: 8,
 		Log:          slog.New(slog.NewTextHandler(io.Discard, nil)),
 	}

@@ -30,6 +30,7 @@
 //	                                         registered again by then
 //	Delivery.Call                            known of callers that set NLM_F_REQUEST, as Call does
 //	Watch, notification, history, limits     none
+//	FollowPort                               ErrNotSupported: netlink tells the kernel only that a port is gone
 //	who may do what                          CAP_NET_ADMIN of the namespace, for all or nothing; without it,
 //	                                         NETLINK_USERSOCK can still send to ports, NETLINK_CONNECTOR to the kernel
 //	                                         only (and join odd groups, since Linux 6.2). Anybody with it may

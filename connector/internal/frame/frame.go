@@ -40,20 +40,22 @@ type Type uint8
 
 // Frames from a client to the broker.
 const (
-	Hello   Type = 1  // body: HelloBody. Answer: Welcome
-	Send    Type = 2  // body: netlink bytes. Answer: Ack if FlagAck; Fail if it fails without FlagAck
-	Add     Type = 3  // body: id, name. Answer: Ack
-	Del     Type = 4  // body: id. Answer: Ack
-	Join    Type = 5  // group; with FlagAt pos and body: epoch u64. Answer: Ack with pos, body: epoch u64
-	Leave   Type = 6  // group. Answer: Ack
-	Watch   Type = 7  // tag names the watch; body: rects. Answer: Ack, then Change...
-	Unwatch Type = 8  // pos: the tag of the watch. Answer: Ack
-	Hold    Type = 9  // body: id, or empty for the port itself: send no more for it. No answer
-	Resume  Type = 10 // ends Hold. No answer
-	History Type = 11 // group; body: messages u64, bytes u64, age ns u64. Answer: Ack
-	Query   Type = 12 // body: what. Answer: Data..., or Ack with a code
-	Monitor Type = 13 // Answer: Ack, then Mon...
-	Ping    Type = 14 // Answer: Ack
+	Hello    Type = 1  // body: HelloBody. Answer: Welcome
+	Send     Type = 2  // body: netlink bytes. Answer: Ack if FlagAck; Fail if it fails without FlagAck
+	Add      Type = 3  // body: id, name. Answer: Ack
+	Del      Type = 4  // body: id. Answer: Ack
+	Join     Type = 5  // group; with FlagAt pos and body: epoch u64. Answer: Ack with pos, body: epoch u64
+	Leave    Type = 6  // group. Answer: Ack
+	Watch    Type = 7  // tag names the watch; body: rects. Answer: Ack, then Change...
+	Unwatch  Type = 8  // pos: the tag of the watch. Answer: Ack
+	Hold     Type = 9  // body: id, or empty for the port itself: send no more for it. No answer
+	Resume   Type = 10 // ends Hold. No answer
+	History  Type = 11 // group; body: messages u64, bytes u64, age ns u64. Answer: Ack
+	Query    Type = 12 // body: what. Answer: Data..., or Ack with a code
+	Monitor  Type = 13 // Answer: Ack, then Mon...
+	Ping     Type = 14 // Answer: Ack
+	Follow   Type = 15 // port; pos: the client's number of it. Answer: Ack, then PortGone once
+	Unfollow Type = 16 // pos: the number. No answer
 )
 
 // Frames from the broker to a client.
@@ -70,6 +72,7 @@ const (
 	Gone     Type = 74 // port: an agent; body: id. Calls to it will not be answered
 	Data     Type = 75 // tag; body: a piece of the JSON answer; FlagMore on all but the last
 	Mon      Type = 76 // like Send, of somebody: port sender, tag receiver, pos: Unix ns, code: result
+	PortGone Type = 78 // port: nobody has it any more; pos: the number given with Follow
 	Bye      Type = 77 // code; body: a text. The broker closes the connection after it
 )
 
