@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/cnbus/cnbus/rxrpc/internal/proto"
+	"github.com/cnbus/cnbus/rxrpc/internal/remote"
 	"github.com/cnbus/cnbus/rxrpc/internal/wire"
 	"github.com/cnbus/cnbus/tsocket"
 )
@@ -27,6 +28,7 @@ type Endpoint struct {
 
 	// Of the owner.
 	p         *proto.Endpoint
+	far       remote.Engine // in place of p and of what is for datagrams
 	out       outbox
 	timer     alarm
 	acceptors map[wire.ServiceID]acceptor
@@ -101,6 +103,10 @@ func (e *Endpoint) Close() error {
 
 func (e *Endpoint) shut() {
 	e.once.Do(func() {
+		if e.far != nil {
+			e.shutFar()
+			return
+		}
 		e.do(func(now proto.Time) {
 			e.p.Close(now)
 			e.events(now)
@@ -128,7 +134,7 @@ func (e *Endpoint) Wait(ctx context.Context) error {
 	for {
 		idle := make(chan struct{})
 		e.do(func(proto.Time) {
-			if e.p.Idle() || e.closed.Load() {
+			if e.idle() || e.closed.Load() {
 				close(idle)
 				return
 			}
@@ -145,7 +151,7 @@ func (e *Endpoint) Wait(ctx context.Context) error {
 
 // tellIdle wakes who waits until nothing is left to be done.
 func (e *Endpoint) tellIdle() {
-	if len(e.idleFor) == 0 || !e.p.Idle() {
+	if len(e.idleFor) == 0 || !e.idle() {
 		return
 	}
 	for _, c := range e.idleFor {

@@ -4,6 +4,7 @@ import (
 	"sync"
 
 	"github.com/cnbus/cnbus/rxrpc/internal/proto"
+	"github.com/cnbus/cnbus/rxrpc/internal/remote"
 	"github.com/cnbus/cnbus/rxrpc/internal/wire"
 )
 
@@ -33,7 +34,7 @@ type call struct {
 	wake chan struct{}
 
 	// Of the owner alone.
-	pc      *proto.Call
+	pc      remote.Call
 	collect bool   // data that arrives goes to in at once: nobody reads
 	in      []byte // what was collected; the waiter has it when the call has ended
 	limit   int    // of in

@@ -59,7 +59,7 @@ func (c *call) settle(now proto.Time) {
 // start begins a client call; false if it could not.
 func (c *call) start(now proto.Time) bool {
 	c.params.Tag = c
-	pc, err := c.e.p.NewCall(now, &c.params)
+	pc, err := c.e.newProtoCall(now, &c.params)
 	if err != nil {
 		c.mu.Lock()
 		c.refused, c.ended = err, true
@@ -236,12 +236,16 @@ func (c *call) release(now proto.Time) {
 	}
 	pc := c.pc
 	c.pc = nil
-	pc.Tag = nil
+	pc.SetTag(nil)
 	pc.Release(now)
 }
 
 // events passes on what the protocol tells.
 func (e *Endpoint) events(now proto.Time) {
+	if e.far != nil {
+		e.farEvents(now)
+		return
+	}
 	for {
 		ev, ok := e.p.Event()
 		if !ok {

@@ -8,6 +8,7 @@ import (
 	"sync"
 
 	"github.com/cnbus/cnbus/rxrpc/internal/proto"
+	"github.com/cnbus/cnbus/rxrpc/internal/remote"
 	"github.com/cnbus/cnbus/rxrpc/internal/wire"
 )
 
@@ -77,7 +78,7 @@ type Server struct {
 
 	// mu guards what follows.
 	mu       sync.Mutex
-	services []*proto.Service
+	services []remote.Service
 	active   int // calls that handlers have, or whose reply the protocol does not have in full
 	closing  bool
 	drained  chan struct{} // closed when closing and no call is active
@@ -126,19 +127,16 @@ func (s *Server) listen(p proto.ServiceParams, handlers ...Handler) error {
 	closing := s.closing
 	s.mu.Unlock()
 	err := ErrClosed
-	if !closing {
+	switch {
+	case closing:
+	case s.e.far != nil:
+		err = s.listenFar(p, handlers)
+	default:
 		s.e.do(func(now proto.Time) {
 			var svc *proto.Service
-			if svc, err = s.e.p.Listen(now, p); err != nil {
-				return
+			if svc, err = s.e.p.Listen(now, p); err == nil {
+				s.serve(svc, p.IDs, handlers)
 			}
-			for i, id := range p.IDs {
-				_, unary := handlers[i].(Unary)
-				s.e.acceptors[id] = acceptor{svc, (&service{s: s, h: handlers[i], unary: unary}).accept}
-			}
-			s.mu.Lock()
-			s.services = append(s.services, svc)
-			s.mu.Unlock()
 		})
 	}
 	switch {
@@ -150,6 +148,18 @@ func (s *Server) listen(p proto.ServiceParams, handlers ...Handler) error {
 		err = ErrClosed
 	}
 	return &EndpointError{Op: "handle", Local: s.e.local, Err: err}
+}
+
+// serve has the handlers take the calls of svc. The owner calls it.
+func (s *Server) serve(svc remote.Service, ids []wire.ServiceID, handlers []Handler) {
+	for i, id := range ids {
+		_, unary := handlers[i].(Unary)
+		v := &service{s: s, h: handlers[i], unary: unary}
+		s.e.acceptors[id] = acceptor{svc, v.accept, v.take}
+	}
+	s.mu.Lock()
+	s.services = append(s.services, svc)
+	s.mu.Unlock()
 }
 
 // Client returns a client of the services at peer whose calls leave from the port of
@@ -195,6 +205,18 @@ func (s *Server) tellDrained() {
 	}
 }
 
+// forget ends services. The owner calls it.
+func (s *Server) forget(now proto.Time, services ...remote.Service) {
+	for id, a := range s.e.acceptors {
+		if slices.Contains(services, a.service) {
+			delete(s.e.acceptors, id)
+		}
+	}
+	for _, svc := range services {
+		svc.Close(now, true)
+	}
+}
+
 // Close ends the services: calls in progress are aborted by RX_CALL_DEAD, which ends the contexts of
 // their handlers; it waits until those have returned. The endpoint stays open. It is idempotent.
 func (s *Server) Close() error {
@@ -203,16 +225,7 @@ func (s *Server) Close() error {
 	services := s.services
 	s.services = nil
 	s.mu.Unlock()
-	s.e.do(func(now proto.Time) {
-		for id, a := range s.e.acceptors {
-			if slices.Contains(services, a.service) {
-				delete(s.e.acceptors, id)
-			}
-		}
-		for _, svc := range services {
-			svc.Close(now, true)
-		}
-	})
+	s.e.do(func(now proto.Time) { s.forget(now, services...) })
 	<-s.drained
 	s.pool.close()
 	return nil

@@ -8,13 +8,15 @@ import (
 	"sync/atomic"
 
 	"github.com/cnbus/cnbus/rxrpc/internal/proto"
+	"github.com/cnbus/cnbus/rxrpc/internal/remote"
 	"github.com/cnbus/cnbus/rxrpc/internal/wire"
 )
 
 // An acceptor takes in the calls of a service. The owner calls accept.
 type acceptor struct {
-	service *proto.Service
-	accept  func(now proto.Time, pc *proto.Call)
+	service remote.Service
+	accept  func(now proto.Time, pc *proto.Call) // of this process
+	far     func(pc remote.Call)                 // of an engine elsewhere
 }
 
 // accept finds who serves a call that has arrived. A charge has told the protocol
@@ -42,10 +44,12 @@ type service struct {
 }
 
 // accept makes a call of the server of one that has arrived.
-func (v *service) accept(_ proto.Time, pc *proto.Call) {
+func (v *service) accept(_ proto.Time, pc *proto.Call) { v.take(pc) }
+
+func (v *service) take(pc remote.Call) {
 	c := v.s.e.newCall(&serverCalls)
 	c.pc = pc
-	pc.Tag = c
+	pc.SetTag(c)
 	sc := &ServerCall{v: v, peer: pc.Peer(), service: uint16(pc.Service())}
 	sc.c.Store(c)
 	c.server = sc

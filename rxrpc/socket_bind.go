@@ -227,7 +227,7 @@ func (s *Socket) Listen(backlog int) error {
 		}
 		s.services = []*proto.Service{svc}
 		for _, id := range p.IDs {
-			e.acceptors[id] = acceptor{svc, s.arrived}
+			e.acceptors[id] = acceptor{service: svc, accept: s.arrived}
 		}
 	})
 	if err != nil {

@@ -29,6 +29,10 @@ type Msg struct {
 	Control Control
 	Flags   MsgFlags
 	Data    []byte
+
+	// Err is why a call has failed, with the last message of it that was received: an *AbortError or a *NetError. Control says
+	// the same as AF_RXRPC does; that does not know who has aborted.
+	Err error
 }
 
 // interrupted is a context's end where a system call would be interrupted: EINTR, and the context's error.

@@ -82,6 +82,9 @@ func (x *sockCall) notice() (m Msg, ok bool) {
 		c.Command, c.Code = CtlAbort, int32(x.result.Code)
 	}
 	m.Flags = MsgEOR
+	if x.result.Failed() {
+		m.Err = x.failure()
+	}
 	return m, true
 }
 

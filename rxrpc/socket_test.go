@@ -187,6 +187,7 @@ func TestSocketAbort(t *testing.T) {
 		m := receives(t, s, 0)
 		assert.Equal(t, abort, m.Control)
 		assert.Equal(t, rxrpc.MsgEOR, m.Flags)
+		assert.Equal(t, s == client, abortOf(t, m.Err).Remote)
 		_, err := s.Sendmsg(soon(t), rxrpc.Msg{Control: abort})
 		require.ErrorIs(t, err, errno.BadSlot)
 	}

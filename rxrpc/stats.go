@@ -66,7 +66,13 @@ func byType(n []uint64) map[string]uint64 {
 // Stats returns the figures of the moment.
 func (e *Endpoint) Stats() Stats {
 	var p proto.Stats
-	e.do(func(proto.Time) { p = e.p.Stats() })
+	e.do(func(proto.Time) {
+		if e.far != nil {
+			p = e.far.Stats()
+		} else {
+			p = e.p.Stats()
+		}
+	})
 	return Stats{
 		Received: byType(p.Received[:]), Transmitted: byType(p.Transmitted[:]),
 		BytesIn: p.BytesIn, BytesOut: p.BytesOut,

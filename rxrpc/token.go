@@ -122,6 +122,10 @@ func (e *Endpoint) take() {
 // work is one round of the owner: all that was wanted, then what follows from it.
 func (e *Endpoint) work(calls []*call, inbox []tsocket.Message, news []proto.NetError, funcs []func(proto.Time), tick bool) {
 	now := e.now()
+	if e.far != nil {
+		e.workFar(now, calls, funcs)
+		return
+	}
 	if inbox != nil {
 		e.receive(now, inbox)
 	}

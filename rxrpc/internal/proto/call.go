@@ -99,6 +99,12 @@ type Call struct {
 	burst   int         // datagrams sent in this turn
 }
 
+// Tagged returns Tag.
+func (c *Call) Tagged() any { return c.Tag }
+
+// SetTag sets Tag.
+func (c *Call) SetTag(tag any) { c.Tag = tag }
+
 // Service returns the service that the call is of, after an upgrade the new one.
 func (c *Call) Service() wire.ServiceID { return c.service }
 
