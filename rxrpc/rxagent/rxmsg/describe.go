@@ -1,0 +1,202 @@
+package rxmsg
+
+import (
+	"fmt"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/cnbus/cnbus/cbid"
+	"github.com/cnbus/cnbus/connector"
+	"github.com/cnbus/cnbus/rxrpc"
+)
+
+// Describe returns one line about a message to or from the agent, for people; false if m is none. Data and the keys of the body of
+// an OpKey are never in it.
+func Describe(m connector.Message) (string, bool) {
+	if m.ID != cbid.RxRPC {
+		return "", false
+	}
+	var d describer
+	if r, body, err := ParseReply(m.Data); err == nil {
+		d.reply(&r, body)
+		return d.String(), true
+	}
+	h, body, err := ParseHeader(m.Data)
+	if err != nil {
+		return "rxrpc: " + fmt.Sprintf("%d bytes, no header", len(m.Data)), true
+	}
+	d.WriteString("rxrpc ")
+	if h.Op.Event() {
+		d.WriteString("event ")
+	}
+	d.WriteString(h.Op.String())
+	d.sock(h.Sock)
+	if h.Flags&FlagDeadline != 0 && !h.Op.Event() {
+		ns, rest, err := TakeDeadline(body)
+		if err != nil {
+			d.WriteString(": no deadline")
+			return d.String(), true
+		}
+		d.printf(" within %v", time.Duration(min(ns, 1<<63-1)))
+		body = rest
+	}
+	d.body(&h, body)
+	return d.String(), true
+}
+
+type describer struct{ strings.Builder }
+
+func (d *describer) printf(format string, args ...any) { fmt.Fprintf(&d.Builder, format, args...) }
+
+func (d *describer) sock(n uint32) {
+	if n != 0 {
+		d.printf(" sock %d", n)
+	}
+}
+
+// text is part of a message in quotes, not too long.
+func (d *describer) text(b []byte) {
+	const most = 120
+	if len(b) > most {
+		d.printf("%q...", b[:most])
+		return
+	}
+	d.printf("%q", b)
+}
+
+func (d *describer) reply(r *Reply, body []byte) {
+	d.printf("rxrpc reply %v", r.Op)
+	d.sock(r.Sock)
+	if r.Errno != 0 {
+		d.printf(": %s ", errnoName(r.Errno))
+		d.text(body)
+		return
+	}
+	d.printf(": done, %d", r.Value)
+	switch {
+	case r.Op == OpHello:
+		if h, err := ParseHello(body); err == nil {
+			d.printf(", version %d, run %x", h.Version, h.Run)
+		}
+	case (r.Op == OpBind || r.Op == OpGetName) && len(body) > 0:
+		d.name(" at ", body)
+	case len(body) > 0:
+		d.printf(", %d bytes", len(body))
+	}
+}
+
+func (d *describer) name(before string, b []byte) {
+	if len(b) == 0 {
+		return
+	}
+	if a, err := rxrpc.ParseAddr(b, 6); err == nil {
+		d.printf("%s%v", before, a)
+		return
+	}
+	d.printf("%sa malformed address", before)
+}
+
+func (d *describer) body(h *Header, body []byte) {
+	bad := func(err error) {
+		if err != nil {
+			d.WriteString(": malformed")
+		}
+	}
+	switch h.Op {
+	case OpSocket:
+		d.printf(" family %d", h.Arg)
+	case OpBind, OpConnect:
+		d.name(" ", body)
+	case OpListen, OpShutdown, OpStat, OpCancel:
+		d.printf(" %d", int64(h.Arg))
+	case OpSetOpt, OpGetOpt:
+		level, option := SplitOpt(h.Arg)
+		d.printf(" level %d option %d, %d bytes", level, option, len(body))
+	case OpSendmsg, EventMsg:
+		m, err := ParseMsg(body)
+		if err != nil {
+			bad(err)
+			return
+		}
+		d.msg(&m, h.Op == EventMsg)
+	case EventRx:
+		r, err := ParseRx(body)
+		if err != nil {
+			bad(err)
+			return
+		}
+		d.printf(" call %d %v", h.Arg, r.Mark)
+		d.name(" from ", r.Name)
+		if r.Code != 0 || r.Errno != 0 {
+			d.printf(" code %d errno %d", r.Code, int(r.Errno))
+		}
+		d.printf(", %d bytes", len(r.Data))
+		if r.Last {
+			d.WriteString(", the last")
+		}
+	case OpWindow, EventSent:
+		n, err := ParseU32(body)
+		d.printf(" call %d, %d bytes", h.Arg, n)
+		bad(err)
+	case EventError, EventClosed:
+		f, err := ParseFailure(body)
+		if err != nil {
+			bad(err)
+			return
+		}
+		if f.HasTag {
+			d.printf(" call %d", h.Arg)
+		}
+		d.printf(": %v: %s ", f.Op, errnoName(f.Errno))
+		d.text([]byte(f.Text))
+	case OpBeginCall:
+		c, err := ParseBeginCall(body)
+		d.printf(" call %d", h.Arg)
+		if err != nil {
+			bad(err)
+			return
+		}
+		d.name(" to ", c.Name)
+	case OpEndCall, OpSendData, OpAbortCall, OpAcceptCall, OpChargeAccept, OpSetTxLength, OpCheckLife, OpSRTT:
+		d.printf(" call %d, %d bytes", h.Arg, len(body))
+	case OpDataDelivered, OpFree:
+		d.printf(" message %d", h.Arg)
+	}
+}
+
+func (d *describer) msg(m *Msg, received bool) {
+	parse := rxrpc.ParseControl
+	if received {
+		parse = rxrpc.ParseReceivedControl
+	}
+	c, err := parse(m.Control)
+	if c.HasCallID {
+		d.printf(" call %d", c.CallID)
+	}
+	if c.Command != 0 {
+		d.printf(" %v", c.Command)
+		if c.Code != 0 {
+			d.printf(" %d", c.Code)
+		}
+	}
+	if err != nil {
+		d.WriteString(" with malformed control data")
+	}
+	if received {
+		d.name(" from ", m.Name)
+	} else {
+		d.name(" to ", m.Name)
+	}
+	d.printf(", %d bytes", len(m.Data))
+	for _, f := range [...]struct {
+		flag rxrpc.MsgFlags
+		name string
+	}{{rxrpc.MsgMore, "MORE"}, {rxrpc.MsgEOR, "EOR"}, {rxrpc.MsgDontWait, "DONTWAIT"}, {rxrpc.MsgWaitAll, "WAITALL"}} {
+		if m.Flags&f.flag != 0 {
+			d.WriteString(", " + f.name)
+		}
+	}
+}
+
+func errnoName(e syscall.Errno) string { return fmt.Sprintf("errno %d (%v)", int(e), e) }
