@@ -47,6 +47,7 @@ var brokerMetrics = []metric{
 
 var (
 	descFailed   = prometheus.NewDesc("cnbus_messages_failed_total", "Messages refused.", []string{"reason"}, nil)
+	descDenied   = prometheus.NewDesc("cnbus_denied_total", "What agents were not let do for clients, by the key of the policy.", []string{"key"}, nil)
 	descExceeded = prometheus.NewDesc("cnbus_limit_exceeded_total", "Times a user reached a limit.", []string{"uid", "limit"}, nil)
 	descQueued   = prometheus.NewDesc("cnbus_queued_bytes", "Bytes that wait for the clients of a user.", []string{"uid"}, nil)
 	descActive   = prometheus.NewDesc("cnbus_proc_active", "Whether the kernel's process events are subscribed to.", nil, nil)
@@ -72,6 +73,9 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	}
 	for reason, n := range s.Failed {
 		ch <- prometheus.MustNewConstMetric(descFailed, prometheus.CounterValue, float64(n), reason)
+	}
+	for key, n := range s.Denied {
+		ch <- prometheus.MustNewConstMetric(descDenied, prometheus.CounterValue, float64(n), key)
 	}
 	for _, u := range s.Users {
 		uid := uidLabel(u.UID)

@@ -42,6 +42,9 @@ func printStat(app *cli.App, s, last *statLine, all, live bool) error {
 	for _, reason := range slices.Sorted(maps.Keys(b.Failed)) {
 		row("failed", "%s: %s", cli.Count(b.Failed[reason]), reason)
 	}
+	for _, key := range slices.Sorted(maps.Keys(b.Denied)) {
+		row("denied", "%s: %s of the policy", cli.Count(b.Denied[key]), key)
+	}
 	printUsers(app, b.Users)
 	if err := printClients(app, s.Clients, all); err != nil {
 		return err

@@ -11,16 +11,26 @@ import (
 // verdictLine is what a policy lets somebody do, as JSON. Ids are in the form of
 // the policy file: "*", "1:1", "256-511:*".
 type verdictLine struct {
-	Connect  bool       `json:"connect"`
-	Register []string   `json:"register"`
-	Send     []string   `json:"send"`
-	Join     []string   `json:"join"`
-	Publish  []string   `json:"publish"`
-	Unicast  bool       `json:"unicast"`
-	Monitor  bool       `json:"monitor"`
-	Admin    bool       `json:"admin"`
-	Rules    []string   `json:"rules"` // that apply
-	Limits   limitsLine `json:"limits"`
+	Connect  bool     `json:"connect"`
+	Register []string `json:"register"`
+	Send     []string `json:"send"`
+	Join     []string `json:"join"`
+	Publish  []string `json:"publish"`
+	Unicast  bool     `json:"unicast"`
+	Monitor  bool     `json:"monitor"`
+	Admin    bool     `json:"admin"`
+	accessLine
+	Rules  []string   `json:"rules"` // that apply
+	Limits limitsLine `json:"limits"`
+}
+
+// accessLine is what the agents of sockets and of RxRPC do for somebody, in the form of the policy file.
+type accessLine struct {
+	SockConnect []string `json:"sock_connect"`
+	SockBind    []string `json:"sock_bind"`
+	RxCall      []string `json:"rx_call"`
+	RxListen    []string `json:"rx_listen"`
+	RxKeys      []string `json:"rx_keys"`
 }
 
 // limitsLine are the limits of a user; a negative one is none.
@@ -38,6 +48,10 @@ func newVerdictLine(v *broker.Verdict) *verdictLine {
 	return &verdictLine{
 		Connect: v.Connect, Register: words(v.Register), Send: words(v.Send), Join: words(v.Join), Publish: words(v.Publish),
 		Unicast: v.Unicast, Monitor: v.Monitor, Admin: v.Admin, Rules: words(v.Rules), Limits: limitsLine(v.Limits),
+		accessLine: accessLine{
+			SockConnect: words(v.SockConnect), SockBind: words(v.SockBind),
+			RxCall: words(v.RxCall), RxListen: words(v.RxListen), RxKeys: words(v.RxKeys),
+		},
 	}
 }
 
@@ -88,6 +102,11 @@ func printVerdict(app *cli.App, v *broker.Verdict) error {
 		{"join", ids(v.Join)},
 		{"publish to", ids(v.Publish)},
 		{"unicast to others", yes(v.Unicast)},
+		{"sockets connect to", ids(v.SockConnect)},
+		{"sockets bind to", ids(v.SockBind)},
+		{"RxRPC calls", ids(v.RxCall)},
+		{"RxRPC serves", ids(v.RxListen)},
+		{"RxRPC keys", ids(v.RxKeys)},
 		{"monitor", yes(v.Monitor)},
 		{"administrate", yes(v.Admin)},
 		{"by the rules", strings.Join(v.Rules, ", ")},
@@ -99,7 +118,7 @@ func printVerdict(app *cli.App, v *broker.Verdict) error {
 		{"queued", size(v.Limits.QueuedBytes)},
 		{"history", size(v.Limits.HistoryBytes)},
 	} {
-		if _, err := fmt.Fprintf(app.Out, "  %s %s\n", s.Dim(fmt.Sprintf("%-17s", row[0])), row[1]); err != nil {
+		if _, err := fmt.Fprintf(app.Out, "  %s %s\n", s.Dim(fmt.Sprintf("%-18s", row[0])), row[1]); err != nil {
 			return err
 		}
 	}

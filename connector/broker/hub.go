@@ -10,7 +10,7 @@ import (
 )
 
 // hub is the broker without its sockets: bytes of clients and times go in,
-// bytes for clients come out. The loop owns it; nothing in it locks or waits.
+// bytes for clients come out. The loop owns it; nothing in it waits, and only the gate is shared.
 type hub struct {
 	log   *slog.Logger
 	pool  bufPool
@@ -18,6 +18,7 @@ type hub struct {
 	self  connector.Cred
 	tune  tuning
 	rules *Policy
+	gate  *gate // the same rules, for other goroutines
 	known knownRights
 
 	instance  uint64 // this run; the epoch of histories kept in memory
@@ -131,6 +132,7 @@ func newHub(log *slog.Logger, rules *Policy, self connector.Cred, instance uint6
 		groups: make(map[uint32]*group), accounts: make(map[uint32]*account),
 		watchers: make(map[uint64]*watcher),
 	}
+	h.gate = newGate(log, rules)
 	h.initControl()
 	h.applyHistories()
 	return h
@@ -156,6 +158,7 @@ func (h *hub) open(cred connector.Cred, gids []uint32) *conn {
 	}
 	c.port = h.nextPort
 	h.conns[c.port] = c
+	h.gate.enter(cred, c.gids)
 	h.stats.Accepted++
 	h.greeting++
 	c.acct = h.account(cred.UID)
@@ -195,6 +198,7 @@ func (h *hub) close(c *conn) {
 	}
 	c.closed = true
 	delete(h.conns, c.port)
+	h.gate.leave(c.cred)
 	if !c.hello {
 		h.greeting--
 	}

@@ -6,7 +6,6 @@ import (
 	"os"
 	"os/user"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/BurntSushi/toml"
@@ -32,6 +31,10 @@ type Policy struct {
 // Register, Send, Join and Publish hold ids as cbid.ParseRect reads them: "*", "proc",
 // "1:1", "0x100-0x1ff:*". For Join and Publish only the idx counts, as it is the
 // group's number.
+//
+// SockConnect, SockBind, RxCall, RxListen and RxKeys say what the agents of sockets and of RxRPC do
+// for these clients: "tcp 192.0.2.0/24:80-99", "unix /run/x.sock"; "192.0.2.1:7003 52"; "add";
+// docs/policy.md has the grammar. Policy.Allow answers by them.
 type Rule struct {
 	Name     string   `toml:"name"`
 	UID      []any    `toml:"uid"`
@@ -44,9 +47,16 @@ type Rule struct {
 	Monitor  bool     `toml:"monitor"` // see everything that passes
 	Admin    bool     `toml:"admin"`   // everything, and other uids' numbers
 
+	SockConnect []string `toml:"sock_connect"`
+	SockBind    []string `toml:"sock_bind"`
+	RxCall      []string `toml:"rx_call"`
+	RxListen    []string `toml:"rx_listen"`
+	RxKeys      []string `toml:"rx_keys"`
+
 	uids, gids                    []uint32
 	anyone                        bool
 	register, send, join, publish grant
+	access                        [actions]accessGrant
 }
 
 // LimitRule sets the limits of some uids; the first that matches counts.
@@ -123,13 +133,17 @@ func UserPolicy() *Policy {
 
 // SystemPolicy is the policy of a host's broker: root and the broker's own uid may do
 // everything; everyone may send to ids, join groups, watch, and have ids and groups from idx 0x100 up,
-// outside the kernel's range.
+// outside the kernel's range. Of the agents everyone gets what the kernel lets every process do: IP connections
+// anywhere, ports from 1024 up, RxRPC with keys of one's own. Unix sockets are left out, as who sits at the other end
+// would take the client for the broker.
 func SystemPolicy() *Policy {
 	p := &Policy{Rules: []Rule{
 		{Name: "administrators", UID: []any{"self", int64(0)}, Admin: true},
 		{
 			Name: "everyone", UID: []any{"*"}, Unicast: true, Send: []string{"*"}, Join: []string{"*"},
 			Register: []string{"0x100-0xffffffff:*"}, Publish: []string{"0x100-0xffffffff:*"},
+			SockConnect: []string{"tcp *", "udp *"}, SockBind: []string{"tcp *:1024-65535", "udp *:1024-65535"},
+			RxCall: []string{"*"}, RxListen: []string{"*:1024-65535"}, RxKeys: []string{"*"},
 		},
 	}}
 	p.mustCompile()
@@ -243,7 +257,7 @@ func (p *Policy) compileRule(r *Rule) error {
 			f.g.rects = append(f.g.rects, rect)
 		}
 	}
-	return nil
+	return r.compileAccess()
 }
 
 func (p *Policy) numbers(list []any, lookup func(string) (string, error)) (nums []uint32, anyone bool, err error) {
@@ -363,48 +377,4 @@ func (p *Policy) historyOf(group uint32) (connector.History, bool) {
 		}
 	}
 	return connector.History{}, false
-}
-
-// Verdict is what a policy says of one client, for `cnbus policy check`.
-type Verdict struct {
-	Connect  bool     `json:"connect"`
-	Register []string `json:"register"`
-	Send     []string `json:"send"`
-	Join     []string `json:"join"`
-	Publish  []string `json:"publish"`
-	Unicast  bool     `json:"unicast"`
-	Monitor  bool     `json:"monitor"`
-	Admin    bool     `json:"admin"`
-	Limits   Limits   `json:"limits"`
-	Rules    []string `json:"rules"` // that matched
-}
-
-// Check tells what a client with these credentials may do.
-func (p *Policy) Check(cred connector.Cred, gids []uint32) Verdict {
-	r := p.rightsOf(cred, gids)
-	v := Verdict{
-		Connect: r.connect, Unicast: r.unicast, Monitor: r.monitor, Admin: r.admin, Limits: p.limitsOf(cred.UID),
-		Register: r.register.words(), Send: r.send.words(), Join: r.joins.words(), Publish: r.publish.words(),
-	}
-	for i := range p.Rules {
-		if p.Rules[i].matches(cred, gids) {
-			name := strings.TrimSpace(p.Rules[i].Name)
-			if name == "" {
-				name = "rule " + strconv.Itoa(i+1)
-			}
-			v.Rules = append(v.Rules, name)
-		}
-	}
-	return v
-}
-
-func (g *grant) words() []string {
-	if g.all {
-		return []string{"*"}
-	}
-	words := make([]string, 0, len(g.rects))
-	for _, r := range g.rects {
-		words = append(words, r.String())
-	}
-	return words
 }

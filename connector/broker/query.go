@@ -92,7 +92,8 @@ type StatRow struct {
 	Groups   int       `json:"groups"`
 	Monitors int       `json:"monitors"`
 	Stats
-	Users []UserRow `json:"users"`
+	Denied map[string]uint64 `json:"denied"` // what agents were not let do for clients, by the key of the policy
+	Users  []UserRow         `json:"users"`
 }
 
 // handleQuery answers with JSON. Everyone sees ids and groups; of clients and
@@ -190,6 +191,7 @@ func (h *hub) statRow(mine func(uint32) bool) StatRow {
 		Clients: len(h.conns), IDs: len(h.ids), Groups: len(h.groups), Monitors: len(h.monitors), Stats: h.stats,
 	}
 	row.Failed = maps.Clone(h.stats.Failed)
+	row.Denied = h.gate.counts()
 	for _, c := range h.conns {
 		row.Sent += c.stat.Sent
 	}

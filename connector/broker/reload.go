@@ -5,6 +5,7 @@ import "github.com/cnbus/cnbus/connector"
 // reload puts p in force.
 func (h *hub) reload(p *Policy) {
 	h.rules = p
+	h.gate.reload(p)
 	for _, a := range h.accounts {
 		a.limits = p.limitsOf(a.uid)
 	}

@@ -10,14 +10,15 @@ type warnings struct {
 	lines  map[uint32]int
 }
 
-// warn tells the operator what a client did. Of more than warnMax lines a second the
-// number is told, with the next line of a later one.
-func (h *hub) warn(c *conn, msg, why string) {
-	w := &h.warnings
-	if s := h.now / 1e9; s != w.second {
+// one asks for a line about uid. omitted are the lines of an earlier second that were not granted.
+func (w *warnings) one(now int64, uid uint32) (granted bool, omitted map[uint32]int) {
+	if s := now / 1e9; s != w.second {
 		for uid, n := range w.lines {
 			if n > warnMax {
-				h.log.Warn("lines left out", "uid", uid, "lines", n-warnMax)
+				if omitted == nil {
+					omitted = make(map[uint32]int)
+				}
+				omitted[uid] = n - warnMax
 			}
 		}
 		clear(w.lines)
@@ -26,7 +27,18 @@ func (h *hub) warn(c *conn, msg, why string) {
 	if w.lines == nil {
 		w.lines = make(map[uint32]int)
 	}
-	if w.lines[c.cred.UID]++; w.lines[c.cred.UID] <= warnMax {
+	w.lines[uid]++
+	return w.lines[uid] <= warnMax, omitted
+}
+
+// warn tells the operator what a client did. Of more than warnMax lines a second the
+// number is told, with the next line of a later one.
+func (h *hub) warn(c *conn, msg, why string) {
+	granted, omitted := h.warnings.one(h.now, c.cred.UID)
+	for uid, n := range omitted {
+		h.log.Warn("lines left out", "uid", uid, "lines", n)
+	}
+	if granted {
 		h.log.Warn(msg, "port", c.port, "uid", c.cred.UID, "pid", c.cred.PID, "name", c.name, "why", why)
 	}
 }
