@@ -20,6 +20,8 @@ type Endpoint struct {
 	cfg   Config
 	dgram *tsocket.Dgram
 	local netip.AddrPort
+	only  bool       // the socket has no addresses: everything is to and from OnlyPeer
+	queue *sendQueue // nil: sends do not wait for anybody
 	start time.Time
 	log   logger
 
@@ -62,8 +64,15 @@ func Open(local netip.AddrPort, cfg *Config) (*Endpoint, error) {
 }
 
 func newEndpoint(d *tsocket.Dgram, cfg *Config) *Endpoint {
+	e := makeEndpoint(d, cfg.withDefaults())
+	e.run()
+	return e
+}
+
+// makeEndpoint makes an endpoint that does nothing yet.
+func makeEndpoint(d *tsocket.Dgram, cfg Config) *Endpoint {
 	e := &Endpoint{
-		cfg:       cfg.withDefaults(),
+		cfg:       cfg,
 		dgram:     d,
 		local:     d.LocalAddr().AddrPort(),
 		start:     time.Now(),
@@ -82,9 +91,12 @@ func newEndpoint(d *tsocket.Dgram, cfg *Config) *Endpoint {
 	e.out.init()
 	e.reader = reader{msgs: make([]tsocket.Message, readBatch), handled: make(chan struct{}, 1), done: make(chan struct{})}
 	e.flusher.c, e.flusher.done = make(chan struct{}, 1), make(chan struct{})
+	return e
+}
+
+func (e *Endpoint) run() {
 	go e.readLoop()
 	go e.flushLoop()
-	return e
 }
 
 // LocalAddr returns the address that the socket is bound to.
@@ -123,6 +135,9 @@ func (e *Endpoint) shut() {
 				e.timer.t.Stop()
 			}
 		})
+		if e.queue != nil {
+			e.queue.close()
+		}
 		_ = e.dgram.Close()
 		<-e.reader.done
 	})

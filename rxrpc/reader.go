@@ -78,7 +78,7 @@ func (e *Endpoint) receive(now proto.Time, msgs []tsocket.Message) {
 	for i := range msgs {
 		m := &msgs[i]
 		if m.Addr != r.from {
-			r.from, r.peer = m.Addr, m.Addr.AddrPort()
+			r.from, r.peer = m.Addr, e.peerOf(m.Addr)
 		}
 		e.p.Receive(now, r.peer, m.Data)
 	}

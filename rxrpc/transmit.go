@@ -53,8 +53,8 @@ func (e *Endpoint) transmit(now proto.Time) (any bool) {
 			e.send(now)
 			copy(o.mem, last)
 		}
-		if o.to != to.To || o.addr.IsZero() {
-			addr, err := tsocket.AddrFrom(to.To)
+		if o.to != to.To {
+			addr, err := e.addrOf(to.To)
 			if err != nil {
 				e.sendFailed(now, to.To, buf[:n], err)
 				continue
@@ -79,7 +79,16 @@ func (e *Endpoint) transmit(now proto.Time) (any bool) {
 func (e *Endpoint) send(now proto.Time) {
 	o := &e.out
 	e.setMode(o.df)
-	msgs := o.msgs
+	if e.queue != nil {
+		e.queue.send(now, o.msgs)
+	} else {
+		e.sendNow(now, o.msgs)
+	}
+	clear(o.msgs)
+	o.msgs, o.used = o.msgs[:0], 0
+}
+
+func (e *Endpoint) sendNow(now proto.Time, msgs []tsocket.Message) {
 	for len(msgs) > 0 {
 		n, err := e.dgram.SendBatch(context.Background(), msgs)
 		e.counters.sendCalls.Add(1)
@@ -94,8 +103,6 @@ func (e *Endpoint) send(now proto.Time) {
 		e.sendFailed(now, msgs[0].Addr.AddrPort(), msgs[0].Data, err)
 		msgs = msgs[1:]
 	}
-	clear(o.msgs)
-	o.msgs, o.used = o.msgs[:0], 0
 }
 
 // setMode forbids or allows fragments of what is sent from now on. Where the system

@@ -32,3 +32,10 @@ func (n *Notice) Error() string {
 
 // Unwrap returns the errno.
 func (n *Notice) Unwrap() error { return n.Errno }
+
+func (d *Dgram) setNotices(o NoticeOps, on bool) error {
+	if err := o.SetNotices(on); err != nil {
+		return &OpError{Op: "set notices", Err: err}
+	}
+	return nil
+}

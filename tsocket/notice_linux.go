@@ -12,8 +12,11 @@ import (
 // not arrive: they return a Notice, with the address concerned, once for each (Linux:
 // IP_RECVERR). Errors about earlier datagrams then fail no send to somebody else. Without it a
 // connected socket gets the bare errno, once, and another one nothing. ErrNotSupported if the
-// socket is not one of UDP.
+// socket is neither one of UDP nor of NoticeOps.
 func (d *Dgram) SetNotices(on bool) error {
+	if o, ok := d.ops.(NoticeOps); ok {
+		return d.setNotices(o, on)
+	}
 	s := d.base()
 	if s == nil || !s.udp {
 		return &OpError{Op: "set notices", Err: ErrNotSupported}

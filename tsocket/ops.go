@@ -126,3 +126,12 @@ type TryBatchOps interface {
 	// number tells how many were sent before.
 	TrySendBatch(msgs []Message) (int, error)
 }
+
+// NoticeOps is for datagram sockets that are told what became of datagrams that
+// did not arrive.
+type NoticeOps interface {
+	DgramOps
+	// SetNotices says whether receives return a *Notice for each, once; they
+	// return none unless it was called.
+	SetNotices(on bool) error
+}
