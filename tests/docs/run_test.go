@@ -53,6 +53,13 @@ func TestHello(t *testing.T) {
 	assert.Equal(t, fmt.Sprintf("hello, uid %d: it works\n", os.Geteuid()), string(out))
 }
 
+// The connector's notification, over a broker.
+func TestNotify(t *testing.T) {
+	out, err := exec.Command(build(t, "notify"), "-bus", "unix:"+serve(t)).CombinedOutput()
+	require.NoError(t, err, "%s", out)
+	assert.Equal(t, "8449:5 is on\n8450:100 is on\n8449:5 is off\n8450:100 is off\n", string(out))
+}
+
 func TestThermometer(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
