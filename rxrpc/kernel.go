@@ -94,6 +94,15 @@ func (k *KernelService) BeginCall(ctx context.Context, p BeginParams) (*KernelCa
 	return c, nil
 }
 
+// SubmitData is SendData as Submit is Sendmsg.
+func (k *KernelService) SubmitData(c *KernelCall, data []byte, more bool, done func(n int, err error)) *Submission {
+	m := Msg{Control: Control{CallID: c.x.id, HasCallID: true}, Data: data}
+	if more {
+		m.Flags = MsgMore
+	}
+	return k.s.Submit(m, done)
+}
+
 // EndCall ends the use of a call: it is aborted by RX_CALL_DEAD unless it is over, or a server's whose reply was sent to its
 // end. Its number is free, and nothing of it is seen any more.
 func (k *KernelService) EndCall(c *KernelCall) {
@@ -101,6 +110,7 @@ func (k *KernelService) EndCall(c *KernelCall) {
 	x.s.discard(x)
 	x.e.do(func(now proto.Time) {
 		x.end(now)
+		x.failAll(sockErr("sendmsg", syscall.ESHUTDOWN, "the call was ended").of(x.id))
 		x.s.uncharge(x)
 	})
 }

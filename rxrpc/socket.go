@@ -62,8 +62,17 @@ type Socket struct {
 type SocketConfig struct {
 	// Endpoint is the configuration of an endpoint that the socket is the first to use.
 	Endpoint *Config
+	// Pool has the endpoints that sockets share; nil: the process's.
+	Pool *Pool
 	// Keys is where descriptions of keys are looked up; nil: there are none (ENOKEY).
 	Keys KeySource
+	// Window is how many bytes of a call may be received before (*Socket).Window allows more: for who passes
+	// on what it receives, and must not be left with it. A call whose window is used up is left alone until then, and the peer's
+	// own window closes. 0: no such bounds.
+	Window int
+	// Notify, if it is set, is called when there is something new to receive. It must only wake somebody: it is called
+	// in the middle of the protocol, and must not call the socket.
+	Notify func()
 	// MaxBacklog is the most that Listen takes (Linux: the sysctl net.rxrpc.max_backlog), default 128.
 	MaxBacklog int
 	// BusyEnds ends a client's call when its server is busy, with RXRPC_BUSY, as the first AF_RXRPC did. Otherwise the call
@@ -119,6 +128,9 @@ func NewSocket(family int, cfg *SocketConfig) (*Socket, error) {
 	if cfg != nil {
 		s.cfg = *cfg
 	}
+	if s.cfg.Pool == nil {
+		s.cfg.Pool = shared
+	}
 	if s.cfg.MaxBacklog <= 0 {
 		s.cfg.MaxBacklog = defaultMaxBacklog
 	}
@@ -132,6 +144,10 @@ type SocketError struct {
 
 	CallID    uint64 // the tag, if HasCallID
 	HasCallID bool
+
+	// NoCall says that there is no call with that tag, because it was not begun: nothing of it will be received.
+	// Submit sets it.
+	NoCall bool
 }
 
 func (e *SocketError) Error() string {

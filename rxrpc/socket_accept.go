@@ -139,7 +139,7 @@ func (s *Socket) charge(id uint64, k *KernelCall) error {
 		return refuse(syscall.ENOBUFS, "the backlog is full")
 	}
 	s.charged = true
-	x := &sockCall{s: s, e: s.e, id: id, phase: callCharged}
+	x := &sockCall{s: s, e: s.e, id: id, phase: callCharged, credit: s.cfg.Window}
 	x.tie(k)
 	s.calls[id] = x
 	s.charges++

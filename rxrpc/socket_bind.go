@@ -79,9 +79,9 @@ func (s *Socket) Bind(a Addr) error {
 
 // bindFirst opens the endpoint; s.mu is held.
 func (s *Socket) bindFirst(a Addr) error {
-	open := Shared
+	open := s.cfg.Pool.Shared
 	if a.Service != 0 && a.Addr.Port() == 0 {
-		open = sharedFresh
+		open = s.cfg.Pool.fresh
 	}
 	e, err := open(a.Addr, s.cfg.Endpoint)
 	if err != nil {
@@ -135,7 +135,7 @@ func (s *Socket) endpointFor(peer netip.AddrPort) (*Endpoint, error) {
 	case !four || !s.local.Addr().IsUnspecified():
 		return nil, sockErr("sendmsg", syscall.ENETUNREACH, "from "+s.local.Addr().String()+" to "+peer.Addr().String())
 	case s.other == nil:
-		e, err := Shared(netip.AddrPortFrom(netip.IPv4Unspecified(), s.local.Port()), s.cfg.Endpoint)
+		e, err := s.cfg.Pool.Shared(netip.AddrPortFrom(netip.IPv4Unspecified(), s.local.Port()), s.cfg.Endpoint)
 		if err != nil {
 			return nil, &SocketError{Op: "sendmsg", Err: err}
 		}
@@ -349,6 +349,7 @@ func (s *Socket) Close() error {
 		for _, x := range calls {
 			if x.e == e {
 				x.end(now)
+				x.failAll((&SocketError{Op: "sendmsg", Err: errSocketClosed}).of(x.id))
 			}
 		}
 		for _, svc := range s.services {
@@ -366,6 +367,7 @@ func (s *Socket) Close() error {
 			for _, x := range calls {
 				if x.e == other {
 					x.end(now)
+					x.failAll((&SocketError{Op: "sendmsg", Err: errSocketClosed}).of(x.id))
 				}
 			}
 		})

@@ -51,11 +51,13 @@ type sockCall struct {
 	channel  bool        // the call does not wait for a channel any more
 	tx       gate        // until one of the above, or room to send, has changed
 	kernel   *KernelCall // of the kernel interface; or nil
+	credit   int         // bytes that may be received, if SocketConfig.Window is set
+	subs     []*Submission
 }
 
 // arrived takes in a call that waits for ACCEPT. The owner calls it.
 func (s *Socket) arrived(_ proto.Time, pc *proto.Call) {
-	x := &sockCall{s: s, e: s.e, phase: callWaiting, announce: true}
+	x := &sockCall{s: s, e: s.e, phase: callWaiting, announce: true, credit: s.cfg.Window}
 	x.attach(pc)
 	pc.Tag = x
 	s.mu.Lock()
@@ -110,6 +112,10 @@ func (x *sockCall) happened(now proto.Time, w proto.What) {
 		x.busy = x.busy && x.result.Failed()
 	}
 	x.tx.open()
+	submitted := len(x.subs) > 0
+	if submitted && x.channel && x.phase == callStarting && x.begun {
+		x.phase = callLive
+	}
 	s.tell(x)
 	k := x.kernel
 	s.mu.Unlock()
@@ -118,6 +124,9 @@ func (x *sockCall) happened(now proto.Time, w proto.What) {
 		x.end(now)
 	case giveUp:
 		pc.Abort(now, wire.UserAbort) // Ended is told
+	}
+	if submitted {
+		x.advance(now)
 	}
 	if k != nil && k.notify != nil {
 		k.notify(k)
@@ -150,7 +159,9 @@ func (x *sockCall) something() bool {
 		return true
 	case x.phase != callLive || x.told || x.kernel != nil && x.kernel.notify != nil:
 		return false
-	case x.ended || !x.rx.empty():
+	case !x.rx.empty():
+		return x.readable() || x.ended && x.result.Failed()
+	case x.ended:
 		return true
 	}
 	return !x.client && x.rxEnd && !x.endTold
@@ -164,6 +175,9 @@ func (s *Socket) tell(x *sockCall) {
 	if !x.queued {
 		x.queued = true
 		s.rxq = append(s.rxq, x)
+	}
+	if s.cfg.Notify != nil {
+		s.cfg.Notify()
 	}
 	s.rx.open()
 }

@@ -117,14 +117,18 @@ func (s *Socket) receive(ctx context.Context, x *sockCall, i int, p []byte, flag
 		if x.announce {
 			x.announce = false
 		} else {
-			s.release(x)
+			s.over(x)
 		}
 		return m
 	}
 	n := 0
+	if s.cfg.Window > 0 {
+		p = p[:min(len(p), x.credit)]
+	}
 	for {
 		k, packets := x.rx.read(p[n:])
 		n += k
+		x.credit -= k
 		x.took += packets
 		empty := x.rx.empty()
 		m.Flags = x.dataFlags(empty)
@@ -151,7 +155,7 @@ func (s *Socket) receive(ctx context.Context, x *sockCall, i int, p []byte, flag
 	m.Name.Service = x.service
 	switch {
 	case m.Flags == MsgEOR:
-		s.release(x)
+		s.over(x)
 	case m.Flags == 0:
 		x.endTold = true
 	}

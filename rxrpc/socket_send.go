@@ -67,19 +67,45 @@ type newCallParams struct {
 
 // begin begins a client's call.
 func (s *Socket) begin(ctx context.Context, m *Msg, np newCallParams) (int, error) {
-	id := m.Control.CallID
-	fail := func(errno syscall.Errno, why string) (int, error) {
-		return 0, sockErr("sendmsg", errno, why).of(id)
+	x, p, err := s.admit(m, np)
+	if err != nil {
+		return 0, err
 	}
+	x.e.do(func(now proto.Time) { err = x.start(now, &p) })
+	if err != nil {
+		s.discard(x)
+		return 0, (&SocketError{Op: "sendmsg", Err: err}).of(x.id)
+	}
+	if err := x.awaitChannel(ctx, m.Flags); err != nil {
+		x.e.do(x.end)
+		s.discard(x)
+		return 0, err
+	}
+	n := 0
+	if !np.quiet {
+		n, err = x.feed(ctx, m)
+	}
+	s.mu.Lock()
+	x.sending = false
+	x.tx.open()
+	s.mu.Unlock()
+	return n, err
+}
+
+// admit makes the call that a message of a client begins. It has the tag from then on, and is being
+// sent to by whoever has begun it.
+func (s *Socket) admit(m *Msg, np newCallParams) (*sockCall, proto.CallParams, error) {
+	id := m.Control.CallID
 	p := proto.CallParams{Exclusive: m.Control.Exclusive, Upgrade: m.Control.Upgrade, Timeouts: proto.Timeouts(m.Control.Timeouts)}
 	p.TxLength, p.HasTxLength = m.Control.TxLength, m.Control.HasTxLength
 	if np.key != nil {
 		var err error
 		if p.Security, err = np.key.Secure(np.level); err != nil {
-			return 0, (&SocketError{Op: "sendmsg", Err: err}).of(id)
+			return nil, p, (&SocketError{Op: "sendmsg", Err: err}).of(id)
 		}
 	}
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	to := m.Name
 	if !to.Addr.IsValid() {
 		to = s.peer
@@ -98,8 +124,7 @@ func (s *Socket) begin(ctx context.Context, m *Msg, np newCallParams) (int, erro
 		errno, why = syscall.EEXIST, "another call has begun with that tag"
 	}
 	if errno != 0 {
-		s.mu.Unlock()
-		return fail(errno, why)
+		return nil, p, sockErr("sendmsg", errno, why).of(id)
 	}
 	err := s.autoBind()
 	var e *Endpoint
@@ -107,50 +132,36 @@ func (s *Socket) begin(ctx context.Context, m *Msg, np newCallParams) (int, erro
 		e, err = s.endpointFor(to.Addr)
 	}
 	if err != nil {
-		s.mu.Unlock()
-		return 0, err
+		return nil, p, err
 	}
-	x := &sockCall{s: s, e: e, id: id, client: true, peer: to.Addr, service: to.Service, times: m.Control.Timeouts, hardFrom: time.Now(), sending: true}
+	x := &sockCall{
+		s: s, e: e, id: id, client: true, peer: to.Addr, service: to.Service, credit: s.cfg.Window,
+		times: m.Control.Timeouts, hardFrom: time.Now(), sending: true,
+	}
 	x.tie(np.kernel)
 	s.calls[id] = x
 	p.Exclusive = p.Exclusive || s.excl
-	s.mu.Unlock()
 	p.Peer, p.Service, p.Tag = to.Addr, wire.ServiceID(to.Service), x
+	return x, p, nil
+}
 
-	e.do(func(now proto.Time) {
-		s.mu.Lock()
-		gone := x.phase == callGone
-		s.mu.Unlock()
-		if gone {
-			err = errSocketClosed
-			return
-		}
-		if x.pc, err = e.p.NewCall(now, &p); err != nil {
-			return
-		}
-		s.mu.Lock()
-		x.begun = true
-		x.channel = x.channel || x.pc.State() != proto.AwaitConn
-		s.mu.Unlock()
-	})
-	if err != nil {
-		s.discard(x)
-		return 0, (&SocketError{Op: "sendmsg", Err: err}).of(id)
+// start gives the call to the protocol. The owner calls it.
+func (x *sockCall) start(now proto.Time, p *proto.CallParams) (err error) {
+	s := x.s
+	s.mu.Lock()
+	gone := x.phase == callGone
+	s.mu.Unlock()
+	if gone {
+		return errSocketClosed
 	}
-	if err := x.awaitChannel(ctx, m.Flags); err != nil {
-		e.do(x.end)
-		s.discard(x)
-		return 0, err
-	}
-	n := 0
-	if !np.quiet {
-		n, err = x.feed(ctx, m)
+	if x.pc, err = x.e.p.NewCall(now, p); err != nil {
+		return err
 	}
 	s.mu.Lock()
-	x.sending = false
-	x.tx.open()
+	x.begun = true
+	x.channel = x.channel || x.pc.State() != proto.AwaitConn
 	s.mu.Unlock()
-	return n, err
+	return nil
 }
 
 // awaitChannel waits until the call has a channel; then it is there for others.

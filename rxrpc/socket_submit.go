@@ -1,0 +1,337 @@
+package rxrpc
+
+import (
+	"errors"
+	"syscall"
+
+	"github.com/cnbus/cnbus/rxrpc/internal/proto"
+	"github.com/cnbus/cnbus/rxrpc/internal/wire"
+)
+
+// A Submission is a message that Submit has taken and that may not be done yet.
+type Submission struct {
+	x    *sockCall
+	m    Msg
+	done func(n int, err error)
+
+	// Of the owner of the endpoint.
+	n       int               // bytes that were taken
+	begin   *proto.CallParams // of the one that begins a call
+	started bool
+	over    bool
+}
+
+// Submit is Sendmsg for who must not wait: the endpoint takes the data as there is room for it, and done is called once, with what
+// Sendmsg would have returned. The data must not change until then. It may be called before Submit returns, and otherwise
+// in the middle of the protocol: it must only note what it is told, and must not call the socket.
+//
+// Messages of one call are done in the order of their submission; unlike Sendmsg, Submit takes further ones while the first waits for a
+// channel. CtlAbort goes ahead of them, and they fail with ESHUTDOWN. EAGAIN if a Sendmsg of the call is at work.
+//
+// The Submission is for giving up.
+func (s *Socket) Submit(m Msg, done func(n int, err error)) *Submission {
+	return s.submit(&Submission{m: m, done: done}, nil)
+}
+
+func (s *Socket) submit(u *Submission, np *newCallParams) *Submission {
+	c := &u.m.Control
+	fail := func(err error) *Submission {
+		u.finish(s.noCall(c, err))
+		return u
+	}
+	if u.m.Flags&MsgOOB != 0 {
+		return fail(sockErr("sendmsg", syscall.EOPNOTSUPP, "MSG_OOB"))
+	}
+	if err := c.check(); err != nil {
+		return fail(&SocketError{Op: "sendmsg", Err: err})
+	}
+	if u.m.Name != (Addr{}) {
+		if err := s.checkAddr("sendmsg", u.m.Name); err != nil {
+			return fail(err)
+		}
+	}
+	switch c.Command {
+	case CtlAccept:
+		return fail(s.acceptCall(c.CallID, nil))
+	case CtlChargeAccept:
+		return fail(s.charge(c.CallID, nil))
+	}
+	s.mu.Lock()
+	errno, why := syscall.Errno(0), ""
+	x := s.calls[c.CallID]
+	switch {
+	case s.closed:
+		errno, why = syscall.EBADF, "the socket is closed"
+	case s.shut:
+		errno, why = syscall.EPIPE, "shut down"
+	case x == nil && c.Command == CtlAbort:
+		errno, why = errBadSlot, "no such call"
+	case x == nil: // it begins one
+	case x.phase == callCharged:
+		errno, why = syscall.EBUSY, "no call has taken the tag yet"
+	case x.ended || x.phase == callGone:
+		errno, why = syscall.ESHUTDOWN, "the call is over"
+	case c.Command == CtlAbort:
+	case len(x.subs) == 0 && x.sending:
+		errno, why = syscall.EAGAIN, "the call is being sent to"
+	case len(x.subs) == 0 && x.phase == callStarting:
+		errno, why = syscall.EBUSY, "the call waits for a channel"
+	}
+	if errno != 0 {
+		s.mu.Unlock()
+		return fail(sockErr("sendmsg", errno, why).of(c.CallID))
+	}
+	if x == nil {
+		if np == nil {
+			np = &newCallParams{key: s.key, level: s.level}
+		}
+		s.mu.Unlock()
+		return s.submitFirst(u, np)
+	}
+	if c.Command == CtlAbort {
+		s.mu.Unlock()
+		u.x = x
+		x.e.post(func(now proto.Time) {
+			if x.pc == nil {
+				u.finish(sockErr("sendmsg", syscall.ESHUTDOWN, "the call is over").of(x.id))
+				return
+			}
+			x.pc.Abort(now, wire.AbortCode(c.Code))
+			u.finish(nil)
+		})
+		return u
+	}
+	u.x = x
+	x.subs = append(x.subs, u)
+	x.sending = true
+	s.mu.Unlock()
+	x.e.post(x.advance)
+	return u
+}
+
+// noCall says in an error that there is no such call, if so.
+func (s *Socket) noCall(c *Control, err error) error {
+	var e *SocketError
+	if errors.As(err, &e) && c.HasCallID {
+		s.mu.Lock()
+		e.NoCall = s.calls[c.CallID] == nil
+		s.mu.Unlock()
+		return e.of(c.CallID)
+	}
+	return err
+}
+
+// submitFirst begins a call.
+func (s *Socket) submitFirst(u *Submission, np *newCallParams) *Submission {
+	x, p, err := s.admit(&u.m, *np)
+	if err != nil {
+		u.finish(s.noCall(&u.m.Control, err))
+		return u
+	}
+	u.x, u.begin = x, &p
+	s.mu.Lock()
+	x.subs = append(x.subs, u)
+	s.mu.Unlock()
+	x.e.post(x.advance)
+	return u
+}
+
+// finish tells how it went, once.
+func (u *Submission) finish(err error) {
+	if u.over {
+		return
+	}
+	u.over = true
+	if u.done != nil {
+		u.done(u.n, err)
+	}
+}
+
+// Cancel gives the submission up with err, unless it is done; told, if it is set, is told which, as done would be. What was taken
+// stays taken; a call that was to begin with it does not.
+func (u *Submission) Cancel(err error, told func(cancelled bool)) {
+	if told == nil {
+		told = func(bool) {}
+	}
+	x := u.x
+	if x == nil { // it was refused
+		told(false)
+		return
+	}
+	x.e.post(func(now proto.Time) {
+		if u.over || !x.withdraw(u) {
+			told(false)
+			return
+		}
+		first := u.begin != nil || u.started && x.waitsForChannel()
+		e := (&SocketError{Op: "sendmsg", Err: err, NoCall: first}).of(x.id)
+		u.finish(e)
+		told(true)
+		if first {
+			x.end(now)
+			x.s.discard(x)
+			x.failAll(e)
+			return
+		}
+		x.advance(now)
+	})
+}
+
+// withdraw takes u out of the queue; false if it is not there.
+func (x *sockCall) withdraw(u *Submission) bool {
+	s := x.s
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i, v := range x.subs {
+		if v == u {
+			x.subs = append(x.subs[:i:i], x.subs[i+1:]...)
+			x.unsend()
+			return true
+		}
+	}
+	return false
+}
+
+func (x *sockCall) waitsForChannel() bool {
+	x.s.mu.Lock()
+	defer x.s.mu.Unlock()
+	return x.phase == callStarting
+}
+
+// unsend lets others send when nothing is submitted; s.mu is held.
+func (x *sockCall) unsend() {
+	if len(x.subs) == 0 {
+		x.subs = nil
+		x.sending = false
+		x.tx.open()
+	}
+}
+
+// advance does what was submitted, as far as there is room for it. The owner calls it.
+func (x *sockCall) advance(now proto.Time) {
+	for {
+		s := x.s
+		s.mu.Lock()
+		if len(x.subs) == 0 {
+			s.mu.Unlock()
+			return
+		}
+		u := x.subs[0]
+		s.mu.Unlock()
+		done, err := u.step(now)
+		if !done {
+			return
+		}
+		starting := false
+		s.mu.Lock()
+		if len(x.subs) > 0 && x.subs[0] == u {
+			x.subs = x.subs[1:]
+			x.unsend()
+		}
+		if starting = err != nil && x.phase == callStarting; starting {
+			s.release(x)
+		}
+		s.mu.Unlock()
+		if starting {
+			err = s.noCall(&u.m.Control, err)
+		}
+		u.finish(err)
+		if starting { // there is no call
+			x.end(now)
+			x.failAll(err)
+			return
+		}
+	}
+}
+
+// failAll ends what is submitted.
+func (x *sockCall) failAll(err error) {
+	x.s.mu.Lock()
+	subs := x.subs
+	x.subs = nil
+	x.unsend()
+	x.s.mu.Unlock()
+	for _, u := range subs {
+		u.finish(err)
+	}
+}
+
+// step does what can be done of u, and reports whether that is all. The owner calls it.
+func (u *Submission) step(now proto.Time) (done bool, err error) {
+	x, s := u.x, u.x.s
+	defer func() {
+		if err != nil {
+			err = (&SocketError{Op: "sendmsg", Err: err}).of(x.id)
+		}
+	}()
+	if p := u.begin; p != nil {
+		u.begin, u.started = nil, true
+		if err := x.start(now, p); err != nil {
+			return true, err
+		}
+	}
+	s.mu.Lock()
+	failed, times := x.ended || x.phase == callGone, x.times
+	switch {
+	case s.closed:
+		err = errSocketClosed
+	case x.ended:
+		if err = x.failure(); err == nil {
+			err = proto.ErrEnded
+		}
+	case x.phase == callGone:
+		err = proto.ErrEnded
+	case x.phase == callStarting && x.channel:
+		x.phase = callLive
+		s.tell(x)
+	case x.phase == callStarting && u.m.Flags&MsgDontWait != 0:
+		err = &errnoError{"no channel is free", syscall.EAGAIN}
+	}
+	wait := x.phase == callStarting
+	if !failed && !wait && !u.started && u.m.Control.HasTimeouts {
+		times = x.setTimeouts(u.m.Control.Timeouts)
+	}
+	s.mu.Unlock()
+	switch {
+	case err != nil:
+		return true, err
+	case wait:
+		return false, nil
+	case !u.started:
+		u.started = true
+		if err := x.prepare(now, &u.m.Control, times); err != nil {
+			return true, err
+		}
+	}
+	return u.feed(now)
+}
+
+// feed passes the data on as there is room for it.
+func (u *Submission) feed(now proto.Time) (done bool, err error) {
+	more := u.m.Flags&MsgMore != 0
+	if more && u.n == len(u.m.Data) {
+		return true, nil
+	}
+	if u.x.pc == nil {
+		return true, proto.ErrEnded
+	}
+	k, err := u.x.pc.Send(now, u.m.Data[u.n:], more)
+	u.n += k
+	switch {
+	case err == proto.ErrFull || err == nil && u.n < len(u.m.Data):
+		if u.m.Flags&MsgDontWait == 0 {
+			return false, nil
+		}
+		if u.n == 0 {
+			return true, proto.ErrFull
+		}
+		return true, nil
+	case err == proto.ErrEnded:
+		u.x.s.mu.Lock()
+		if why := u.x.failure(); u.x.ended && why != nil {
+			err = why
+		}
+		u.x.s.mu.Unlock()
+	}
+	return true, err
+}
