@@ -105,7 +105,8 @@ func (s *fdStream) RemoteAddr() Addr {
 	return s.names.remote
 }
 
-func (s *fdStream) setHalfOpen(on bool) { s.halfOpen.Store(on) }
+// SetHalfOpen says whether a write goes on waiting when the peer has finished writing.
+func (s *fdStream) SetHalfOpen(on bool) { s.halfOpen.Store(on) }
 
 func (s *fdStream) setFailEarly(on bool) bool { return s.failEarly.Swap(on) }
 

@@ -33,7 +33,8 @@ func (l Layer) Monitor(broken func(error)) (stop func(), err error) {
 	return func() { m.Cancel() }, nil
 }
 
-func (l Layer) setHalfOpen(on bool) { l.Lower.SetHalfOpen(on) }
+// SetHalfOpen passes on what was said to the upper stream.
+func (l Layer) SetHalfOpen(on bool) { l.Lower.SetHalfOpen(on) }
 
 func (l Layer) setFailEarly(on bool) bool { return l.Lower.SetFailEarly(on) }
 

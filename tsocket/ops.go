@@ -65,6 +65,21 @@ type CloseWriteOps interface {
 	CloseWrite(ctx context.Context) error
 }
 
+// HalfOpenOps is for streams whose waiting writes end when the peer has finished
+// writing, unless Stream.SetHalfOpen is on.
+type HalfOpenOps interface {
+	StreamOps
+	// SetHalfOpen is called by Stream.SetHalfOpen. It is off at first.
+	SetHalfOpen(on bool)
+}
+
+// PeerCredOps is for streams that know who their peer is.
+type PeerCredOps interface {
+	StreamOps
+	// PeerCred returns the credentials of the peer as the kernel gave them.
+	PeerCred() (Cred, error)
+}
+
 // AddrOps is for streams and datagram sockets that have addresses.
 type AddrOps interface {
 	LocalAddr() Addr

@@ -1,7 +1,7 @@
 package tsocket
 
-// Cred is who made a unix socket connect, as the kernel saw it then: what the process has become
-// since, or to whom it has given the socket, does not count.
+// Cred is who made a unix socket, or a stream over a bus, connect, as the kernel saw it then: what the
+// process has become since, or to whom it has given the socket, does not count.
 type Cred struct {
 	PID      int // 0 if it is of another PID namespace
 	UID, GID uint32
@@ -9,12 +9,14 @@ type Cred struct {
 }
 
 // PeerCred returns the credentials of the peer of a unix stream: those of who called connect,
-// or listen, or made the socketpair. The OpError's Err is ErrNotSupported for a stream of another kind and on
+// or listen, or made the socketpair; and of a stream of PeerCredOps. The OpError's Err is ErrNotSupported for a stream of another kind and, but for PeerCredOps, on
 // other systems than Linux, ErrClosed, or an errno.
 func (s *Stream) PeerCred() (Cred, error) {
 	var c Cred
 	err := error(ErrNotSupported)
-	if s.fd != nil && (s.LocalAddr().IsUnix() || s.RemoteAddr().IsUnix()) {
+	if o, ok := s.ops.(PeerCredOps); ok {
+		c, err = o.PeerCred()
+	} else if s.fd != nil && (s.LocalAddr().IsUnix() || s.RemoteAddr().IsUnix()) {
 		err = s.fd.sys.control(func(fd int) (err error) {
 			c, err = peerCred(fd)
 			return err

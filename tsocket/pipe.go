@@ -279,7 +279,8 @@ func (p *pipeEnd) Close() error {
 	return nil
 }
 
-func (p *pipeEnd) setHalfOpen(on bool) {
+// SetHalfOpen says whether a write goes on waiting when the peer has finished writing.
+func (p *pipeEnd) SetHalfOpen(on bool) {
 	p.mu.Lock()
 	p.halfOpen = on
 	p.mu.Unlock()

@@ -144,8 +144,8 @@ func (s *Stream) SetTryFirst(on bool) bool { return s.tryFirst.Swap(on) }
 // write that waits fails with ECONNRESET as soon as the peer has finished writing. On, as package
 // net has it: a direction fails for its own errors only. CloseWrite works either way.
 func (s *Stream) SetHalfOpen(on bool) bool {
-	if f, ok := s.ops.(interface{ setHalfOpen(bool) }); ok {
-		f.setHalfOpen(on)
+	if f, ok := s.ops.(HalfOpenOps); ok {
+		f.SetHalfOpen(on)
 	}
 	return s.halfOpen.Swap(on)
 }
