@@ -100,7 +100,7 @@ func (k *KernelService) SubmitData(c *KernelCall, data []byte, more bool, done f
 	if more {
 		m.Flags = MsgMore
 	}
-	return k.s.Submit(m, done)
+	return k.s.SubmitMore(m, done)
 }
 
 // EndCall ends the use of a call: it is aborted by RX_CALL_DEAD unless it is over, or a server's whose reply was sent to its

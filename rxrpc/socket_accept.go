@@ -10,26 +10,28 @@ import (
 // acceptCall gives the first call that waits a tag.
 func (s *Socket) acceptCall(id uint64, k *KernelCall) error {
 	x, err := s.firstPending("accept", id, true)
-	if err != nil {
-		return err
+	if err == nil {
+		x.e.do(func(now proto.Time) { err = x.accept(now, k) })
 	}
-	x.e.do(func(now proto.Time) {
-		s.mu.Lock()
-		if x.ended || x.pc == nil || x.phase == callGone { // in the meantime
-			err = x.gone()
-			s.release(x)
-			s.mu.Unlock()
-			return
-		}
-		x.phase, x.announce = callLive, false
-		x.tie(k)
+	return err
+}
+
+// accept takes the call. The owner calls it.
+func (x *sockCall) accept(now proto.Time, k *KernelCall) error {
+	s := x.s
+	s.mu.Lock()
+	if x.ended || x.pc == nil || x.phase == callGone { // in the meantime
+		err := x.gone()
+		s.release(x)
 		s.mu.Unlock()
-		if err = x.pc.Accept(now, x); err != nil {
-			s.discard(x)
-		}
-	})
-	if err != nil {
-		return (&SocketError{Op: "accept", Err: err}).of(id)
+		return (&SocketError{Op: "accept", Err: err}).of(x.id)
+	}
+	x.phase, x.announce = callLive, false
+	x.tie(k)
+	s.mu.Unlock()
+	if err := x.pc.Accept(now, x); err != nil {
+		s.discard(x)
+		return (&SocketError{Op: "accept", Err: err}).of(x.id)
 	}
 	return nil
 }
@@ -122,15 +124,23 @@ func (s *Socket) Reject() error {
 
 // charge gives a call that will come a tag; or one that waits.
 func (s *Socket) charge(id uint64, k *KernelCall) error {
+	x, err := s.newCharge(id, k)
+	if err == nil {
+		x.e.do(func(now proto.Time) { err = x.charge(now) })
+	}
+	return err
+}
+
+// newCharge takes the tag.
+func (s *Socket) newCharge(id uint64, k *KernelCall) (*sockCall, error) {
 	s.mu.Lock()
-	refuse := func(errno syscall.Errno, why string) error {
-		s.mu.Unlock()
-		return sockErr("charge", errno, why).of(id)
+	defer s.mu.Unlock()
+	refuse := func(errno syscall.Errno, why string) (*sockCall, error) {
+		return nil, sockErr("charge", errno, why).of(id)
 	}
 	switch {
 	case s.closed:
-		s.mu.Unlock()
-		return (&SocketError{Op: "charge", Err: errSocketClosed}).of(id)
+		return nil, (&SocketError{Op: "charge", Err: errSocketClosed}).of(id)
 	case s.state != serverListening:
 		return refuse(syscall.EINVAL, "not listening")
 	case s.calls[id] != nil:
@@ -143,28 +153,31 @@ func (s *Socket) charge(id uint64, k *KernelCall) error {
 	x.tie(k)
 	s.calls[id] = x
 	s.charges++
+	return x, nil
+}
+
+// charge gives the tag to a call, or to the service. The owner calls it.
+func (x *sockCall) charge(now proto.Time) error {
+	s := x.s
+	s.mu.Lock()
+	gone := x.phase == callGone
 	s.mu.Unlock()
+	if gone || len(s.services) == 0 {
+		s.discard(x)
+		return sockErr("charge", syscall.EINVAL, "not listening").of(x.id)
+	}
+	svc := s.services[0]
+	svc.SetAccept(proto.AcceptCharge)
 	var err error
-	s.e.do(func(now proto.Time) {
-		s.mu.Lock()
-		gone := x.phase == callGone
-		s.mu.Unlock()
-		if gone || len(s.services) == 0 {
-			err = &errnoError{"not listening", syscall.EINVAL}
-			return
-		}
-		svc := s.services[0]
-		svc.SetAccept(proto.AcceptCharge)
-		if w := svc.Waiting(); w != nil {
-			s.replace(w, x)
-			err = w.Accept(now, x)
-			return
-		}
+	if w := svc.Waiting(); w != nil {
+		s.replace(w, x)
+		err = w.Accept(now, x)
+	} else {
 		err = svc.Charge(x)
-	})
+	}
 	if err != nil {
 		s.discard(x)
-		return (&SocketError{Op: "charge", Err: err}).of(id)
+		return (&SocketError{Op: "charge", Err: err}).of(x.id)
 	}
 	return nil
 }

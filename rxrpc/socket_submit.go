@@ -10,9 +10,10 @@ import (
 
 // A Submission is a message that Submit has taken and that may not be done yet.
 type Submission struct {
-	x    *sockCall
-	m    Msg
-	done func(n int, err error)
+	x       *sockCall
+	m       Msg
+	done    func(n int, err error)
+	further bool // it begins no call
 
 	// Of the owner of the endpoint.
 	n       int               // bytes that were taken
@@ -30,10 +31,15 @@ type Submission struct {
 //
 // The Submission is for giving up.
 func (s *Socket) Submit(m Msg, done func(n int, err error)) *Submission {
-	return s.submit(&Submission{m: m, done: done}, nil)
+	return s.submit(&Submission{m: m, done: done})
 }
 
-func (s *Socket) submit(u *Submission, np *newCallParams) *Submission {
+// SubmitMore is Submit for a call that there is: it begins none, but fails with EBADSLT.
+func (s *Socket) SubmitMore(m Msg, done func(n int, err error)) *Submission {
+	return s.submit(&Submission{m: m, done: done, further: true})
+}
+
+func (s *Socket) submit(u *Submission) *Submission {
 	c := &u.m.Control
 	fail := func(err error) *Submission {
 		u.finish(s.noCall(c, err))
@@ -52,9 +58,19 @@ func (s *Socket) submit(u *Submission, np *newCallParams) *Submission {
 	}
 	switch c.Command {
 	case CtlAccept:
-		return fail(s.acceptCall(c.CallID, nil))
+		x, err := s.firstPending("accept", c.CallID, true)
+		if err != nil {
+			return fail(err)
+		}
+		x.e.post(func(now proto.Time) { u.finish(x.accept(now, nil)) })
+		return u
 	case CtlChargeAccept:
-		return fail(s.charge(c.CallID, nil))
+		x, err := s.newCharge(c.CallID, nil)
+		if err != nil {
+			return fail(err)
+		}
+		x.e.post(func(now proto.Time) { u.finish(x.charge(now)) })
+		return u
 	}
 	s.mu.Lock()
 	errno, why := syscall.Errno(0), ""
@@ -64,7 +80,7 @@ func (s *Socket) submit(u *Submission, np *newCallParams) *Submission {
 		errno, why = syscall.EBADF, "the socket is closed"
 	case s.shut:
 		errno, why = syscall.EPIPE, "shut down"
-	case x == nil && c.Command == CtlAbort:
+	case x == nil && (c.Command == CtlAbort || u.further):
 		errno, why = errBadSlot, "no such call"
 	case x == nil: // it begins one
 	case x.phase == callCharged:
@@ -82,9 +98,7 @@ func (s *Socket) submit(u *Submission, np *newCallParams) *Submission {
 		return fail(sockErr("sendmsg", errno, why).of(c.CallID))
 	}
 	if x == nil {
-		if np == nil {
-			np = &newCallParams{key: s.key, level: s.level}
-		}
+		np := newCallParams{key: s.key, level: s.level}
 		s.mu.Unlock()
 		return s.submitFirst(u, np)
 	}
@@ -122,8 +136,8 @@ func (s *Socket) noCall(c *Control, err error) error {
 }
 
 // submitFirst begins a call.
-func (s *Socket) submitFirst(u *Submission, np *newCallParams) *Submission {
-	x, p, err := s.admit(&u.m, *np)
+func (s *Socket) submitFirst(u *Submission, np newCallParams) *Submission {
+	x, p, err := s.admit(&u.m, np)
 	if err != nil {
 		u.finish(s.noCall(&u.m.Control, err))
 		return u

@@ -23,6 +23,14 @@ const (
 	FlagDeadline = 2
 )
 
+// FlagFurther, of OpSendmsg, says that the call has begun: if there is no such call the message is refused, by
+// EBADSLT, and begins none. Who posts several messages of a call sets it in all but the first, or the rest of a call that could not
+// be begun would begin another.
+const FlagFurther = 4
+
+// FlagTag, of an event, says that Arg is the tag of a call.
+const FlagTag = 1
+
 // FlagMore in Reply.Flags says that there is more of the answer, to be asked for.
 const FlagMore = 1
 

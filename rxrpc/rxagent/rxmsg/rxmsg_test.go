@@ -24,7 +24,7 @@ var (
 	reply   = rxmsg.Reply{Op: rxmsg.OpBind, Flags: rxmsg.FlagMore, Sock: 3, Errno: syscall.EADDRINUSE, Value: 5}
 	msg     = rxmsg.Msg{Flags: rxrpc.MsgMore, Name: name, Control: control, Data: []byte("data")}
 	rx      = rxmsg.Rx{Mark: rxrpc.MarkData, Last: true, Handle: 9, Code: -3, Errno: syscall.EIO, Name: name, Data: []byte("data")}
-	failure = rxmsg.Failure{Errno: syscall.EACCES, Op: rxmsg.OpSendmsg, HasTag: true, Seq: 99, Text: "no"}
+	failure = rxmsg.Failure{Errno: syscall.EACCES, Op: rxmsg.OpSendmsg, HasTag: true, NoCall: true, Seq: 99, Text: "no"}
 	begin   = rxmsg.BeginCall{
 		Name: name, Key: 7, KeyDescription: []byte("afs@example.org"), TxLength: 1 << 33, HasTxLength: true, Upgrade: true,
 		Timeouts: rxrpc.Timeouts{Hard: time.Minute, Idle: time.Second, Normal: 20 * time.Millisecond},
