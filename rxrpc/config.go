@@ -85,7 +85,9 @@ type Limits struct {
 	ConnsPerBundle   int // default 64: 256 calls of one kind to one peer at a time, others wait
 	ReapConns        int // client connections above which idle ones go fast, default 900
 	Peers            int // that something is remembered of, default 65536
-	HeldBytes        int // of calls on a service connection that is not authenticated yet, default 64 KiB
+	HalfOpen         int // service connections whose clients have yet to prove themselves, which count for none of the others, default 32768; at the limit the oldest goes, as of one address at ConnsPerHost
+	HalfOpenBytes    int // of packets that they hold, default 16 MiB; at the limit those of the oldest go
+	HeldBytes        int // the same of each of them, default 64 KiB
 	Replies          int // prepared answers to packets of no call, default 1024
 	RepliesPerSecond int // ABORT, BUSY, CHALLENGE and, of which each counts five, VERSION and DEBUG to one address; default 1000
 	RepliesInAll     int // the same to all addresses, default 50000

@@ -39,6 +39,8 @@ type Stats struct {
 	Busied         uint64 // calls refused by BUSY
 	ChecksumBad    uint64 // DATA that the security class refused
 
+	HalfOpenEvicted uint64 // connections of clients that had not proven themselves, forgotten to make room
+
 	ClientCalls  uint64 // begun
 	ServiceCalls uint64
 	CallsOK      uint64
@@ -48,7 +50,8 @@ type Stats struct {
 	MTUProbes    uint64
 	MTULost      uint64
 
-	ClientConns, ServiceConns, Peers, Calls int
+	// HalfOpen are connections whose clients have yet to prove themselves; they are not among ServiceConns.
+	ClientConns, ServiceConns, HalfOpen, Peers, Calls int
 }
 
 var typeNames = [...]string{"none", "DATA", "ACK", "BUSY", "ABORT", "ACKALL", "CHALLENGE", "RESPONSE", "DEBUG", "PARAMS", "10", "11", "12", "VERSION"}
@@ -82,6 +85,6 @@ func (e *Endpoint) Stats() Stats {
 		Dropped: p.Dropped, Rejected: p.Rejected, RepliesLimited: p.RepliesLimited, Busied: p.Busied, ChecksumBad: p.ChecksumBad,
 		ClientCalls: p.ClientCalls, ServiceCalls: p.ServiceCalls, CallsOK: p.CallsOK, CallsFailed: p.CallsFailed,
 		Timeouts: p.Timeouts, FastRecovery: p.FastRecovery, MTUProbes: p.MTUProbes, MTULost: p.MTULost,
-		ClientConns: p.LiveClientConns, ServiceConns: p.LiveServiceConns, Peers: p.LivePeers, Calls: p.LiveCalls,
+		ClientConns: p.LiveClientConns, ServiceConns: p.LiveServiceConns, HalfOpen: p.LiveHalfOpen, HalfOpenEvicted: p.HalfOpenEvicted, Peers: p.LivePeers, Calls: p.LiveCalls,
 	}
 }

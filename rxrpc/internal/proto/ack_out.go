@@ -45,6 +45,14 @@ func (a *ackState) forget() {
 	a.at = never
 }
 
+// late makes of what is to be acknowledged something that no round trip is measured by: the packets have waited here.
+func (a *ackState) late() {
+	a.serial = 0
+	if a.reason == wire.AckRequested {
+		a.reason = wire.AckDelay
+	}
+}
+
 // ackIfAsked acknowledges a packet that asks for it.
 func (c *Call) ackIfAsked(h *wire.Header) {
 	if h.Flags.Has(wire.RequestAck) {

@@ -246,7 +246,7 @@ func TestAdvisoryCVE202646012RefusedResponsesLeaveNothing(t *testing.T) {
 		h := fromClient(wire.TypeData, 1, 1)
 		h.Security = wire.SecurityRxKAD
 		r.in(h, pattern(1000)...)
-		sec := r.allConns[0].sec.(*xorConn)
+		sec := r.half.all.head.sec.(*xorConn)
 		rh := fromClient(wire.TypeResponse, 0, 0)
 		rh.Security = wire.SecurityRxKAD
 		r.out()
@@ -254,8 +254,10 @@ func TestAdvisoryCVE202646012RefusedResponsesLeaveNothing(t *testing.T) {
 		assert.Equal(t, []string{"ABORT 19270410 call 0"}, r.texts())
 		assert.Empty(t, r.arrive)
 		assert.Zero(t, r.stats.LiveCalls)
-		r.later(11 * time.Second)
 		assert.Zero(t, r.stats.LiveServiceConns)
+		assert.Zero(t, r.stats.LiveHalfOpen)
+		assert.Empty(t, r.peers)
+		assert.Empty(t, r.hosts)
 		assert.True(t, sec.wiped)
 	}
 }

@@ -16,11 +16,8 @@ type Buf struct {
 	next    *Buf
 	class   uint8
 
-	// Of a packet that waits for those before it, or for the client to prove itself.
-	seq   wire.Seq
-	cksum wire.Checksum
-	raw   bool // not opened yet
-	last  bool
+	seq  wire.Seq // of a packet that waits for those before it
+	last bool
 }
 
 // Bytes returns the data. It may be empty.
@@ -31,7 +28,7 @@ func (b *Buf) Packets() int { return b.packets }
 
 // Release gives the memory back. The data is gone then.
 func (b *Buf) Release() {
-	b.data, b.next, b.packets, b.raw, b.last = nil, nil, 0, false, false
+	b.data, b.next, b.packets, b.last = nil, nil, 0, false
 	bufPools[b.class-minBufClass].Put(b)
 }
 

@@ -71,7 +71,6 @@ type Call struct {
 	client   bool
 	state    State
 	exposed  bool // a packet of it was sent: the call number is used up
-	hidden   bool // the application does not know of it yet
 	waits    bool // of a service with AcceptManual: for Accept or Reject
 	released bool // the application does not know of it any more
 	news     What
@@ -167,7 +166,7 @@ func (c *Call) recycle() {
 	c.Tag, c.peer, c.bundle, c.svc = nil, nil, nil, nil
 	c.connID, c.info, c.result = ConnID{}, SecurityInfo{}, Result{}
 	c.service, c.state, c.news = 0, Unused, 0
-	c.exposed, c.hidden, c.waits, c.released, c.ping, c.ackSeen = false, false, false, false, false, false
+	c.exposed, c.waits, c.released, c.ping, c.ackSeen = false, false, false, false, false
 	c.times = Timeouts{}
 	e.stats.LiveCalls--
 	if e.stats.FreeCalls >= maxFreeCalls {

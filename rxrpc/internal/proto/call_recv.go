@@ -12,7 +12,7 @@ import (
 func (c *Call) Take() (b *Buf, last, ok bool) {
 	q := &c.rx
 	b = q.head
-	if b == nil || c.hidden || c.waits {
+	if b == nil || c.waits {
 		return nil, false, false
 	}
 	q.head, b.next = b.next, nil
@@ -103,7 +103,7 @@ func (c *Call) replyArrives(now Time) bool {
 // reports whether the call still goes on.
 func (c *Call) receivePacket(now Time, h *wire.Header, body []byte, rest int) bool {
 	e, q, seq := c.e, &c.rx, h.Seq
-	if c.conn.state == connOpen && !c.conn.plain {
+	if !c.conn.plain {
 		id := PacketID{Call: c.number, Channel: int(c.channel), Seq: seq, ToServer: !c.client}
 		if err := c.conn.sec.Check(id, h.Checksum); err != nil {
 			return c.badChecksum(now, h, err)
@@ -124,33 +124,22 @@ func (c *Call) receivePacket(now Time, h *wire.Header, body []byte, rest int) bo
 		c.ackFor(wire.AckExceedsWindow, h.Serial)
 		return true
 	}
-	raw := c.conn.state != connOpen
-	if raw && reached(c.conn.held+len(body), e.cfg.Limits.HeldBytes) {
-		e.drop(now, c.peer.addr, h, "too much before the client has proven itself")
-		return true
-	}
 	if seq.After(q.top) {
 		q.top = seq
 	}
 	if isLast {
 		q.last = seq
 	}
-	if raw || seq != q.next {
+	if seq != q.next {
 		b := newBuf(len(body))
-		b.seq, b.cksum, b.last, b.packets = seq, h.Checksum, isLast, 1
-		if raw {
-			b.data, b.raw = append(b.data, body...), true
-			c.conn.held += len(body)
-			q.held += len(body)
-		} else if b.data = c.open(now, seq, b.data, body); b.data == nil {
+		b.seq, b.last, b.packets = seq, isLast, 1
+		if b.data = c.open(now, seq, b.data, body); b.data == nil {
 			b.Release()
 			return false
 		}
 		q.put(e, b)
-		if seq != q.next {
-			e.stats.OutOfOrder++
-			c.ackFor(wire.AckOutOfSequence, h.Serial)
-		}
+		e.stats.OutOfOrder++
+		c.ackFor(wire.AckOutOfSequence, h.Serial)
 		c.ackIfAsked(h)
 		return true
 	}
@@ -225,56 +214,5 @@ func (c *Call) allArrived(now Time) {
 	ch := &cn.channels[channel]
 	if ch.end == endAck && (ch.call == nil || !ch.call.exposed) {
 		cn.finalAck(now, channel, soon, answers)
-	}
-}
-
-// opened makes what was held until the client had proven itself available. What is
-// not the client's goes, and will come from it.
-func (c *Call) opened(now Time) {
-	q := &c.rx
-	q.held = 0
-	if q.slots == nil {
-		return
-	}
-	for i, b := range q.slots {
-		if b == nil || !b.raw {
-			continue
-		}
-		id := PacketID{Call: c.number, Channel: int(c.channel), Seq: b.seq, ToServer: true}
-		q.slots[i] = nil
-		q.waiting--
-		if c.conn.sec.Check(id, b.cksum) != nil {
-			c.e.stats.ChecksumBad++
-			if b.last {
-				q.last = 0
-			}
-			b.Release()
-			// It was acknowledged: that is taken back, or the client would not send its own again.
-			c.ackNow(wire.AckDelay, 0)
-			continue
-		}
-		o := newBuf(len(b.data))
-		o.seq, o.last, o.packets = b.seq, b.last, 1
-		o.data = c.open(now, b.seq, o.data, b.data)
-		b.Release()
-		if o.data == nil {
-			o.Release()
-			return
-		}
-		q.put(c.e, o)
-	}
-	q.top = q.next - 1
-	for _, b := range q.slots {
-		if b != nil && b.seq.After(q.top) {
-			q.top = b.seq
-		}
-	}
-	if !c.drain(now) {
-		return
-	}
-	c.reqAt = now
-	c.tell(Readable)
-	if q.last != 0 && q.next.After(q.last) {
-		c.allArrived(now)
 	}
 }

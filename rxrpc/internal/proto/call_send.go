@@ -67,7 +67,7 @@ func (c *Call) maySend() error {
 		return ErrPhase
 	case !c.client && c.state == RecvRequest:
 		return ErrNotNow
-	case c.waits || c.hidden:
+	case c.waits:
 		return ErrNotNow
 	}
 	return nil

@@ -7,45 +7,147 @@ import (
 	"github.com/cnbus/cnbus/rxrpc/internal/wire"
 )
 
-// challengeAgain sends a CHALLENGE, unless one was sent not long ago. Linux sends it once, and a lost one
-// is the end of the call; OpenAFS repeats it every 2 s, 50 times, and so does this (section 3.3 of the reference):
-// when something comes from the client, and by the timer. The address may be forged: the calls of whoever is silent
-// end after Timers.HeardNothing, the CHALLENGEs with them, and all of them count as answers that anybody can ask for.
-func (c *conn) challengeAgain(now Time) {
-	t := &c.e.cfg.Timers
-	if c.state == connChallenging && now < c.challengeAt || c.state != connChallenging && c.state != connUnsecured {
+// ask sends a CHALLENGE, unless one was sent not long ago. Linux sends it once, and a lost one is the end of the call;
+// OpenAFS repeats it every 2 s, 50 times, and so does this (section 3.3 of the reference): when something comes from
+// the client, and, as long as there is no flood, by the timer. The address may be forged: who is silent is forgotten
+// after Timers.HeardNothing, and all CHALLENGEs count as answers that anybody can ask for. Those that are no longer than
+// what asks for them, of so many bytes, and those to addresses with connections that are proven, count for their address only:
+// a flood of other addresses does not keep anybody from being asked.
+func (x *halfOpen) ask(now Time, bytes int) {
+	e, t := x.e, &x.e.cfg.Timers
+	if x.asked && now < x.challengeAt {
 		return
 	}
-	if reached(c.tries, t.ChallengeTries) {
-		c.abortAll(now, wire.CallDead, syscall.ETIME, "the client does not prove itself", nil)
+	if reached(x.tries, t.ChallengeTries) {
+		x.refuse(now, wire.CallDead)
 		return
 	}
-	if !c.e.mayReply(now, c.peer.addr, 1) {
+	if !x.mayAsk(now, bytes) {
 		return
 	}
-	c.state, c.challenge = connChallenging, true
-	c.tries++
-	c.challengeAt = now.Add(t.Challenge)
-	c.e.connsToSend.add(c)
-	if t.Challenge > 0 {
-		c.e.timers.arm(&c.timer, c.challengeAt)
+	x.asked, x.challenge = true, true
+	x.tries++
+	x.challengeAt = now.Add(t.Challenge)
+	e.half.toSend.add(x)
+}
+
+func (x *halfOpen) mayAsk(now Time, bytes int) bool {
+	e := x.e
+	if x.host.proven == 0 && bytes < wire.HeaderSize+len(x.sec.Challenge(e.soft[:0])) {
+		return e.mayReply(now, x.id.Peer, 1)
+	}
+	if !e.limiter.allowAlone(now, x.id.Peer.Addr(), 1) {
+		e.stats.RepliesLimited++
+		return false
+	}
+	return true
+}
+
+// responded verifies a RESPONSE: one that was asked for, once. If it is right there is a connection, which receives what
+// was held, as far as it is the client's.
+func (x *halfOpen) responded(now Time, from netip.AddrPort, h *wire.Header, body []byte) {
+	e := x.e
+	if !x.asked {
+		e.drop(now, from, h, "RESPONSE that nobody expects")
+		return
+	}
+	if why := e.makeRoom(now, from); why != "" {
+		x.turnAway(now, why)
+		return // and will be asked again
+	}
+	// What was held may be anybody's: it says nothing about the calls there were.
+	raised, err := x.sec.Verify(now, body, [wire.Channels]wire.CallNumber{})
+	for _, n := range raised {
+		if err == nil && n > wire.MaxCallNumber {
+			err = &AbortError{Code: wire.ProtocolError, Reason: "a call number of a response that cannot be"}
+		}
+	}
+	if e.hooks.Secured != nil {
+		e.hooks.Secured(now, x.id, x.sec.Describe(), err)
+	}
+	if err != nil {
+		x.refuse(now, codeOf(err, wire.ProtocolError))
+		return
+	}
+	e.limiter.giveBack(from.Addr(), 1) // so that what is asked for in earnest is not limited
+	x.open(now, from, raised).receiveHeld(now, from, x.takeHeld())
+}
+
+// turnAway says BUSY to the calls that have begun.
+func (x *halfOpen) turnAway(now Time, why string) {
+	for _, d := range x.held {
+		if h, _, err := wire.ParseHeader(d); err == nil && h.Seq == 1 {
+			x.e.drop(now, x.id.Peer, &h, why)
+			x.e.busy(now, x.id.Peer, &h)
+		}
+	}
+	x.letGo()
+}
+
+// open makes the connection.
+func (x *halfOpen) open(now Time, from netip.AddrPort, raised [wire.Channels]wire.CallNumber) *conn {
+	c := x.e.newConn(now, x.e.peerOf(now, from), x.id, false)
+	c.secure(x.sec)
+	c.svc, c.service, c.serial, c.secured = x.svc, x.service, x.serial, true
+	c.peer.host.proven++
+	c.packetsIn++
+	for i, n := range raised {
+		if n > 0 { // the client counts a call of which nothing may have arrived yet: what lies before it is the past
+			c.channels[i].number = n - 1
+		}
+	}
+	return c
+}
+
+// takeHeld ends the half-open connection and returns what it has held.
+func (x *halfOpen) takeHeld() [][]byte {
+	held := x.held
+	x.leave()
+	return held
+}
+
+// receiveHeld receives what came before the RESPONSE. A packet whose checksum is wrong is somebody else's, and as if it had not come.
+func (c *conn) receiveHeld(now Time, from netip.AddrPort, held [][]byte) {
+	e := c.e
+	for _, d := range held {
+		h, body, err := wire.ParseHeader(d)
+		if err != nil {
+			continue
+		}
+		id := PacketID{Call: h.Call, Channel: h.CID.Channel(), Seq: h.Seq, ToServer: true}
+		if c.state == connOpen && c.sec.Check(id, h.Checksum) != nil {
+			e.stats.ChecksumBad++
+			e.drop(now, from, &h, "checksum")
+			continue
+		}
+		e.toServer(now, from, &h, body)
+	}
+	for i := range c.channels {
+		if call := c.channels[i].call; call != nil {
+			call.ack.late()
+		}
+	}
+	if c.active == 0 && c.idleList == nil && c.peerNode.on {
+		c.rest(now)
 	}
 }
 
-// challengeTimer repeats the CHALLENGE if that is due, and returns when it will be.
-func (c *conn) challengeTimer(now Time) Time {
-	every := c.e.cfg.Timers.Challenge
-	if c.state != connChallenging || c.active == 0 || every <= 0 {
-		return never
+// transmit writes the next packet, or nil.
+func (x *halfOpen) transmit(buf []byte) []byte {
+	h := wire.Header{Epoch: x.id.Epoch, CID: x.id.CID, Security: x.index, Service: x.service}
+	switch {
+	case x.abort:
+		x.abort = false
+		x.serial++
+		h.Type, h.Serial = wire.TypeAbort, x.serial
+		return wire.AppendAbort(h.Append(buf), x.code)
+	case x.challenge:
+		x.challenge = false
+		x.serial++
+		h.Type, h.Serial = wire.TypeChallenge, x.serial
+		return x.sec.Challenge(h.Append(buf))
 	}
-	if now < c.challengeAt {
-		return c.challengeAt
-	}
-	if c.challengeAgain(now); c.state != connChallenging {
-		return never
-	}
-	// If there have been too many answers of late the client may still ask for it.
-	return max(c.challengeAt, now.Add(every))
+	return nil
 }
 
 // challenged answers a CHALLENGE, if a call waits for that (section 9 of the reference: a client is no
@@ -72,58 +174,4 @@ func (c *conn) challenged(now Time, h *wire.Header, body []byte) {
 	c.response = r
 	c.answered = true
 	c.e.connsToSend.add(c)
-}
-
-// responded verifies a RESPONSE: one that was asked for, once.
-func (c *conn) responded(now Time, from netip.AddrPort, h *wire.Header, body []byte) {
-	e := c.e
-	if c.client || c.state != connChallenging {
-		e.drop(now, from, h, "RESPONSE that nobody expects")
-		return
-	}
-	numbers := c.numbers()
-	raised, err := c.sec.Verify(now, body, numbers)
-	for i := range raised {
-		if err == nil && (raised[i] < numbers[i] || raised[i] > wire.MaxCallNumber) {
-			err = &AbortError{Code: wire.ProtocolError, Reason: "call numbers of a response that go back"}
-		}
-	}
-	if e.hooks.Secured != nil {
-		e.hooks.Secured(now, c.id, c.sec.Describe(), err)
-	}
-	if err != nil {
-		c.abortAll(now, codeOf(err, wire.ProtocolError), errnoOf(err, syscall.EACCES), "the response is refused", err)
-		return
-	}
-	for i := range c.channels {
-		// What the client counts may be a call of which nothing has arrived yet: what lies
-		// before it is the past.
-		if ch := &c.channels[i]; ch.call == nil && raised[i] > 0 {
-			ch.number = max(ch.number, raised[i]-1)
-		}
-	}
-	e.limiter.giveBack(c.peer.addr.Addr(), 1) // so that what is asked for in earnest is not limited
-	c.state, c.secured, c.challenge, c.held = connOpen, true, false, 0
-	for i := range c.channels {
-		if call := c.channels[i].call; call != nil {
-			call.rx.held = 0
-		}
-	}
-	if c.active == 0 {
-		c.rest(now)
-	}
-	for i := range c.channels {
-		call := c.channels[i].call
-		if call == nil {
-			continue
-		}
-		if !call.svc.hasRoom() {
-			call.hidden = false
-			call.turnAway(now)
-			continue
-		}
-		call.svc.take(call)
-		e.callsToSend.add(call)
-		call.opened(now)
-	}
 }

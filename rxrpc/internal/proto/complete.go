@@ -46,7 +46,7 @@ func (c *Call) complete(now Time, r Result) {
 	if e.hooks.CallEnded != nil {
 		e.hooks.CallEnded(now, c, r)
 	}
-	if c.released || c.hidden {
+	if c.released {
 		c.recycle()
 		return
 	}
@@ -65,8 +65,6 @@ func (c *Call) finish(now Time, r *Result) {
 	}
 	cn := c.conn
 	if cn != nil {
-		cn.held -= c.rx.held
-		c.rx.held = 0
 		if cn.plain {
 			c.info = none{}.Describe()
 		} else {

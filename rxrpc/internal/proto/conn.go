@@ -6,13 +6,11 @@ import (
 	"github.com/cnbus/cnbus/rxrpc/internal/wire"
 )
 
-// connState is how far the security of a connection is (section 3.3 of the reference).
+// connState is what a connection can be used for. One whose client has yet to prove itself is a halfOpen (section 3.3 of the reference).
 type connState uint8
 
 const (
-	connOpen        connState = iota
-	connUnsecured             // of a service: the client has yet to be challenged
-	connChallenging           // and has been
+	connOpen connState = iota
 	connAborted
 )
 
@@ -48,16 +46,12 @@ type conn struct {
 	sendNode node[conn]
 	peerNode node[conn]
 
-	timer       timer
-	challengeAt Time
-	tries       int
-	held        int  // bytes that wait for the RESPONSE
-	secured     bool // a RESPONSE was accepted
-	answered    bool // a CHALLENGE was answered in the life of the calls there are
-	challenge   bool // a CHALLENGE is to be sent
-	response    []byte
-	abort       bool // a connection ABORT is to be sent
-	code        wire.AbortCode
+	timer    timer
+	secured  bool // of a service: a RESPONSE was accepted
+	answered bool // a CHALLENGE was answered in the life of the calls there are
+	response []byte
+	abort    bool // a connection ABORT is to be sent
+	code     wire.AbortCode
 
 	packetsIn, packetsOut uint32
 	bytesIn, bytesOut     uint32
@@ -143,6 +137,9 @@ func (c *conn) close(now Time, why string) {
 		c.bundle.drop(c)
 	} else {
 		c.peer.host.conns--
+		if c.secured {
+			c.peer.host.proven--
+		}
 		e.stats.LiveServiceConns--
 		c.unlink()
 	}
@@ -252,9 +249,9 @@ func (c *conn) abortAll(now Time, code wire.AbortCode, errno syscall.Errno, why 
 	c.fail(now, Result{Completion: LocallyAborted, Code: code, Errno: errno, Why: why, Err: err})
 }
 
-// expire sends final ACKs and CHALLENGEs that are due.
+// expire sends final ACKs that are due.
 func (c *conn) expire(now Time) {
-	when := c.challengeTimer(now)
+	when := never
 	for i := range c.channels {
 		ch := &c.channels[i]
 		if ch.finalAt <= now {

@@ -122,7 +122,7 @@ func (c *Call) debug() (state, mode, other uint8) {
 	case AwaitAck:
 		state, mode = wire.DebugStateHold, wire.DebugModeEOF
 	}
-	if c.hidden || c.waits {
+	if c.waits {
 		state = wire.DebugStatePrecall
 	}
 	if c.rx.head != nil || c.rx.waiting > 0 {

@@ -34,6 +34,7 @@ type Endpoint struct {
 	connsToSend list[conn]
 	peersToSend list[peer]
 	idlePeers   list[peer]
+	half        halves
 
 	idleClients, idleServices, dying list[conn]
 	idleTimer                        idleTimer
@@ -68,6 +69,7 @@ func New(cfg Config, now Time) *Endpoint {
 	e.events.at, e.callsToSend.at = onEvents, onSend
 	e.connsToSend.at, e.peersToSend.at, e.idlePeers.at = onConnSend, onPeerSend, onPeerIdle
 	e.idleClients.at, e.idleServices.at, e.dying.at = onIdle, onIdle, onIdle
+	e.half.init()
 	e.idleTimer.e, e.idleTimer.owner = e, &e.idleTimer
 	var r [16]byte
 	if _, err := io.ReadFull(cfg.Rand, r[:]); err != nil {
@@ -150,6 +152,7 @@ func (e *Endpoint) NetError(now Time, ne NetError) {
 	if ne.To.Addr().Is4In6() {
 		ne.To = netip.AddrPortFrom(ne.To.Addr().Unmap(), ne.To.Port())
 	}
+	e.halfUnreachable(ne)
 	p := e.peers[ne.To]
 	if p == nil || !ne.Local && !p.quoted(ne.Quoted) {
 		return
@@ -228,5 +231,5 @@ func (e *Endpoint) Close(now Time) {
 
 // Idle reports whether the endpoint has no calls and nothing to send.
 func (e *Endpoint) Idle() bool {
-	return e.clientCalls == 0 && e.serviceCalls == 0 && e.replies.n == 0 && e.connsToSend.n == 0 && e.callsToSend.n == 0
+	return e.clientCalls == 0 && e.serviceCalls == 0 && e.replies.n == 0 && e.connsToSend.n == 0 && e.half.toSend.n == 0 && e.callsToSend.n == 0
 }

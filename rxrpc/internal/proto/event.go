@@ -56,7 +56,7 @@ func (c *Call) tell(w What) {
 		return
 	}
 	c.news |= w
-	if c.hidden || c.waits && w&(Arrived|Ended) == 0 {
+	if c.waits && w&(Arrived|Ended) == 0 {
 		return
 	}
 	c.e.events.add(c)

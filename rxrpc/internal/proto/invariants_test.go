@@ -17,14 +17,13 @@ func (e *Endpoint) check(t testing.TB) {
 	}
 	l := &e.cfg.Limits
 	clientConns, serviceConns, onChannels := 0, 0, 0
-	hostConns, hostCalls := map[*host]int{}, map[*host]int{}
+	hostConns, hostCalls, hostProven := map[*host]int{}, map[*host]int{}, map[*host]int{}
 	peerConns, peerClients := map[*peer]int{}, map[*peer]int{}
 	for i, c := range e.allConns {
 		must(c.pos == i, "connection %d is at %d", c.pos, i)
 		must(c.peerNode.on, "a connection without a peer")
 		must(e.peers[c.peer.addr] == c.peer, "the peer of a connection is forgotten")
 		peerConns[c.peer]++
-		held := 0
 		for ch := range c.channels {
 			call := c.channels[ch].call
 			must((call != nil) == (c.active&(1<<ch) != 0), "active bits")
@@ -35,14 +34,11 @@ func (e *Endpoint) check(t testing.TB) {
 			must(call.conn == c && int(call.channel) == ch && call.peer == c.peer, "a call that is elsewhere")
 			must(call.state != Complete && call.state != Unused, "a call that has ended on a channel")
 			call.check(must)
-			held += call.rx.held
 			if !c.client {
 				hostCalls[c.peer.host]++
 			}
 		}
 		must((c.idleList == nil) == (c.active != 0), "idle: %v, active %b", c.idleList != nil, c.active)
-		must(c.held == held, "%d bytes held, %d counted", held, c.held)
-		must(c.held >= 0 && (l.HeldBytes < 0 || c.held <= l.HeldBytes), "%d bytes held", c.held)
 		if c.client {
 			clientConns++
 			peerClients[c.peer]++
@@ -51,6 +47,9 @@ func (e *Endpoint) check(t testing.TB) {
 		} else {
 			serviceConns++
 			hostConns[c.peer.host]++
+			if c.secured {
+				hostProven[c.peer.host]++
+			}
 			found := false
 			for s := e.conns[connKey{c.id.Epoch, c.id.CID}]; s != nil; s = s.sibling {
 				found = found || s == c
@@ -84,10 +83,37 @@ func (e *Endpoint) check(t testing.TB) {
 	}
 	for _, h := range e.hosts {
 		must(h.refs > 0 && h.conns == hostConns[h] && h.calls == hostCalls[h], "host: %d connections (%d), %d calls (%d), %d peers", h.conns, hostConns[h], h.calls, hostCalls[h], h.refs)
+		must(h.proven == hostProven[h], "host: %d of %d connections are proven", h.proven, hostProven[h])
 		must(l.CallsPerHost < 0 || h.calls <= l.CallsPerHost, "%d calls of a host", h.calls)
 	}
 	must(l.Replies < 0 || e.replies.n <= l.Replies, "replies")
+	e.checkHalfOpen(must)
 	e.timers.check(must)
+}
+
+func (e *Endpoint) checkHalfOpen(must func(ok bool, what string, args ...any)) {
+	s, l := &e.half, &e.cfg.Limits
+	n, bytes, holding := 0, 0, 0
+	for x := s.all.head; x != nil; x = x.ageNode.next {
+		n++
+		must(s.byKey[x.key()] == x && e.hosts[x.id.Peer.Addr()] == x.host && x.hostNode.on, "a half-open connection that is not found")
+		held := 0
+		for _, d := range x.held {
+			held += heldCost(d)
+		}
+		must(held == x.heldBytes && x.heldNode.on == (held > 0), "%d bytes held, %d counted", held, x.heldBytes)
+		must(l.HeldBytes < 0 || held <= l.HeldBytes, "%d bytes held", held)
+		must(x.timer.pos != 0 || e.cfg.Timers.HeardNothing < 0, "a half-open connection for ever")
+		bytes += held
+		if held > 0 {
+			holding++
+		}
+	}
+	must(n == s.all.n && n == len(s.byKey) && n == e.stats.LiveHalfOpen && (l.HalfOpen < 0 || n <= l.HalfOpen), "%d half-open connections", n)
+	must(bytes == s.bytes && holding == s.held.n && (l.HalfOpenBytes < 0 || bytes <= l.HalfOpenBytes), "%d bytes held of all", bytes)
+	for _, h := range e.hosts {
+		must(l.ConnsPerHost < 0 || h.half.n <= l.ConnsPerHost, "%d half-open connections of a host", h.half.n)
+	}
 }
 
 func (c *Call) check(must func(ok bool, what string, args ...any)) {

@@ -89,6 +89,19 @@ func (l *limiter) allow(now Time, addr netip.Addr, tokens int32) bool {
 	return true
 }
 
+// allowAlone takes tokens of the address alone, for a packet that is of no use to who forges others.
+func (l *limiter) allowAlone(now Time, addr netip.Addr, tokens int32) bool {
+	if l.perHost.rate <= 0 {
+		return true
+	}
+	b := &l.hosts[l.place(addr)]
+	if b.fill(now, &l.perHost); b.tokens < 1000*tokens {
+		return false
+	}
+	b.tokens -= 1000 * tokens
+	return true
+}
+
 // giveBack returns tokens for a packet that was no answer to a forged one: addr has shown that it can be reached there.
 func (l *limiter) giveBack(addr netip.Addr, tokens int32) {
 	back := func(b, like *bucket) {

@@ -32,6 +32,10 @@ func (e *Endpoint) toServer(now Time, from netip.AddrPort, h *wire.Header, body 
 		c.receive(now, from, h, body)
 		return
 	}
+	if x := e.half.byKey[halfKey{connKey{h.Epoch, h.CID.ConnID()}, from}]; x != nil {
+		x.receive(now, from, h, body)
+		return
+	}
 	if first != nil && h.Epoch.Random() && e.moved(now, from, first, h, body) {
 		return
 	}
@@ -80,11 +84,13 @@ func (c *conn) move(now Time, from netip.AddrPort) {
 	p.used()
 	old.conns.remove(c)
 	old.host.conns--
+	old.host.proven--
 	if old.probe == c {
 		old.probe = nil
 	}
 	p.conns.add(c)
 	p.host.conns++
+	p.host.proven++
 	c.peer = p
 	for i := range c.channels {
 		if call := c.channels[i].call; call != nil {
@@ -115,7 +121,15 @@ func (e *Endpoint) nextCall(now Time, from netip.AddrPort, c *conn, h *wire.Head
 		e.reject(now, from, h, wire.ProtocolError, "call number too large")
 		return
 	}
-	if c != nil && c.state == connOpen && !c.plain {
+	if c != nil && c.state == connAborted {
+		code := c.code
+		if code == 0 {
+			code = wire.CallDead
+		}
+		e.reject(now, from, h, code, "a call of a connection that was aborted")
+		return
+	}
+	if c != nil && !c.plain {
 		id := PacketID{Call: h.Call, Channel: h.CID.Channel(), Seq: h.Seq, ToServer: true}
 		if err := c.sec.Check(id, h.Checksum); err != nil {
 			e.stats.ChecksumBad++
@@ -142,18 +156,18 @@ func (e *Endpoint) nextCall(now Time, from netip.AddrPort, c *conn, h *wire.Head
 		return
 	}
 	l := &e.cfg.Limits
-	if !s.hasRoom() && (c == nil && sec == nil || c != nil && c.state == connOpen) {
+	if !s.hasRoom() && sec == nil {
 		e.drop(now, from, h, "nobody takes the call")
 		e.busy(now, from, h)
 		return
 	}
-	if reached(e.serviceCalls, l.ServiceCalls) && !e.endsOne(c, h) {
-		e.drop(now, from, h, "too many calls")
+	if c != nil && reached(e.serviceCalls, l.ServiceCalls) && !e.endsOne(c, h) {
+		e.drop(now, from, h, tooManyCalls)
 		e.busy(now, from, h)
 		return
 	}
 	if c == nil {
-		if c = e.acceptConn(now, from, s, sec, h); c == nil {
+		if c = e.acceptConn(now, from, s, sec, h, body); c == nil {
 			return
 		}
 	} else if !e.endsOne(c, h) && reached(c.peer.host.calls, l.CallsPerHost) {
@@ -164,9 +178,12 @@ func (e *Endpoint) nextCall(now Time, from netip.AddrPort, c *conn, h *wire.Head
 	e.beginService(now, c, s, h, body)
 }
 
-// crowded reports whether the service takes no calls at present.
+// crowded reports whether the service takes no calls at present, or has perhaps forgotten this one in a flood.
 func (e *Endpoint) crowded(h *wire.Header) bool {
 	s := e.services[h.Service]
+	if s != nil && h.Security != wire.SecurityNone && e.flooded() {
+		return true
+	}
 	return s != nil && !s.hasRoom()
 }
 
@@ -208,29 +225,12 @@ func (e *Endpoint) serviceFor(now Time, from netip.AddrPort, c *conn, h *wire.He
 	return nil, nil
 }
 
-// acceptConn makes a service connection, within the limits.
-func (e *Endpoint) acceptConn(now Time, from netip.AddrPort, s *Service, sec ServerSecurity, h *wire.Header) *conn {
-	l := &e.cfg.Limits
+// acceptConn begins a service connection. Of a class that wants the client to prove itself it is half open for now, and the
+// result is nil.
+func (e *Endpoint) acceptConn(now Time, from netip.AddrPort, s *Service, sec ServerSecurity, h *wire.Header, body []byte) *conn {
 	if !sendable(from) {
 		e.drop(now, from, h, "no address of a peer")
 		return nil
-	}
-	if host := e.hosts[from.Addr()]; host != nil && (reached(host.conns, l.ConnsPerHost) || reached(host.calls, l.CallsPerHost)) {
-		e.drop(now, from, h, "too many connections of one host")
-		e.busy(now, from, h)
-		return nil
-	}
-	if reached(e.stats.LiveServiceConns, l.ServiceConns) {
-		old := e.idleServices.head
-		if old == nil {
-			old = e.dying.head
-		}
-		if old == nil {
-			e.drop(now, from, h, "too many connections")
-			e.busy(now, from, h)
-			return nil
-		}
-		old.close(now, "too many connections")
 	}
 	id := ConnID{Epoch: h.Epoch, CID: h.CID.ConnID(), Service: h.Service, Peer: from}
 	var sc SecurityConn = none{}
@@ -241,13 +241,45 @@ func (e *Endpoint) acceptConn(now Time, from netip.AddrPort, s *Service, sec Ser
 			return nil
 		}
 	}
+	if sc.NeedsChallenge() {
+		e.halfOpened(now, from, s, sc, id, h, body)
+		return nil
+	}
+	why := e.makeRoom(now, from)
+	if reached(e.serviceCalls, e.cfg.Limits.ServiceCalls) {
+		why = tooManyCalls
+	}
+	if why != "" {
+		sc.Wipe()
+		e.drop(now, from, h, why)
+		e.busy(now, from, h)
+		return nil
+	}
 	c := e.newConn(now, e.peerOf(now, from), id, false)
 	c.secure(sc)
 	c.svc = s
-	if sc.NeedsChallenge() {
-		c.state = connUnsecured
-	}
 	return c
+}
+
+const tooManyCalls = "too many calls"
+
+// makeRoom makes room for a service connection, within the limits; it returns why there is none.
+func (e *Endpoint) makeRoom(now Time, from netip.AddrPort) (why string) {
+	l := &e.cfg.Limits
+	if host := e.hosts[from.Addr()]; host != nil && (reached(host.conns, l.ConnsPerHost) || reached(host.calls, l.CallsPerHost)) {
+		return "too many connections of one host"
+	}
+	if reached(e.stats.LiveServiceConns, l.ServiceConns) {
+		old := e.idleServices.head
+		if old == nil {
+			old = e.dying.head
+		}
+		if old == nil {
+			return "too many connections"
+		}
+		old.close(now, "too many connections")
+	}
+	return ""
 }
 
 // beginService begins a service call with its first packet. What was on the channel is over: its
@@ -281,12 +313,7 @@ func (e *Endpoint) beginService(now Time, c *conn, s *Service, h *wire.Header, b
 	if d := call.times.Hard; d > 0 {
 		call.hardAt = now.Add(d)
 	}
-	call.hidden = true
 	c.highest = h.Serial
-	if c.state == connOpen {
-		s.take(call)
-	} else {
-		c.challengeAgain(now)
-	}
+	s.take(call)
 	call.receive(now, h, body)
 }

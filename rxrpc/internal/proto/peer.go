@@ -42,12 +42,15 @@ type host struct {
 	addr         netip.Addr
 	refs         int
 	conns, calls int // of services
+	proven       int // of these connections: whose clients have proven themselves
+	half         list[halfOpen]
 }
 
 func (e *Endpoint) hostOf(addr netip.Addr) *host {
 	h := e.hosts[addr]
 	if h == nil {
 		h = &host{addr: addr}
+		h.half.at = onHost
 		e.hosts[addr] = h
 	}
 	return h
@@ -99,8 +102,12 @@ func (p *peer) forget() {
 		e.allPeers[p.pos].pos = p.pos
 	}
 	e.stats.LivePeers--
-	if p.host.refs--; p.host.refs == 0 {
-		delete(e.hosts, p.host.addr)
+	e.releaseHost(p.host)
+}
+
+func (e *Endpoint) releaseHost(h *host) {
+	if h.refs--; h.refs == 0 {
+		delete(e.hosts, h.addr)
 	}
 }
 

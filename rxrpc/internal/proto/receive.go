@@ -87,9 +87,6 @@ func (c *conn) receive(now Time, from netip.AddrPort, h *wire.Header, body []byt
 		if h.Serial.After(c.highest) {
 			c.highest = h.Serial
 		}
-		if c.state == connChallenging || c.state == connUnsecured {
-			c.challengeAgain(now) // or for the first time, if it might not be sent before
-		}
 		call.receive(now, h, body)
 	case h.Call > ch.number:
 		if c.client {
@@ -182,7 +179,7 @@ func (c *conn) control(now Time, from netip.AddrPort, h *wire.Header, body []byt
 	case wire.TypeChallenge:
 		c.challenged(now, h, body)
 	case wire.TypeResponse:
-		c.responded(now, from, h, body)
+		c.e.drop(now, from, h, "RESPONSE that nobody expects")
 	default:
 		c.e.drop(now, from, h, "no packet of a connection")
 	}

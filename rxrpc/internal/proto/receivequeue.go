@@ -17,7 +17,6 @@ type receiveQueue struct {
 	head     *Buf     // in order, not taken
 	tail     *Buf
 	taken    bool // the last was
-	held     int  // bytes that were not opened yet
 }
 
 // slotCount is how many packets can wait: a power of two that no window exceeds.

@@ -140,11 +140,12 @@ func (s *Service) Close(now Time, abort bool) {
 	}
 	for c := s.calls.head; c != nil; {
 		next := c.svcNode.next
-		if abort && !c.released || c.hidden {
+		if abort && !c.released {
 			c.abort(now, wire.CallDead, syscall.ESHUTDOWN, "the service was closed", nil)
 		}
 		c = next
 	}
+	s.closeHalf(now, abort)
 	for c := s.e.idleServices.head; c != nil; {
 		next := c.idleNode.next
 		if c.svc == s {
@@ -177,7 +178,6 @@ func (s *Service) take(c *Call) {
 		c.waits = true
 		s.waiting.add(c)
 	}
-	c.hidden = false
 	c.tell(Arrived)
 }
 

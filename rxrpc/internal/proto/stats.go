@@ -26,6 +26,8 @@ type Stats struct {
 	Busied         uint64 // calls refused by BUSY
 	ChecksumBad    uint64 // DATA that the security class refused
 
+	HalfOpenEvicted uint64 // connections of clients that had not proven themselves, forgotten to make room
+
 	ClientCalls  uint64 // begun
 	ServiceCalls uint64
 	CallsOK      uint64
@@ -36,7 +38,7 @@ type Stats struct {
 	MTULost      uint64
 
 	// How many there are now.
-	LiveClientConns, LiveServiceConns, LivePeers, LiveCalls, FreeCalls int
+	LiveClientConns, LiveServiceConns, LiveHalfOpen, LivePeers, LiveCalls, FreeCalls int
 }
 
 // Stats returns a copy of the counters.

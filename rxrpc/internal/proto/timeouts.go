@@ -70,10 +70,9 @@ func (c *Call) expire(now Time) {
 	}
 }
 
-// keepalive is after how long of silence the peer is sent a PING; 0: it is not. Of who has yet to prove
-// itself CHALLENGEs take the place of PINGs.
+// keepalive is after how long of silence the peer is sent a PING; 0: it is not.
 func (c *Call) keepalive() time.Duration {
-	if c.conn == nil || c.highest == 0 || c.conn.state == connChallenging {
+	if c.conn == nil || c.highest == 0 {
 		return 0
 	}
 	return c.e.cfg.Timers.Keepalive

@@ -42,6 +42,12 @@ func (e *Endpoint) next(now Time, buf []byte) ([]byte, Transmit) {
 		}
 		e.connsToSend.remove(c)
 	}
+	for x := e.half.toSend.head; x != nil; x = e.half.toSend.head {
+		if b := x.transmit(buf); b != nil {
+			return b, Transmit{To: x.id.Peer}
+		}
+		e.half.toSend.remove(x)
+	}
 	for p := e.peersToSend.head; p != nil; p = e.peersToSend.head {
 		e.peersToSend.remove(p)
 		if p.keepalive {
@@ -107,12 +113,6 @@ func (c *conn) transmit(now Time, buf []byte) []byte {
 		h := c.header(wire.TypeAbort)
 		h.Serial = c.next()
 		return wire.AppendAbort(h.Append(buf), c.code)
-	}
-	if c.challenge {
-		c.challenge = false
-		h := c.header(wire.TypeChallenge)
-		h.Serial = c.next()
-		return c.sec.Challenge(h.Append(buf))
 	}
 	if len(c.response) > 0 {
 		h := c.header(wire.TypeResponse)
