@@ -59,9 +59,7 @@ func Dial(addr string, cfg *ClientConfig) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := e.Client(peer, cfg)
-	c.own.Store(true)
-	return c, nil
+	return e.OwnClient(peer, cfg), nil
 }
 
 // Client returns a client of the services at peer, whose calls leave from e: also
@@ -77,7 +75,14 @@ func (e *Endpoint) Client(peer netip.AddrPort, cfg *ClientConfig) *Client {
 	return c
 }
 
-// Close gives back the endpoint that Dial has taken. Calls in progress fail if
+// OwnClient is Client for who has opened e for it alone: Client.Close closes e, too.
+func (e *Endpoint) OwnClient(peer netip.AddrPort, cfg *ClientConfig) *Client {
+	c := e.Client(peer, cfg)
+	c.own.Store(true)
+	return c
+}
+
+// Close gives back the endpoint that Dial, or OwnClient, has taken. Calls in progress fail if
 // nobody else uses it.
 func (c *Client) Close() error {
 	if c.own.Swap(false) {

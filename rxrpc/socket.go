@@ -47,6 +47,7 @@ type Socket struct {
 	backlog int
 	charged bool // it is a socket of today: CHARGE_ACCEPT was used
 	charges int
+	autos   uint64 // calls accepted by AutoAccept
 
 	calls   map[uint64]*sockCall
 	pending []*sockCall // that have arrived and wait for ACCEPT, or have died waiting
@@ -78,9 +79,17 @@ type SocketConfig struct {
 	// BusyEnds ends a client's call when its server is busy, with RXRPC_BUSY, as the first AF_RXRPC did. Otherwise the call
 	// goes on, and asks again.
 	BusyEnds bool
+	// OwnPort makes port 0 a port of the socket's own for a client as well; otherwise clients share one.
+	OwnPort bool
+	// AutoAccept has a server's socket accept calls as they come, as many as the endpoint's Limits allow: their tags have AutoTag set, and NEW_CALL is
+	// not told. The backlog of Listen does not count.
+	AutoAccept bool
 }
 
 const defaultMaxBacklog = 128
+
+// AutoTag is set in the tags of calls that SocketConfig.AutoAccept has accepted. The application must not use such tags for its own calls.
+const AutoTag = 1 << 63
 
 // A KeySource finds keys by their descriptions, as request_key(2) does. Errors wrap
 // ENOKEY, EKEYEXPIRED, EKEYREVOKED, EKEYREJECTED, ...

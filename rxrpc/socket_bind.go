@@ -80,7 +80,7 @@ func (s *Socket) Bind(a Addr) error {
 // bindFirst opens the endpoint; s.mu is held.
 func (s *Socket) bindFirst(a Addr) error {
 	open := s.cfg.Pool.Shared
-	if a.Service != 0 && a.Addr.Port() == 0 {
+	if (a.Service != 0 || s.cfg.OwnPort) && a.Addr.Port() == 0 {
 		open = s.cfg.Pool.fresh
 	}
 	e, err := open(a.Addr, s.cfg.Endpoint)
@@ -211,6 +211,9 @@ func (s *Socket) Listen(backlog int) error {
 		return nil
 	}
 	p := proto.ServiceParams{Accept: proto.AcceptManual, Backlog: backlog, UpgradeFrom: wire.ServiceID(up[0]), UpgradeTo: wire.ServiceID(up[1])}
+	if s.cfg.AutoAccept {
+		p.Accept = proto.AcceptAuto
+	}
 	if ring != nil {
 		p.Security = ring.Classes(level)
 	}

@@ -57,6 +57,10 @@ type sockCall struct {
 
 // arrived takes in a call that waits for ACCEPT. The owner calls it.
 func (s *Socket) arrived(_ proto.Time, pc *proto.Call) {
+	if s.cfg.AutoAccept {
+		s.autoAccept(pc)
+		return
+	}
 	x := &sockCall{s: s, e: s.e, phase: callWaiting, announce: true, credit: s.cfg.Window}
 	x.attach(pc)
 	pc.Tag = x
@@ -69,6 +73,18 @@ func (s *Socket) arrived(_ proto.Time, pc *proto.Call) {
 	}
 	s.pending = append(s.pending, x)
 	s.tell(x)
+}
+
+// autoAccept takes in a call that needs no ACCEPT. The owner calls it.
+func (s *Socket) autoAccept(pc *proto.Call) {
+	x := &sockCall{s: s, e: s.e, phase: callLive, credit: s.cfg.Window}
+	x.attach(pc)
+	pc.Tag = x
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.autos++
+	x.id = AutoTag | s.autos
+	s.calls[x.id] = x
 }
 
 // attach ties the call to the protocol's. The owner calls it.

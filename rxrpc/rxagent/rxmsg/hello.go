@@ -55,12 +55,16 @@ func ParseHello(b []byte) (Hello, error) {
 type Socket struct {
 	Window   uint32 // as Hello.ReceiveWindow; 0: that
 	BusyEnds bool   // flag 1: a busy server ends a call, with RXRPC_BUSY
+	// OwnPort, flag 2, gives a client that binds port 0 a port of its own, as a server gets; otherwise clients share one.
+	OwnPort bool
+	// AutoAccept, flag 4, accepts calls as they come; their tags have rxrpc.AutoTag set.
+	AutoAccept bool
 }
 
 // Append appends it.
 func (s *Socket) Append(b []byte) []byte {
 	b = binary.NativeEndian.AppendUint32(b, s.Window)
-	return binary.NativeEndian.AppendUint32(b, uint32(flag(s.BusyEnds)))
+	return binary.NativeEndian.AppendUint32(b, uint32(flag(s.BusyEnds)|flag(s.OwnPort)<<1|flag(s.AutoAccept)<<2))
 }
 
 // ParseSocket reads one.
@@ -72,7 +76,8 @@ func ParseSocket(b []byte) (Socket, error) {
 		return Socket{}, short("socket", len(b), 8)
 	}
 	o := binary.NativeEndian
-	return Socket{Window: o.Uint32(b), BusyEnds: o.Uint32(b[4:])&1 != 0}, nil
+	flags := o.Uint32(b[4:])
+	return Socket{Window: o.Uint32(b), BusyEnds: flags&1 != 0, OwnPort: flags&2 != 0, AutoAccept: flags&4 != 0}, nil
 }
 
 // AppendU32 appends a number: the body of OpHello (the version), OpWindow and EventSent (bytes).
