@@ -5,13 +5,16 @@ import (
 	"time"
 )
 
-// Revoke makes a key of no use, at once: connections begin with it no more. Errors: ErrNoKey, ErrDenied.
+// Revoke makes a key of no use, at once. Of a client's key: no connection begins with it any more, and calls that go on end
+// when they want to send the next data, with EKEYREVOKED. Of a service's: no ticket is opened with it any more; connections whose
+// clients have proven themselves go on until their tickets expire. Errors: ErrNoKey, ErrDenied.
 func (s *Store) Revoke(c Cred, id ID) error {
 	now, end := s.begin()
 	defer end()
 	k, err := s.get(&c, id, Write|SetAttr)
 	if err == nil && !k.revoked {
 		k.revoked, k.deadAt = true, now
+		k.gate.revoked.Store(true)
 		k.wipe()
 		k.generation++
 		s.clear(k)
@@ -32,6 +35,7 @@ func (s *Store) SetTimeout(c Cred, id ID, d time.Duration) error {
 			k.expires = now.Add(d)
 			s.collectBy(k.expires.Add(s.cfg.Grace))
 		}
+		k.gate.lives(k.expires)
 	}
 	return fail("set the timeout of", id.String(), err)
 }

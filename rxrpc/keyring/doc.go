@@ -17,6 +17,11 @@
 // come from OpenAFS's files (KeyFile, KeyFileExt, Keytab), which are read again when they change and refused if
 // others than their owner may read them.
 //
+// # Sockets
+//
+// A KeySource gives the sockets of package rxrpc what their options name. Keys can be added, changed and revoked meanwhile; it says what
+// follows for connections and calls.
+//
 // # Errors
 //
 // Every error is an *Error that wraps the errno which add_key, request_key and keyctl have for it.
@@ -25,7 +30,8 @@
 //
 // A Cred says whose rights count, because the caller is a goroutine and not a process. Keys of
 // types rxrpc and rxrpc_s can be updated in place (Linux makes a new key). A keyring that
-// NewKeyring made lives until Drop. There is no upcall to /sbin/request-key.
+// NewKeyring made lives until Drop. There is no upcall to /sbin/request-key. A key that is taken out of its last keyring is gone
+// for who has found it, too: new connections do not begin with it; those that have begun go on.
 //
 // Sources: Linux net/rxrpc/key.c, server_key.c (7.3), keyctl(2), keyrings(7); OpenAFS src/auth/keys.c for its files.
 package keyring

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/cnbus/cnbus/rxrpc"
 	"github.com/cnbus/cnbus/rxrpc/keyring"
 	"github.com/cnbus/cnbus/rxrpc/rxkad"
 )
@@ -32,4 +33,31 @@ func Example() {
 	// Output:
 	// rxkad rxrpc_s 52:2 <nil>
 	// keyring: request rxrpc "afs@example.com": no such key true
+}
+
+// What the kernel's documentation does to prepare a server: a keyring with a secret key, named by an option of the socket.
+func ExampleKeySource() {
+	store := keyring.New(keyring.Config{})
+	me := keyring.Cred{UID: 1000}
+	check := func(id keyring.ID, err error) keyring.ID {
+		if err != nil {
+			fmt.Println(err)
+		}
+		return id
+	}
+	me.Ring = check(store.NewKeyring(me, "_ses"))
+	ring := check(store.Add(me, keyring.TypeKeyring, "AFSkeys", nil, me.Ring))
+	check(store.Add(me, keyring.TypeServer, "52:2", []byte{0xa7, 0x83, 0x8a, 0xcb, 0xc7, 0x83, 0xec, 0x94}, ring))
+
+	server, err := rxrpc.NewSocket(rxrpc.Inet, &rxrpc.SocketConfig{Keys: &keyring.KeySource{Store: store, Cred: me}})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer server.Close()
+	fmt.Println(server.SetSecurityKeyring("AFSkeys"))
+	fmt.Println(server.SetSecurityKey("afs@example.com"))
+	// Output:
+	// <nil>
+	// rxrpc socket: setsockopt: keyring: request rxrpc "afs@example.com": no such key
 }

@@ -51,6 +51,7 @@ type key struct {
 	perm        Perm
 	expires     time.Time
 	revoked     bool
+	gate        *gate     // of a client's
 	deadAt      time.Time // since when it is of no use
 	parents     map[ID]int
 	anchored    bool // made by NewKeyring
@@ -124,6 +125,7 @@ func (k *key) takePayload(from *key) {
 	k.wipe()
 	k.tokens, k.cell, k.secret, k.size, k.expires = from.tokens, from.cell, from.secret, from.size, from.expires
 	k.generation++
+	k.gate.lives(k.expires)
 }
 
 func (k *key) wipe() {

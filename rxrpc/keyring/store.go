@@ -128,10 +128,11 @@ func (s *Store) make(c *Cred, typ Type, description string, payload []byte) (*ke
 	case description == "" || len(description) > maxDescription || strings.IndexByte(description, 0) >= 0, len(payload) > maxPayload:
 		return nil, ErrInvalid
 	}
-	k := &key{typ: typ, description: description, uid: c.UID, gid: c.GID, perm: defaultPerm, parents: map[ID]int{}}
+	k := &key{typ: typ, description: description, uid: c.UID, gid: c.GID, perm: defaultPerm, parents: map[ID]int{}, gate: &gate{}}
 	if err := k.instantiate(payload); err != nil {
 		return nil, err
 	}
+	k.gate.lives(k.expires)
 	k.charge = len(description) + 1 + len(payload)
 	if err := s.charge(c, k.uid, 1, k.charge); err != nil {
 		k.wipe()

@@ -2,6 +2,8 @@ package keyring
 
 import (
 	"fmt"
+	"sync/atomic"
+	"time"
 
 	"github.com/cnbus/cnbus/rxrpc/internal/proto"
 	"github.com/cnbus/cnbus/rxrpc/internal/wire"
@@ -66,7 +68,68 @@ func (c *client) NewClient(id proto.ConnID) (proto.SecurityConn, error) {
 	if err != nil {
 		return nil, fail("use", named(c.k.typ, c.k.description), err)
 	}
-	return sec.NewClient(id)
+	conn, err := sec.NewClient(id)
+	if err != nil {
+		return nil, err
+	}
+	return &clientConn{conn, conn.(proto.BatchSealer), c.s, c.k.gate, named(c.k.typ, c.k.description)}, nil
+}
+
+// A gate tells connections that have begun with a key that it is of no use any more: Linux looks at the key with every
+// packet that a client sends (rxkad_secure_packet), and so do they.
+type gate struct {
+	revoked atomic.Bool
+	expires atomic.Int64 // unix seconds, 0: does not
+}
+
+func (g *gate) lives(until time.Time) {
+	at := int64(0)
+	if !until.IsZero() {
+		at = until.Unix()
+	}
+	g.expires.Store(at)
+}
+
+func (g *gate) check(now func() time.Time) error {
+	if g.revoked.Load() {
+		return ErrRevoked
+	}
+	if at := g.expires.Load(); at != 0 && now().Unix() >= at {
+		return ErrExpired
+	}
+	return nil
+}
+
+// A clientConn is a connection that is begun with a key.
+type clientConn struct {
+	proto.SecurityConn
+	many proto.BatchSealer
+	s    *Store
+	gate *gate
+	key  string
+}
+
+func (c *clientConn) usable() error { return fail("use", c.key, c.gate.check(c.s.cfg.Now)) }
+
+func (c *clientConn) Seal(dst []byte, p proto.PacketID, data []byte) ([]byte, wire.Checksum, error) {
+	if err := c.usable(); err != nil {
+		return dst, 0, err
+	}
+	return c.SecurityConn.Seal(dst, p, data)
+}
+
+func (c *clientConn) SealMany(packets []proto.Sealing) error {
+	if err := c.usable(); err != nil {
+		return err
+	}
+	return c.many.SealMany(packets)
+}
+
+func (c *clientConn) Respond(dst, challenge []byte, calls [wire.Channels]wire.CallNumber) ([]byte, error) {
+	if err := c.usable(); err != nil {
+		return dst, err
+	}
+	return c.SecurityConn.Respond(dst, challenge, calls)
 }
 
 func (c *client) Format(f fmt.State, _ rune) {
