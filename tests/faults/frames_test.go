@@ -41,7 +41,7 @@ func malformed() map[string][]byte {
 		"Send of less than heads": head{typ: tSend}.frame(make([]byte, msgLen-1)...),
 		"second Hello":            hello(),
 		"type 0":                  head{}.frame(),
-		"type 15":                 head{typ: 15}.frame(),
+		"type 17":                 head{typ: 17}.frame(),
 		"type 255":                head{typ: 255}.frame(),
 		"Welcome":                 head{typ: tWelcome, port: 1}.frame(),
 		"Msg":                     head{typ: tMsg, port: 1}.frame(netlink(echoID, 1, 2, nil)...),
@@ -57,6 +57,8 @@ func malformed() map[string][]byte {
 		"Watch that overflows":    head{typ: tWatch}.frame(u64s(0, 1, 1<<31, 1<<64-1)...),
 		"Hold of half an id":      head{typ: tHold}.frame(1, 2, 3, 4),
 		"History without bounds":  head{typ: tHistory, group: 5}.frame(u64s(1, 2)...),
+		"Follow with a body":      head{typ: 15, port: 1}.frame(1),
+		"Unfollow with a body":    head{typ: 16}.frame(1),
 	}
 	return all
 }
