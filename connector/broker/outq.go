@@ -38,7 +38,8 @@ func (p *bufPool) get(n int) []byte {
 		}
 		return make([]byte, 0, size)
 	}
-	return make([]byte, 0, n)
+	// Only answers come so far. Room for many more of them: else each would move all that waits.
+	return make([]byte, 0, n+n/4)
 }
 
 func (p *bufPool) put(b []byte) {

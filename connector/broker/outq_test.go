@@ -48,3 +48,19 @@ func TestSteadyQueueDoesNotAllocate(t *testing.T) {
 	burst()
 	assert.Zero(t, testing.AllocsPerRun(20, burst))
 }
+
+// Answers are kept however many wait: each must not move all the others.
+func TestLongQueueGrowsInSteps(t *testing.T) {
+	var p bufPool
+	var q outq
+	q.extend(&p, bufSizes[len(bufSizes)-1])
+	moved := 0
+	for range 100_000 {
+		was := cap(q.buf)
+		q.extend(&p, 40)
+		if cap(q.buf) != was {
+			moved++
+		}
+	}
+	assert.LessOrEqual(t, moved, 5)
+}
