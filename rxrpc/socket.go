@@ -76,6 +76,8 @@ type SocketConfig struct {
 	Notify func()
 	// MaxBacklog is the most that Listen takes (Linux: the sysctl net.rxrpc.max_backlog), default 128.
 	MaxBacklog int
+	// MaxCalls is the most calls of the socket at a time, charged ones among them: ENOBUFS. 0: no limit but the endpoint's.
+	MaxCalls int
 	// BusyEnds ends a client's call when its server is busy, with RXRPC_BUSY, as the first AF_RXRPC did. Otherwise the call
 	// goes on, and asks again.
 	BusyEnds bool

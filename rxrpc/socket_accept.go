@@ -145,7 +145,7 @@ func (s *Socket) newCharge(id uint64, k *KernelCall) (*sockCall, error) {
 		return refuse(syscall.EINVAL, "not listening")
 	case s.calls[id] != nil:
 		return refuse(errBadSlot, "the tag is in use")
-	case s.charges >= s.backlog:
+	case s.charges >= s.backlog, s.cfg.MaxCalls > 0 && len(s.calls) >= s.cfg.MaxCalls:
 		return refuse(syscall.ENOBUFS, "the backlog is full")
 	}
 	s.charged = true

@@ -281,6 +281,13 @@ func (s *Socket) Getsockname() Addr {
 	return a
 }
 
+// Getpeername returns where the socket is connected to; false if it is not.
+func (s *Socket) Getpeername() (Addr, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.peer, s.peer.Addr.IsValid()
+}
+
 // Ways of shutting down, for Shutdown.
 const (
 	ShutRD   = 0

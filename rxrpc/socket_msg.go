@@ -46,7 +46,7 @@ func (s *Socket) SendmsgRaw(ctx context.Context, name, control, data []byte, fla
 	m := Msg{Flags: flags, Data: data}
 	var err error
 	if len(name) > 0 {
-		if m.Name, err = ParseAddr(name, s.addrFamily()); err != nil {
+		if m.Name, err = ParseAddr(name, s.AddrFamily()); err != nil {
 			return 0, &SocketError{Op: "sendmsg", Err: err}
 		}
 	}
@@ -56,8 +56,8 @@ func (s *Socket) SendmsgRaw(ctx context.Context, name, control, data []byte, fla
 	return s.Sendmsg(ctx, m)
 }
 
-// addrFamily is the family as ParseAddr has it.
-func (s *Socket) addrFamily() int {
+// AddrFamily is the family of the socket's transport as ParseAddr has it: 4 or 6.
+func (s *Socket) AddrFamily() int {
 	if s.family == Inet {
 		return 4
 	}

@@ -51,3 +51,22 @@ func (s *Socket) Wait(ctx context.Context, want PollEvents) (PollEvents, error) 
 		}
 	}
 }
+
+var sockStates = [...]string{"unbound", "client", "client bound", "server bound", "server bound twice", "listening", "not listening any more"}
+
+// State returns what the socket is, in words: "listening".
+func (s *Socket) State() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return "closed"
+	}
+	return sockStates[s.state]
+}
+
+// Calls returns how many calls have a tag, charged ones among them, or wait for one.
+func (s *Socket) Calls() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.calls) + len(s.pending)
+}

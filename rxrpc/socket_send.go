@@ -122,6 +122,8 @@ func (s *Socket) admit(m *Msg, np newCallParams) (*sockCall, proto.CallParams, e
 		errno, why = syscall.EDESTADDRREQ, "no address"
 	case s.calls[id] != nil:
 		errno, why = syscall.EEXIST, "another call has begun with that tag"
+	case s.cfg.MaxCalls > 0 && len(s.calls) >= s.cfg.MaxCalls:
+		errno, why = syscall.ENOBUFS, "too many calls"
 	}
 	if errno != 0 {
 		return nil, p, sockErr("sendmsg", errno, why).of(id)

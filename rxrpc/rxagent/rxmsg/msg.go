@@ -52,6 +52,12 @@ func AppendMsgHeader(b []byte, name, control int, flags rxrpc.MsgFlags) ([]byte,
 	return o.AppendUint32(b, uint32(flags)), nil
 }
 
+// SetMsgLengths fills in the lengths in what AppendMsgHeader has appended, for who appends first and counts later.
+func SetMsgLengths(b []byte, name, control int) {
+	binary.NativeEndian.PutUint16(b, uint16(name))
+	binary.NativeEndian.PutUint16(b[2:], uint16(control))
+}
+
 // ParseMsg reads one. It borrows b.
 func ParseMsg(b []byte) (Msg, error) {
 	if len(b) < msgHeader {

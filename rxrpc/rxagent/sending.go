@@ -1,0 +1,245 @@
+package rxagent
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/cnbus/cnbus/rxrpc"
+	"github.com/cnbus/cnbus/rxrpc/rxagent/rxmsg"
+)
+
+// posting is a call of which a client posts several messages: what it must be told of them, and must not exceed.
+type posting struct {
+	out   int // bytes that the endpoint has not taken
+	taken int // that the client was not told of
+}
+
+// A sending is a message on its way into the endpoint.
+type sending struct {
+	k    *sock
+	r    *request
+	tag  uint64
+	size int
+	more bool
+	post *posting
+	buf  *[]byte // of data; nil: too small for one of the pool
+	sub  *rxrpc.Submission
+
+	mu    sync.Mutex // guards what follows
+	timer *time.Timer
+	over  bool
+}
+
+// sendmsg does SENDMSG, in the callback or in the lane.
+func (k *sock) sendmsg(r *request) {
+	m, err := rxmsg.ParseMsg(r.body)
+	var msg rxrpc.Msg
+	if err == nil {
+		msg, err = k.message(&m)
+	}
+	if err != nil {
+		k.o.fail(r, err)
+		return
+	}
+	k.submit(r, &msg)
+	k.bound.Store(true) // or sending fails before it could block
+}
+
+// message is a message as the socket takes it, with the checks of the policy.
+func (k *sock) message(m *rxmsg.Msg) (msg rxrpc.Msg, err error) {
+	msg = rxrpc.Msg{Flags: m.Flags, Data: m.Data}
+	if msg.Control, err = rxrpc.ParseControl(m.Control); err == nil && len(m.Name) > 0 {
+		if msg.Name, err = k.address(m.Name); err == nil {
+			err = k.mayCall(msg.Name)
+		}
+	}
+	if err != nil && msg.Control.HasCallID {
+		return msg, k.tagged(err, msg.Control.CallID)
+	}
+	return msg, err
+}
+
+// tagged is an error of a call, which says whether there is one.
+func (k *sock) tagged(err error, tag uint64) error {
+	return &rxrpc.SocketError{Op: "sendmsg", Err: err, CallID: tag, HasCallID: true, NoCall: !k.s.Window(tag, 0)}
+}
+
+// submit hands a message to the socket.
+func (k *sock) submit(r *request, m *rxrpc.Msg) {
+	x := &sending{k: k, r: r.head(), tag: m.Control.CallID, size: len(m.Data), more: m.Flags&rxrpc.MsgMore != 0}
+	if r.noReply() {
+		m.Flags &^= rxrpc.MsgDontWait // nobody would learn how much was taken
+	}
+	if err := x.hold(m); err != nil {
+		k.o.fail(x.r, k.tagged(err, x.tag))
+		x.abandon()
+		return
+	}
+	if x.r.h.Flags&rxmsg.FlagFurther != 0 {
+		x.sub = k.s.SubmitMore(*m, x.done)
+	} else {
+		x.sub = k.s.Submit(*m, x.done)
+	}
+	x.waits()
+}
+
+// hold takes the data into memory of its own, if that is not too much.
+func (x *sending) hold(m *rxrpc.Msg) error {
+	k, o := x.k, x.k.o
+	if len(m.Data) == 0 {
+		return nil
+	}
+	if most := o.a.cfg.Limits.Bytes; o.bytes.Add(int64(x.size)) > most {
+		o.bytes.Add(-int64(x.size))
+		x.size = 0
+		return errno(syscall.ENOBUFS, fmt.Sprintf("%d bytes wait to be sent", most))
+	}
+	if x.r.noReply() {
+		k.mu.Lock()
+		p := k.posting[x.tag]
+		if p == nil && x.more {
+			p = new(posting)
+			k.posting[x.tag] = p
+		}
+		over := false
+		if p != nil {
+			p.out += x.size
+			over = p.out > o.a.cfg.SendWindow
+			x.post = p
+		}
+		k.mu.Unlock()
+		if over {
+			return errno(syscall.ENOBUFS, "more than the send window was posted")
+		}
+	}
+	const small = 2 << 10
+	if len(m.Data) <= small {
+		m.Data = append(make([]byte, 0, len(m.Data)), m.Data...)
+		return nil
+	}
+	x.buf = o.a.bufs.Get().(*[]byte)
+	*x.buf = append((*x.buf)[:0], m.Data...)
+	m.Data = *x.buf
+	return nil
+}
+
+// letGo gives back what hold took.
+func (x *sending) letGo() {
+	if x.buf != nil {
+		x.k.o.a.bufs.Put(x.buf)
+		x.buf = nil
+	}
+	x.k.o.bytes.Add(-int64(x.size))
+}
+
+// abandon ends a call of which a posted message could not be taken: the peer must not get a request with a gap.
+func (x *sending) abandon() {
+	x.letGo()
+	if x.r.noReply() {
+		x.k.callEnded(x.tag)
+		x.abort()
+	}
+}
+
+// abort ends the call; that there is none does not matter.
+func (x *sending) abort() {
+	c := rxrpc.Control{CallID: x.tag, HasCallID: true, Command: rxrpc.CtlAbort, Code: rxrpc.UserAbort}
+	x.k.s.Submit(rxrpc.Msg{Control: c}, nil)
+}
+
+// waits makes a message that is not done yet one that can be given up.
+func (x *sending) waits() {
+	if x.r.noReply() && x.r.within == 0 {
+		return
+	}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.over {
+		return
+	}
+	x.k.o.cancellable(x.r, func(no syscall.Errno, told func(bool)) { x.sub.Cancel(no, told) })
+	if x.r.within > 0 {
+		x.timer = time.AfterFunc(x.r.within, func() { x.sub.Cancel(syscall.ETIMEDOUT, nil) })
+	}
+}
+
+// done is told by the endpoint, perhaps in the middle of the protocol.
+func (x *sending) done(n int, err error) {
+	k, o := x.k, x.k.o
+	o.a.counters.sent.Add(uint64(n))
+	if x.r.noReply() {
+		if x.post != nil {
+			k.taken(x, err)
+		}
+		if x.r.within > 0 {
+			x.settle()
+		}
+		x.letGo()
+		if err != nil {
+			o.fail(x.r, err)
+			x.gap(err)
+		}
+		return
+	}
+	x.settle()
+	x.letGo()
+	p := rxmsg.Reply{Value: uint32(n)}
+	var text []byte
+	if err != nil {
+		o.a.counters.refused.Add(1)
+		var why string
+		p.Errno, why = errnoOf(err)
+		text = []byte(why)
+	}
+	o.complete(x.r, p, text)
+}
+
+// gap ends a call of which a posted message was not taken, or not all of it. After the last (EPROTO) nothing is missing.
+func (x *sending) gap(err error) {
+	var e *rxrpc.SocketError
+	if x.size > 0 && errors.As(err, &e) && !e.NoCall && !errors.Is(err, syscall.EPROTO) && x.k.o.ctx.Err() == nil {
+		x.k.o.replies.put(&x.k.o.a.wg, 0, x.abort)
+	}
+}
+
+// settle makes the request one that is done.
+func (x *sending) settle() {
+	x.mu.Lock()
+	x.over = true
+	if x.timer != nil {
+		x.timer.Stop()
+	}
+	x.mu.Unlock()
+	x.k.o.done(x.r)
+}
+
+// taken tells the client, when it is time to, how much of what it has posted was taken.
+func (k *sock) taken(x *sending, err error) {
+	p := x.post
+	k.mu.Lock()
+	p.out -= x.size
+	p.taken += x.size
+	n := 0
+	switch {
+	case err != nil || !x.more:
+		if k.posting[x.tag] == p {
+			delete(k.posting, x.tag)
+		}
+	case p.taken >= k.o.a.cfg.SendWindow/2:
+		n, p.taken = p.taken, 0
+	}
+	k.mu.Unlock()
+	if n > 0 {
+		k.o.send(outgoing{k: k, h: rxmsg.Header{Op: rxmsg.EventSent, Flags: rxmsg.FlagTag, Sock: k.n, Arg: x.tag}, body: rxmsg.AppendU32(nil, uint32(n))})
+	}
+}
+
+// callEnded forgets what a call that has ended had.
+func (k *sock) callEnded(tag uint64) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	delete(k.posting, tag)
+}

@@ -1,0 +1,288 @@
+package rxagent
+
+import (
+	"encoding/binary"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"syscall"
+
+	"github.com/cnbus/cnbus/rxrpc"
+	"github.com/cnbus/cnbus/rxrpc/rxagent/rxmsg"
+)
+
+// A sock is a socket of an owner.
+type sock struct {
+	o    *owner
+	n    uint32
+	s    *rxrpc.Socket
+	kern *rxrpc.KernelService
+	lane lane
+
+	window      int
+	intercepted atomic.Bool
+	bound       atomic.Bool // it has an endpoint: sending cannot block
+	allowed     rxrpc.Addr  // the last that Policy has allowed to call; of the callback and of the lane, which are never both at work
+	ready       bool        // owner.mu: in its queue
+
+	// Of the pump.
+	seq  uint32
+	name [rxrpc.SockaddrSize]byte
+
+	mu      sync.Mutex // guards what follows
+	posting map[uint64]*posting
+	kcalls  map[uint64]*rxrpc.KernelCall
+	handles map[uint32]handle
+	last    uint32 // handle
+	calls   int    // of the kernel interface, begun or about to be
+}
+
+// A handle is data that an interceptor was given.
+type handle struct {
+	tag uint64
+	n   int
+}
+
+// open does SOCKET.
+func (o *owner) open(r *request) (n uint32, body []byte, err error) {
+	p, err := rxmsg.ParseSocket(r.body)
+	if err != nil {
+		return 0, nil, err
+	}
+	if r.h.Arg != rxrpc.Inet && r.h.Arg != rxrpc.Inet6 {
+		return 0, nil, errno(syscall.EPROTONOSUPPORT, fmt.Sprintf("transport of family %d", r.h.Arg))
+	}
+	a := o.a
+	if err := o.count(); err != nil {
+		return 0, nil, err
+	}
+	const least, most = 1 << 10, 64 << 20
+	if p.Window == 0 {
+		p.Window = uint32(a.cfg.ReceiveWindow)
+	}
+	p.Window = min(max(p.Window, least), most)
+	k := &sock{o: o, n: a.lastSock.Add(1), window: int(p.Window), posting: make(map[uint64]*posting)}
+	cfg := rxrpc.SocketConfig{
+		Endpoint: a.cfg.Endpoint, Pool: a.pool, Window: k.window, Notify: func() { o.news(k) }, MaxBacklog: a.cfg.MaxBacklog,
+		MaxCalls: a.cfg.Limits.Calls, BusyEnds: p.BusyEnds,
+	}
+	if a.cfg.Keys != nil {
+		o.usesKeys.Store(true)
+		cfg.Keys = a.cfg.Keys.Source(o.from)
+	}
+	if k.s, err = rxrpc.NewSocket(int(r.h.Arg), &cfg); err == nil {
+		k.kern = rxrpc.NewKernelService(k.s)
+		o.mu.Lock()
+		if o.gone {
+			err = errno(syscall.ESHUTDOWN, "the port is gone")
+		} else {
+			o.socks[k.n] = k
+		}
+		o.mu.Unlock()
+	}
+	if err != nil {
+		o.uncount(1)
+		return 0, nil, err
+	}
+	a.cfg.Logger.Debug("rxrpc agent: socket", "sock", k.n, "port", o.from.Port, "uid", o.from.Cred.UID, "pid", o.from.Cred.PID)
+	return k.n, p.Append(nil), nil
+}
+
+// count makes room for a socket.
+func (o *owner) count() error {
+	a := o.a
+	o.mu.Lock()
+	n := len(o.socks)
+	o.mu.Unlock()
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	switch {
+	case n >= a.cfg.Limits.Sockets:
+		return errno(syscall.EMFILE, fmt.Sprintf("port %d has %d sockets", o.from.Port, n))
+	case a.users[o.from.Cred.UID] >= a.cfg.Limits.UserSockets:
+		return errno(syscall.EMFILE, fmt.Sprintf("user %d has %d sockets", o.from.Cred.UID, a.cfg.Limits.UserSockets))
+	}
+	a.users[o.from.Cred.UID]++
+	return nil
+}
+
+func (o *owner) uncount(n int) {
+	o.a.mu.Lock()
+	defer o.a.mu.Unlock()
+	o.a.uncount(o.from.Cred.UID, n)
+}
+
+// close closes the socket; what was submitted completes with EBADF.
+func (k *sock) close() { _ = k.s.Close() }
+
+// do does a request, in the lane.
+func (k *sock) do(r *request) {
+	switch r.h.Op {
+	case rxmsg.OpSendmsg:
+		k.sendmsg(r)
+		return
+	case rxmsg.OpSendData:
+		k.sendData(r)
+		return
+	case rxmsg.OpBeginCall:
+		k.beginCall(r)
+		return
+	}
+	var p rxmsg.Reply
+	body, err := k.socketOp(r, &p)
+	k.o.answer(r, p, body, err)
+}
+
+// socketOp does what is done when it returns.
+func (k *sock) socketOp(r *request, p *rxmsg.Reply) (body []byte, err error) {
+	s := k.s
+	switch r.h.Op {
+	case rxmsg.OpClose:
+		return nil, k.doClose()
+	case rxmsg.OpBind:
+		return k.bind(r.body)
+	case rxmsg.OpConnect:
+		a, err := k.address(r.body)
+		if err == nil {
+			err = k.mayCall(a)
+		}
+		if err == nil {
+			err = s.Connect(a)
+		}
+		return nil, err
+	case rxmsg.OpListen:
+		n := int64(r.h.Arg)
+		if n != int64(int32(n)) {
+			return nil, errno(syscall.EINVAL, fmt.Sprintf("backlog %d", n))
+		}
+		return nil, s.Listen(int(n))
+	case rxmsg.OpShutdown:
+		return nil, s.Shutdown(int(int32(min(r.h.Arg, 3))))
+	case rxmsg.OpSetOpt:
+		level, option := rxmsg.SplitOpt(r.h.Arg)
+		return nil, s.SetOption(level, option, r.body)
+	case rxmsg.OpGetOpt:
+		level, option := rxmsg.SplitOpt(r.h.Arg)
+		body = make([]byte, 64)
+		n, err := s.GetOption(level, option, body)
+		return body[:n], err
+	case rxmsg.OpGetName:
+		return k.getname(r.h.Arg)
+	case rxmsg.OpWindow:
+		return nil, k.openWindow(r)
+	case rxmsg.OpReject:
+		return nil, s.Reject()
+	}
+	return k.kernelOp(r, p)
+}
+
+func (k *sock) doClose() error {
+	o := k.o
+	o.mu.Lock()
+	mine := o.socks[k.n] == k
+	delete(o.socks, k.n)
+	o.mu.Unlock()
+	if !mine {
+		return noSocket(k.n)
+	}
+	o.uncount(1)
+	k.close()
+	return nil
+}
+
+// address reads an address as the socket's family has it.
+func (k *sock) address(b []byte) (rxrpc.Addr, error) {
+	return rxrpc.ParseAddr(b, k.s.AddrFamily())
+}
+
+func (k *sock) bind(b []byte) ([]byte, error) {
+	a, err := k.address(b)
+	if err != nil {
+		return nil, err
+	}
+	if pol := k.o.a.cfg.Policy; pol != nil && (a.Service != 0 || a.Addr.Port() != 0) {
+		if err := denied(pol.Listen(k.o.from, a)); err != nil {
+			return nil, err
+		}
+	}
+	if err := k.s.Bind(a); err != nil {
+		return nil, err
+	}
+	k.bound.Store(true)
+	return k.s.Getsockname().AppendRaw(nil), nil
+}
+
+// mayCall asks the policy.
+func (k *sock) mayCall(a rxrpc.Addr) error {
+	pol := k.o.a.cfg.Policy
+	if pol == nil || a == k.allowed {
+		return nil
+	}
+	if err := denied(pol.Call(k.o.from, a)); err != nil {
+		return err
+	}
+	k.allowed = a
+	return nil
+}
+
+func (k *sock) getname(which uint64) ([]byte, error) {
+	switch which {
+	case 0:
+		return k.s.Getsockname().AppendRaw(nil), nil
+	case 1:
+		if a, ok := k.s.Getpeername(); ok {
+			return a.AppendRaw(nil), nil
+		}
+		return nil, errno(syscall.ENOTCONN, "getpeername")
+	}
+	return nil, errno(syscall.EINVAL, fmt.Sprintf("name %d", which))
+}
+
+// openWindow does WINDOW. A call that is over meanwhile is no error.
+func (k *sock) openWindow(r *request) error {
+	n, err := rxmsg.ParseU32(r.body)
+	if err != nil {
+		return err
+	}
+	k.s.Window(r.h.Arg, int(min(n, 1<<30)))
+	return nil
+}
+
+// quick does a request in the callback, if it cannot block there.
+func (k *sock) quick(r *request) bool {
+	op := r.h.Op
+	switch op {
+	case rxmsg.OpWindow, rxmsg.OpDataDelivered, rxmsg.OpFree:
+	case rxmsg.OpSendmsg, rxmsg.OpSendData:
+		if !k.bound.Load() {
+			return false
+		}
+	default:
+		return false
+	}
+	if !k.lane.idle() {
+		return false
+	}
+	switch op {
+	case rxmsg.OpSendmsg:
+		k.sendmsg(r)
+	case rxmsg.OpSendData:
+		k.sendData(r)
+	default:
+		var p rxmsg.Reply
+		_, err := k.socketOp(r, &p)
+		if err != nil {
+			k.o.fail(r, err)
+		} else if !r.noReply() {
+			k.o.a.reply(k.o.ctx, r, p, nil)
+		}
+	}
+	return true
+}
+
+func u64(b []byte) (uint64, bool) {
+	if len(b) < 8 {
+		return 0, false
+	}
+	return binary.NativeEndian.Uint64(b), true
+}
