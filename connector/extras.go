@@ -35,6 +35,8 @@ const (
 	ChangeAdded
 	ChangeRemoved
 	ChangeResync
+	// ChangeUnknown: the host of the id cannot be reached. ChangeAdded follows when it can, or ChangeRemoved.
+	ChangeUnknown
 )
 
 func (k ChangeKind) String() string {
@@ -49,8 +51,10 @@ func (k ChangeKind) String() string {
 		return "removed"
 	case ChangeResync:
 		return "resync"
+	case ChangeUnknown:
+		return "unknown"
 	}
-	return "unknown"
+	return "invalid"
 }
 
 // Change is one element of a Watcher's stream.
@@ -66,6 +70,9 @@ type IDInfo struct {
 	Group uint32 // equal to ID.Idx
 	Port  uint32 // the agent's port id
 	Owner Cred
+
+	// Unknown is set while the host that has the id cannot be reached.
+	Unknown bool
 }
 
 // History bounds what a group keeps for receivers that lost or reconnected. A

@@ -121,6 +121,23 @@ func (t *WatchTable) IDRemoved(id cbid.ID) bool {
 	return true
 }
 
+// IDUnknown says whether the host of a registered id cannot be reached. It does nothing for an id that
+// the table does not have, or has so.
+func (t *WatchTable) IDUnknown(id cbid.ID, unknown bool) {
+	key := id.Key()
+	info, found := t.infos[key]
+	if !found || info.Unknown == unknown {
+		return
+	}
+	info.Unknown = unknown
+	t.infos[key] = info
+	kind := ChangeAdded
+	if unknown {
+		kind = ChangeUnknown
+	}
+	t.tell(Change{Kind: kind, Info: info})
+}
+
 // tell queues a change for each watcher that it concerns.
 func (t *WatchTable) tell(c Change) {
 	for _, w := range t.watchers {

@@ -42,6 +42,7 @@ type account struct {
 	limits Limits
 
 	conns    int
+	proxies  int // clients of other hosts
 	regs     int
 	members  int
 	watches  int

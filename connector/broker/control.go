@@ -100,7 +100,7 @@ func (h *hub) fire(id cbid.ID, removed bool) {
 	for num := range h.notify.Fire(id) {
 		if g := h.groups[num]; g != nil {
 			fr, _ := m.AppendNative(make([]byte, frame.HeaderLen), 0) // it has no data
-			h.multicast(nil, 0, h.self, g, fr, false, false, 0)
+			h.multicast(nil, 0, h.self, g, fr, false, false, 0, nil)
 		}
 	}
 }

@@ -31,6 +31,17 @@ type stop struct {
 // and its sender told Stop; so is what was on its way, within a bound. A sender
 // beyond that is paused, and mayOverrun returns false.
 func (h *hub) mayOverrun(c, d *conn, list *[]stop, key stopKey, n int) bool {
+	s := h.stopFor(c, list, key)
+	if s.over+n > h.tune.overrun || d.out.len()+n > h.tune.hard {
+		h.pause(c)
+		return false
+	}
+	s.over += n
+	return true
+}
+
+// stopFor tells c Stop, once, until list is released.
+func (h *hub) stopFor(c *conn, list *[]stop, key stopKey) *stopped {
 	s := c.stopped[key]
 	if s == nil {
 		s = &stopped{}
@@ -45,12 +56,7 @@ func (h *hub) mayOverrun(c, d *conn, list *[]stop, key stopKey, n int) bool {
 		s.by = append(s.by, list)
 		*list = append(*list, stop{c: c, key: key})
 	}
-	if s.over+n > h.tune.overrun || d.out.len()+n > h.tune.hard {
-		h.pause(c)
-		return false
-	}
-	s.over += n
-	return true
+	return s
 }
 
 // pause ends the reading of c until a receiver that it overran has room. Its
@@ -87,9 +93,14 @@ func (h *hub) choke(c *conn) {
 func (h *hub) unchoke(c *conn) {
 	c.choked = false
 	if c.paused {
-		c.paused = false
-		h.resumed = append(h.resumed, c)
+		h.resume(c)
 	}
+}
+
+// resume has a paused client read again. If the reason has not gone, it is paused again.
+func (h *hub) resume(c *conn) {
+	c.paused = false
+	h.resumed = append(h.resumed, c)
 }
 
 // spared reports whether messages to the port of c are to be kept back.
@@ -125,30 +136,39 @@ func (h *hub) releaseStops(list *[]stop) {
 		delete(w.c.stopped, w.key)
 		h.stopFrame(w.c, frame.Go, w.key)
 		if w.c.paused {
-			w.c.paused = false
-			h.resumed = append(h.resumed, w.c)
+			h.resume(w.c)
 		}
 	}
 }
 
 // lostCount is a loss that a receiver has not been told of yet.
 type lostCount struct {
-	group uint32
-	n     uint64
+	group   uint32
+	n       uint64
+	unknown bool // there may be more
 }
 
 // lose counts n messages of group (0: unicast) that d will not get. It is told
 // before the next thing that it does get.
-func (h *hub) lose(d *conn, group uint32, n uint64) {
-	d.stat.Lost += n
-	h.stats.Lost += n
+func (h *hub) lose(d *conn, group uint32, n uint64) { h.loseAs(d, lostCount{group: group, n: n}) }
+
+func (h *hub) loseAs(d *conn, what lostCount) {
+	d.stat.Lost += what.n
+	h.stats.Lost += what.n
 	for i := range d.lost {
-		if d.lost[i].group == group {
-			d.lost[i].n += n
+		if l := &d.lost[i]; l.group == what.group && l.unknown == what.unknown {
+			l.n += what.n
 			return
 		}
 	}
-	d.lost = append(d.lost, lostCount{group, n})
+	d.lost = append(d.lost, what)
+}
+
+// tellSoon tells d what it lost now if it has room, as nothing may come that it would be told before.
+func (h *hub) tellSoon(d *conn) {
+	if len(d.lost) > 0 && !h.full(d) {
+		h.tellLost(d)
+	}
 }
 
 // tellLost puts the losses into d's stream, here.
@@ -156,7 +176,11 @@ func (h *hub) tellLost(d *conn) {
 	told := d.lost
 	d.lost = nil
 	for _, l := range told {
-		h.control(d, frame.Header{Type: frame.Lost, Group: l.group, Pos: l.n})
+		hd := frame.Header{Type: frame.Lost, Group: l.group, Pos: l.n}
+		if l.unknown {
+			hd.Flags = frame.FlagUnknown
+		}
+		h.control(d, hd)
 	}
 	d.lost = told[:0]
 }
@@ -178,7 +202,7 @@ func (s *callers) add(port uint32, h *hub) {
 	s.ports[port] = struct{}{}
 	if len(s.ports) > 64 && len(s.ports) > 2*len(h.conns) {
 		for p := range s.ports {
-			if h.conns[p] == nil {
+			if h.anyone(p) == nil {
 				delete(s.ports, p)
 			}
 		}
@@ -193,7 +217,7 @@ func (h *hub) goneTo(s *callers, port uint32, id *cbid.ID) {
 		body = frame.AppendID(nil, *id)
 	}
 	for p := range s.ports {
-		if c := h.conns[p]; c != nil {
+		if c := h.anyone(p); c != nil {
 			h.control(c, frame.Header{Type: frame.Gone, Port: port, Pos: c.stat.FramesIn}, body...)
 		}
 	}

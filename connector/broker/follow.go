@@ -7,9 +7,10 @@ import (
 
 // follow is one client's wish to know when a port is gone.
 type follow struct {
-	c   *conn
-	num uint64 // chosen by the client
-	d   *conn  // who has the port
+	c    *conn
+	num  uint64 // chosen by the client
+	port uint32
+	d    *conn // who has the port; nil on another host
 }
 
 // handleFollow answers, and tells at once that the port is gone if nobody has it.
@@ -24,8 +25,12 @@ func (h *hub) handleFollow(c *conn, hd *frame.Header, body []byte) error {
 		h.answer(c, hd.Tag, connector.ErrInvalid, sprintf("follow %d exists already", hd.Pos))
 		return nil
 	}
-	f := &follow{c: c, num: hd.Pos, d: h.conns[hd.Port]}
-	if f.d == nil {
+	f := &follow{c: c, num: hd.Pos, port: hd.Port, d: h.own(hd.Port)}
+	host := uint32(0)
+	if f.d == nil && h.site != nil && !c.proxy {
+		host = h.site.reaches(hd.Port)
+	}
+	if f.d == nil && host == 0 {
 		h.answer(c, hd.Tag, nil, "")
 		h.control(c, frame.Header{Type: frame.PortGone, Port: hd.Port, Pos: f.num})
 		return nil
@@ -38,10 +43,14 @@ func (h *hub) handleFollow(c *conn, hd *frame.Header, body []byte) error {
 	if c.follows == nil {
 		c.follows = make(map[uint64]*follow)
 	}
+	c.follows[f.num] = f
+	if host != 0 {
+		h.site.follow(host, f, hd.Tag)
+		return nil
+	}
 	if f.d.followers == nil {
 		f.d.followers = make(map[*follow]struct{})
 	}
-	c.follows[f.num] = f
 	f.d.followers[f] = struct{}{}
 	h.answer(c, hd.Tag, nil, "")
 	return nil
@@ -61,13 +70,18 @@ func (h *hub) handleUnfollow(c *conn, hd *frame.Header, body []byte) error {
 
 // unfollow forgets f; the caller takes it out of its client.
 func (h *hub) unfollow(f *follow) {
-	delete(f.d.followers, f)
 	f.c.acct.follows--
+	switch {
+	case f.d != nil:
+		delete(f.d.followers, f)
+	case h.site != nil && !f.c.closed:
+		h.site.unfollow(f)
+	}
 }
 
 // portGone tells the follower of a client that is gone; the caller forgets the client.
 func (h *hub) portGone(f *follow) {
 	delete(f.c.follows, f.num)
 	f.c.acct.follows--
-	h.control(f.c, frame.Header{Type: frame.PortGone, Port: f.d.port, Pos: f.num})
+	h.control(f.c, frame.Header{Type: frame.PortGone, Port: f.port, Pos: f.num})
 }

@@ -76,18 +76,29 @@ func (h *hub) handleJoin(c *conn, hd *frame.Header, body []byte) error {
 			m.next = g.hist.next()
 		}
 		if len(g.members) == 1 {
-			h.interest(g)
+			h.interest(g.num)
+			if h.site != nil {
+				h.site.members(g.num, true)
+			}
 		}
+	}
+	if h.site != nil && h.site.hold(hd.Group, held{c: c, tag: hd.Tag, m: m, at: at, epoch: epoch, pos: hd.Pos}) {
+		return nil
 	}
 	var last, ep uint64
 	if hist := m.g.hist; hist != nil {
 		last, ep = hist.next()-1, hist.epoch
 	}
-	h.control(c, frame.Header{Type: frame.Ack, Tag: hd.Tag, Group: hd.Group, Pos: last}, frame.AppendU64s(nil, ep)...)
+	h.joined(m, hd.Tag, last, ep)
 	if at && m.g.hist != nil {
 		h.rewind(m, epoch, hd.Pos)
 	}
 	return nil
+}
+
+// joined answers a Join.
+func (h *hub) joined(m *member, tag uint32, last, epoch uint64) {
+	h.control(m.c, frame.Header{Type: frame.Ack, Tag: tag, Group: m.g.num, Pos: last}, frame.AppendU64s(nil, epoch)...)
 }
 
 func (h *hub) handleLeave(c *conn, hd *frame.Header) {
@@ -99,6 +110,9 @@ func (h *hub) handleLeave(c *conn, hd *frame.Header) {
 			m.g.dropped += n
 		}
 		h.leave(m)
+		if h.site != nil && len(m.g.members) == 0 && h.site.hold(hd.Group, held{c: c, tag: hd.Tag}) {
+			return
+		}
 	}
 	h.answer(c, hd.Tag, nil, "")
 }
@@ -117,7 +131,10 @@ func (h *hub) leave(m *member) {
 		m.c.dropLagging(m)
 	}
 	if len(g.members) == 0 {
-		h.interest(g)
+		h.interest(g.num)
+		if h.site != nil {
+			h.site.members(g.num, false)
+		}
 		if g.hist == nil {
 			delete(h.groups, g.num)
 		}
@@ -136,15 +153,26 @@ func (h *hub) sendGroup(c *conn, hd *frame.Header, fr []byte, num uint32) (*conn
 			g = h.group(num) // it is kept for those who join later
 		}
 	}
-	if g == nil || len(g.members) == 0 && g.hist == nil || len(g.members) == 1 && g.members[0].c == c && g.hist == nil {
+	nobody := g == nil || len(g.members) == 0 && g.hist == nil || len(g.members) == 1 && g.members[0].c == c && g.hist == nil
+	elsewhere := h.hears(c, num)
+	if nobody && len(elsewhere) == 0 {
 		return connector.ErrNoListener, true
 	}
-	wait := hd.Flags&frame.FlagWait != 0
-	if wait && !h.roomInGroup(c, g, len(fr)) {
+	wait, ack := hd.Flags&frame.FlagWait != 0, hd.Flags&frame.FlagAck != 0
+	if wait && !nobody && !h.roomInGroup(c, g, len(fr)) {
 		return nil, false
 	}
-	j := h.multicast(c, c.port, c.cred, g, fr, wait, hd.Flags&frame.FlagAck != 0, hd.Tag)
-	if hd.Flags&frame.FlagAck != 0 && j == 0 {
+	var join *ackJoin
+	if len(elsewhere) > 0 {
+		if (wait || ack) && !h.site.roomElsewhere(c, elsewhere, len(fr)) {
+			return nil, false
+		}
+		join = h.site.sendGroup(c, num, elsewhere, hd, fr) // while it is a Send
+	}
+	if !nobody {
+		join = h.multicast(c, c.port, c.cred, g, fr, wait, ack, hd.Tag, join)
+	}
+	if ack && join == nil {
 		h.answer(c, hd.Tag, nil, "")
 	}
 	return nil, true
@@ -165,8 +193,8 @@ func (h *hub) roomInGroup(c *conn, g *group, n int) bool {
 }
 
 // multicast copies fr to every member but c (nil: the broker itself sends) and
-// returns the number of those whose acknowledgement is awaited.
-func (h *hub) multicast(c *conn, port uint32, cred connector.Cred, g *group, fr []byte, wait, ack bool, tag uint32) int {
+// returns what those are counted in whose acknowledgement is awaited: join, a new one, or nil if there are none.
+func (h *hub) multicast(c *conn, port uint32, cred connector.Cred, g *group, fr []byte, wait, ack bool, tag uint32, join *ackJoin) *ackJoin {
 	g.published++
 	var pos uint64
 	if g.hist != nil {
@@ -176,8 +204,6 @@ func (h *hub) multicast(c *conn, port uint32, cred connector.Cred, g *group, fr 
 	if g.hist != nil {
 		h.remember(g, fr)
 	}
-	var join *ackJoin
-	waiting := 0
 	for _, m := range g.members {
 		d := m.c
 		if d == c || d.last {
@@ -207,23 +233,22 @@ func (h *hub) multicast(c *conn, port uint32, cred connector.Cred, g *group, fr 
 				join = &ackJoin{}
 			}
 			join.left++
-			waiting++
 			d.acks = append(d.acks, pendingAck{mark: d.out.enq, c: c, tag: tag, lossy: !wait, join: join})
 		}
 	}
-	return waiting
+	return join
 }
 
 // interest tells the agents whose ids share the group whether it has members.
-func (h *hub) interest(g *group) {
-	regs := h.byIdx[g.num]
+func (h *hub) interest(num uint32) {
+	regs := h.byIdx[num]
 	for i, r := range regs {
 		told := false
 		for _, earlier := range regs[:i] {
 			told = told || earlier.owner == r.owner
 		}
 		if !told {
-			h.tellInterest(r.owner, g.num)
+			h.tellInterest(r.owner, num)
 		}
 	}
 }
@@ -239,7 +264,7 @@ func (h *hub) tellInterest(c *conn, num uint32) {
 		return
 	}
 	hd := frame.Header{Type: frame.Interest, Group: num}
-	if g := h.groups[num]; g != nil && len(g.members) > 0 {
+	if g := h.groups[num]; g != nil && len(g.members) > 0 || h.site != nil && len(h.site.listen[num]) > 0 {
 		hd.Code = 1
 	}
 	h.control(c, hd)

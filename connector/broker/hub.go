@@ -38,7 +38,8 @@ type hub struct {
 	watchers  map[uint64]*watcher
 	nextWatch uint64
 
-	greeting int // clients that have not said Hello
+	site     *site // nil unless joined to other hosts
+	greeting int   // clients that have not said Hello
 
 	dirty   []*conn // have bytes that the loop is to write
 	resumed []*conn // were paused; their kept input is to be handled
@@ -54,20 +55,24 @@ type tuning struct {
 	hard    int   // bytes: whoever sends to such a client is not read
 	replies int   // bytes: replies beyond are dropped, and who has as many answers waiting is not read
 	share   int   // bytes: the same where all clients of the uid have too much waiting
+	window  int   // bytes of one client that may be under way to one host
 	overrun int   // bytes one sender may still send after Stop
 	hello   int64 // ns a client may take to say Hello
 	bye     int64 // ns a client may take to read its Bye
 }
 
 func defaultTuning() tuning {
-	return tuning{queue: 1 << 20, hard: 2 << 20, replies: 4 << 20, share: 64 << 10, overrun: 1 << 20, hello: 10e9, bye: 5e9}
+	return tuning{queue: 1 << 20, hard: 2 << 20, replies: 4 << 20, share: 64 << 10, window: 256 << 10, overrun: 1 << 20, hello: 10e9, bye: 5e9}
 }
 
 // reg is a registered id.
 type reg struct {
 	id      cbid.ID
 	name    string
-	owner   *conn // nil for the control id
+	owner   *conn // of another host's id: no client, but says who
+	far     bool  // the id of another host
+	wide    bool  // registered for all hosts
+	unknown bool  // the other host cannot be reached
 	since   int64 // Unix ns
 	dead    bool  // removed; routes to it are stale
 	held    bool  // the owner asked to keep messages back
@@ -96,6 +101,7 @@ type conn struct {
 	choked bool   // it asks and does not read the answers
 	out    outq
 	dirty  bool
+	proxy  bool  // a client of another host; sock is nil
 	mute   bool  // room to write is awaited
 	last   bool  // close once out is empty
 	leave  int64 // and then at the latest
@@ -115,6 +121,12 @@ type conn struct {
 	stops     []stop               // senders that were told Stop because of this client
 	stopped   map[stopKey]*stopped
 	monitor   bool
+
+	// Towards other hosts, while the broker is joined to any.
+	abroad   bool                // a frame was forwarded
+	far      map[uint32]*far     // by host
+	called   map[uint32]struct{} // ports there that were called and are not gone
+	farStops map[farKey]*[]stop  // what hosts told this client not to send to
 
 	// The last id sent to, with its registration unless that is dead, and the last
 	// port's client.
@@ -152,11 +164,7 @@ func (h *hub) account(uid uint32) *account {
 func (h *hub) open(cred connector.Cred, gids []uint32) *conn {
 	c := &conn{cred: cred, since: h.now}
 	c.gids, c.rights = h.known.of(h.rules, cred, gids)
-	h.nextPort++
-	for h.nextPort == 0 || h.conns[h.nextPort] != nil {
-		h.nextPort++
-	}
-	c.port = h.nextPort
+	c.port = h.newPort()
 	h.conns[c.port] = c
 	h.gate.enter(cred, c.gids)
 	h.stats.Accepted++
@@ -168,11 +176,31 @@ func (h *hub) open(cred connector.Cred, gids []uint32) *conn {
 		h.bye(c, connector.ErrPermission, "uid %d may not connect to this broker", cred.UID)
 		return c
 	}
+	if len(h.conns) > connector.MaxLocalPort/2 {
+		h.stats.Refused++
+		h.bye(c, connector.ErrLimit, "%d clients are connected", len(h.conns))
+		return c
+	}
 	if l := c.acct.limits.Connections; l >= 0 && c.acct.conns > l {
 		h.stats.Refused++
 		h.bye(c, connector.ErrLimit, "%s", c.acct.exceed("connections", int64(l)))
 	}
 	return c
+}
+
+// newPort returns a port id that no client has. There are twice as many as clients may be, so that one that was given up
+// is not soon another's.
+func (h *hub) newPort() uint32 {
+	for {
+		h.nextPort = (h.nextPort + 1) & connector.MaxLocalPort
+		if h.nextPort == 0 || h.own(h.nextPort) != nil {
+			continue
+		}
+		if h.site != nil {
+			return connector.SitePort(h.site.host, h.nextPort)
+		}
+		return h.nextPort
+	}
 }
 
 // bye says why a client's connection ends; it ends when that is written.
@@ -224,6 +252,9 @@ func (h *hub) close(c *conn) {
 		h.acked(a, connector.ErrNoPort)
 	}
 	c.acks = nil
+	if h.site != nil {
+		h.site.closed(c)
+	}
 	if c.monitor {
 		h.dropMonitor(c)
 	}
@@ -237,11 +268,16 @@ func (h *hub) close(c *conn) {
 	c.in, c.regs, c.members, c.watches, c.stopped, c.lagging = nil, nil, nil, nil, nil, nil
 	c.follows, c.followers = nil, nil
 	c.acct.conns--
-	if c.acct.conns == 0 && c.acct.history == 0 && len(c.acct.exceeded) == 0 {
-		delete(h.accounts, c.acct.uid)
-	}
+	h.forget(c.acct)
 	h.stats.Sent += c.stat.Sent
 	h.stats.Closed++
+}
+
+// forget drops an account that holds nothing.
+func (h *hub) forget(a *account) {
+	if a.conns == 0 && a.proxies == 0 && a.history == 0 && len(a.exceeded) == 0 {
+		delete(h.accounts, a.uid)
+	}
 }
 
 // touch queues c for writing.

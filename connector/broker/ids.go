@@ -14,13 +14,24 @@ func (h *hub) handleAdd(c *conn, hd *frame.Header, body []byte) error {
 	if err != nil {
 		return err
 	}
+	wide := hd.Flags&(frame.FlagSite|frame.FlagTakeover) != 0
+	if s := h.site; s != nil && !wide && s.wide != nil {
+		wide = s.wide(id)
+	}
+	takeover := hd.Flags&frame.FlagTakeover != 0
 	switch {
-	case id == cbid.Control || h.ids[id.Key()] != nil:
+	case id == cbid.Control || h.taken(id, wide && !takeover) != nil:
 		text := "id " + id.String() + " is already registered"
-		if r := h.ids[id.Key()]; r != nil {
+		if r := h.taken(id, wide); r != nil {
 			text = sprintf("id %v is already registered by port %d (%s, pid %d, uid %d)", id, r.owner.port, r.owner.name, r.owner.cred.PID, r.owner.cred.UID)
+			if r.far {
+				text = sprintf("%s of host %d", text, connector.HostOf(r.owner.port))
+			}
 		}
 		h.answer(c, hd.Tag, connector.ErrDuplicate, text)
+		return nil
+	case wide && h.site == nil:
+		h.answer(c, hd.Tag, connector.ErrNotSupported, "this broker is not joined to others: nothing can be registered for all hosts")
 		return nil
 	case !c.rights.mayRegister(id):
 		h.answer(c, hd.Tag, connector.ErrPermission, sprintf("uid %d may not register %v", c.cred.UID, id))
@@ -32,16 +43,44 @@ func (h *hub) handleAdd(c *conn, hd *frame.Header, body []byte) error {
 		return nil
 	}
 	r := &reg{id: id, name: name, owner: c, since: h.now}
+	if wide {
+		h.site.claim(r, hd.Tag, takeover)
+		return nil
+	}
+	h.register(r, hd.Tag)
+	return nil
+}
+
+// taken is who has the id: on this host, or asks for it, or with wide on another one.
+func (h *hub) taken(id cbid.ID, wide bool) *reg {
+	r := h.ids[id.Key()]
+	if h.site == nil {
+		return r
+	}
+	if cl := h.site.claims[id.Key()]; cl != nil && !cl.r.dead {
+		return cl.r
+	}
+	if r != nil && r.far && !wide {
+		return nil
+	}
+	return r
+}
+
+// register puts r into the tables and tells who must know.
+func (h *hub) register(r *reg, tag uint32) {
+	c, id := r.owner, r.id
+	if h.site != nil {
+		h.site.shadow(id)
+	}
 	h.ids[id.Key()] = r
 	h.byIdx[id.Idx] = append(h.byIdx[id.Idx], r)
 	if c.regs == nil {
 		c.regs = make(map[uint64]*reg)
 	}
 	c.regs[id.Key()] = r
-	h.answer(c, hd.Tag, nil, "")
+	h.answer(c, tag, nil, "")
 	h.tellInterest(c, id.Idx)
 	h.changed(r, false)
-	return nil
 }
 
 // handleDel removes a registration of c.
@@ -56,7 +95,12 @@ func (h *hub) handleDel(c *conn, hd *frame.Header, body []byte) error {
 		return nil
 	}
 	delete(c.regs, id.Key())
+	wide := r.wide
 	h.unregister(r)
+	if wide && h.site != nil {
+		h.site.dels[id.Key()] = append(h.site.dels[id.Key()], held{c: c, tag: hd.Tag})
+		return nil
+	}
 	h.answer(c, hd.Tag, nil, "")
 	return nil
 }
@@ -77,16 +121,25 @@ func (h *hub) unregister(r *reg) {
 	h.goneTo(&r.callers, r.owner.port, &r.id)
 	h.releaseStops(&r.stops)
 	h.changed(r, true)
+	if s := h.site; s != nil {
+		if r.wide {
+			s.unregister(r.id)
+		}
+		s.unshadow(r.id)
+	}
+}
+
+func (r *reg) info() connector.IDInfo {
+	return connector.IDInfo{ID: r.id, Name: r.name, Group: r.id.Idx, Port: r.owner.port, Owner: r.owner.cred, Unknown: r.unknown}
 }
 
 // changed tells the notification requests and the watches of a registration
 // or a removal.
 func (h *hub) changed(r *reg, removed bool) {
 	h.fire(r.id, removed)
-	info := connector.IDInfo{ID: r.id, Name: r.name, Group: r.id.Idx, Port: r.owner.port, Owner: r.owner.cred}
 	if removed {
 		h.watch.IDRemoved(r.id)
 	} else {
-		h.watch.IDAdded(info)
+		h.watch.IDAdded(r.info())
 	}
 }

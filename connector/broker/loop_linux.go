@@ -94,6 +94,9 @@ func (l *loop) endTurn() {
 	if l.joined || len(l.hub.leaving) > 0 || l.greeting && l.hub.greeting == 0 {
 		l.tick()
 	}
+	if l.hub.site != nil {
+		l.hub.site.flush()
+	}
 	if l.draining && l.drained() {
 		_ = l.sock.Close()
 	}
@@ -270,7 +273,11 @@ func (l *loop) flush() {
 		for i := 0; i < len(h.dirty); i++ {
 			c := h.dirty[i]
 			c.dirty = false
-			if !c.closed {
+			switch {
+			case c.closed:
+			case c.proxy:
+				h.site.drain(c)
+			default:
 				l.write(c)
 			}
 		}
@@ -286,6 +293,10 @@ func (l *loop) flush() {
 		h.resumed = nil
 		for _, c := range again {
 			if c.closed || c.paused {
+				continue
+			}
+			if c.proxy {
+				h.site.again(c)
 				continue
 			}
 			l.interest(c)

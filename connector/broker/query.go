@@ -29,8 +29,11 @@ type IDRow struct {
 	Owner    Owner     `json:"owner"`
 	Since    time.Time `json:"since"`
 	Messages uint64    `json:"messages"`
-	Members  int       `json:"members"` // of the group
-	Held     bool      `json:"held"`    // the agent is busy and asked to wait
+	Members  int       `json:"members"`           // of the group
+	Held     bool      `json:"held"`              // the agent is busy and asked to wait
+	Site     bool      `json:"site,omitempty"`    // registered for all hosts
+	Host     uint32    `json:"host,omitempty"`    // that has it, if it is another one
+	Unknown  bool      `json:"unknown,omitempty"` // that host cannot be reached
 }
 
 // ConnRow is a client.
@@ -142,7 +145,10 @@ func (h *hub) idRows() []IDRow {
 	for _, r := range h.ids {
 		row := IDRow{
 			ID: r.id, Name: r.name, Group: r.id.Idx, Owner: r.owner.owner(), Since: time.Unix(0, r.since),
-			Messages: r.count, Held: r.held,
+			Messages: r.count, Held: r.held, Site: r.wide || r.far, Unknown: r.unknown,
+		}
+		if r.far {
+			row.Host = connector.HostOf(r.owner.port)
 		}
 		if g := h.groups[r.id.Idx]; g != nil {
 			row.Members = len(g.members)

@@ -16,6 +16,12 @@ func (h *hub) reload(p *Policy) {
 			h.bye(c, connector.ErrPermission, "the policy no longer lets uid %d connect", c.cred.UID)
 		}
 	}
+	if h.site != nil {
+		for _, c := range h.site.proxies {
+			c.route = nil
+			c.gids, c.rights = h.known.of(p, c.cred, nil)
+		}
+	}
 	h.applyHistories()
 }
 

@@ -2,6 +2,7 @@ package broker
 
 import (
 	"encoding/binary"
+	"fmt"
 
 	"github.com/cnbus/cnbus/cbid"
 	"github.com/cnbus/cnbus/connector"
@@ -14,11 +15,9 @@ var native = binary.NativeEndian
 // wait: c is paused, and the same frame comes again later.
 func (h *hub) send(c *conn, hd *frame.Header, fr []byte) bool {
 	body := fr[frame.HeaderLen:]
-	if len(body) < connector.HeaderLen || int(native.Uint32(body)) != len(body) ||
-		native.Uint16(body[4:]) != connector.NlmsgDone || native.Uint16(body[6:]) != 0 ||
-		int(native.Uint16(body[32:])) != len(body)-connector.HeaderLen {
+	if !oneMessage(body) {
 		h.stats.Violations++
-		h.bye(c, connector.ErrProtocol, "a Send of %d bytes does not hold exactly one connector message", len(fr))
+		h.bye(c, connector.ErrProtocol, "%v", checkSend(fr))
 		return true
 	}
 	id := cbid.Make(native.Uint32(body[16:]), native.Uint32(body[20:]))
@@ -36,6 +35,8 @@ func (h *hub) send(c *conn, hd *frame.Header, fr []byte) bool {
 		} else {
 			err, ok = h.sendGroup(c, hd, fr, id.Idx)
 		}
+	case id == cbid.Control && c.proxy:
+		err = connector.ErrPermission // each host tells its own
 	case id == cbid.Control:
 		h.controlMessage(c, hd, fr)
 	default:
@@ -53,6 +54,20 @@ func (h *hub) send(c *conn, hd *frame.Header, fr []byte) bool {
 		h.refuse(c, hd, fr, err)
 	}
 	return true
+}
+
+// oneMessage reports whether the body of a Send holds exactly one connector message.
+func oneMessage(body []byte) bool {
+	return len(body) >= connector.HeaderLen && int(native.Uint32(body)) == len(body) &&
+		native.Uint16(body[4:]) == connector.NlmsgDone && native.Uint16(body[6:]) == 0 &&
+		int(native.Uint16(body[32:])) == len(body)-connector.HeaderLen
+}
+
+func checkSend(fr []byte) error {
+	if !oneMessage(fr[frame.HeaderLen:]) {
+		return fmt.Errorf("a Send of %d bytes does not hold exactly one connector message", len(fr))
+	}
+	return nil
 }
 
 // refuse tells the sender that its message went nowhere.
@@ -79,6 +94,12 @@ func (h *hub) sendID(c *conn, hd *frame.Header, fr []byte, id cbid.ID) (*connect
 		}
 		c.routeKey, c.route = id.Key(), r
 	}
+	if r.far {
+		if c.proxy {
+			return connector.ErrNoID, true // it has been removed here
+		}
+		return h.site.sendID(c, r, hd, fr)
+	}
 	err, ok := h.unicast(c, r.owner, r, stopKey{id: id, byID: true}, hd, fr, frame.FlagToID)
 	if err == nil && ok {
 		r.count++
@@ -93,8 +114,13 @@ func (h *hub) sendID(c *conn, hd *frame.Header, fr []byte, id cbid.ID) (*connect
 func (h *hub) sendPort(c *conn, hd *frame.Header, fr []byte) (*connector.Error, bool) {
 	d := c.peer
 	if d == nil || d.port != hd.Port || d.closed {
-		d = h.conns[hd.Port]
+		d = h.own(hd.Port)
 		c.peer = d
+		if d == nil && h.site != nil && !c.proxy {
+			if host := h.site.reaches(hd.Port); host != 0 {
+				return h.site.sendPort(c, host, hd, fr)
+			}
+		}
 	}
 	if d == nil || !d.hello || d.last {
 		return connector.ErrNoPort, true
@@ -175,22 +201,35 @@ func msgHeader(port uint32, cred connector.Cred, n int, flags uint8, group uint3
 
 // pendingAck is an acknowledgement that waits for a queue to be written up to mark.
 type pendingAck struct {
-	mark  uint64
-	c     *conn
-	tag   uint32
-	lossy bool     // the sender does not wait for a receiver that does not read
-	join  *ackJoin // several receivers: the last one answers
+	mark   uint64
+	c      *conn
+	tag    uint32
+	lossy  bool     // the sender does not wait for a receiver that does not read
+	far    bool     // from another host
+	follow *follow  // which is over if it fails
+	join   *ackJoin // several receivers: the last one answers
 }
 
-type ackJoin struct{ left int }
+type ackJoin struct {
+	left  int
+	taken bool             // one has it
+	err   *connector.Error // why another host has not
+}
 
 // acked answers when the last receiver has the message, or went away.
 func (h *hub) acked(a pendingAck, err *connector.Error) {
 	if a.join != nil {
+		if err == nil || !a.far { // a member that went is no member
+			a.join.taken = true
+		} else {
+			a.join.err = err
+		}
 		if a.join.left--; a.join.left > 0 {
 			return
 		}
-		err = nil // a member that went is no member
+		if err = nil; !a.join.taken {
+			err = a.join.err
+		}
 	}
 	h.answer(a.c, a.tag, err, "")
 }

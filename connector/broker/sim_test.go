@@ -79,7 +79,11 @@ func (s *sim) settle() {
 		again := s.h.resumed
 		s.h.resumed = nil
 		for _, c := range again {
-			s.peers[c].handle()
+			if c.proxy {
+				s.h.site.again(c)
+			} else {
+				s.peers[c].handle()
+			}
 		}
 	}
 }

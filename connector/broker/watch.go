@@ -91,6 +91,9 @@ func (h *hub) pumpWatch(w *watcher) {
 			Type: frame.Change, Code: uint16(ch.Kind), Tag: w.tag, Port: ch.Info.Port, Group: ch.Info.Group,
 			UID: ch.Info.Owner.UID, GID: ch.Info.Owner.GID, PID: ch.Info.Owner.PID,
 		}
+		if ch.Info.Unknown {
+			hd.Flags = frame.FlagUnknown
+		}
 		h.control(w.c, hd, frame.AppendNamed(nil, ch.Info.ID, ch.Info.Name)...)
 	}
 }

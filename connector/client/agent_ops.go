@@ -12,8 +12,8 @@ import (
 	"github.com/cnbus/cnbus/connector/internal/frame"
 )
 
-// addCallback registers h under id.
-func (a *agent) addCallback(ctx context.Context, id cbid.ID, name string, h connector.Handler) error {
+// addCallback registers h under id; with an opt for the whole site.
+func (a *agent) addCallback(ctx context.Context, id cbid.ID, name string, h connector.Handler, opt *connector.SiteOptions) error {
 	switch {
 	case h == nil:
 		return fmt.Errorf("no handler: %w", connector.ErrInvalid)
@@ -24,10 +24,16 @@ func (a *agent) addCallback(ctx context.Context, id cbid.ID, name string, h conn
 		return err
 	}
 	g := newReg(a, id, name, h)
+	if opt != nil {
+		g.flags, g.changed = frame.FlagSite, opt.Changed
+		if opt.Takeover {
+			g.flags |= frame.FlagTakeover
+		}
+	}
 	if !a.insert(g) {
 		return connector.ErrDuplicate
 	}
-	pending, err := a.request(ctx, frame.Header{Type: frame.Add}, frame.AppendNamed(nil, id, name), func(o *op) {
+	pending, err := a.request(ctx, frame.Header{Type: frame.Add, Flags: g.flags}, frame.AppendNamed(nil, id, name), func(o *op) {
 		a.added(g, o.err)
 	})
 	switch {

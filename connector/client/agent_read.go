@@ -168,6 +168,15 @@ func (a *agent) sort(r *agentReader, h *frame.Header, body, fr []byte) error {
 			}
 		}
 		return nil
+	case frame.Site:
+		id, _, err := frame.ParseID(body)
+		if err != nil || h.Code == 0 || h.Code > uint16(connector.SiteLost) {
+			return violation("malformed Site")
+		}
+		if g := a.lookup(id); g != nil && g.changed != nil && g.enqueue(fr, r.cur) {
+			r.batch = append(r.batch, g)
+		}
+		return nil
 	case frame.Ack:
 		return a.ops.ack(h, body)
 	case frame.Fail:

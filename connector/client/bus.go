@@ -31,6 +31,7 @@ var (
 	_ connector.WatchBus        = (*Bus)(nil)
 	_ connector.HistoryBus      = (*Bus)(nil)
 	_ connector.PortBus         = (*Bus)(nil)
+	_ connector.SiteBus         = (*Bus)(nil)
 	_ connector.Endpoint        = (*Endpoint)(nil)
 	_ connector.HistoryEndpoint = (*Endpoint)(nil)
 	_ connector.Watcher         = (*Watcher)(nil)
@@ -128,7 +129,12 @@ func (b *Bus) Close() error {
 
 // AddCallback registers h under id.
 func (b *Bus) AddCallback(ctx context.Context, id cbid.ID, name string, h connector.Handler) error {
-	return idErr("add callback", id, b.agent.addCallback(ctx, id, name, h))
+	return idErr("add callback", id, b.agent.addCallback(ctx, id, name, h, nil))
+}
+
+// AddSiteCallback registers h under id for all the hosts of the site that the broker has joined.
+func (b *Bus) AddSiteCallback(ctx context.Context, id cbid.ID, name string, h connector.Handler, opt connector.SiteOptions) error {
+	return idErr("add callback", id, b.agent.addCallback(ctx, id, name, h, &opt))
 }
 
 // DelCallback removes a registration and returns when no handler of it runs.

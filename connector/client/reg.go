@@ -22,10 +22,12 @@ type reg struct {
 	name     string
 	handler  connector.Handler
 	interest connector.InterestHandler // handler, if it is one
-	runFn    func()                    // run in a goroutine of its own, bound once
-	via      atomic.Pointer[via]       // replies of the present connection
-	out      atomic.Bool               // removed
-	mute     atomic.Bool               // nobody wants its messages
+	flags    uint8                     // of Add
+	changed  func(connector.SiteState, string)
+	runFn    func()              // run in a goroutine of its own, bound once
+	via      atomic.Pointer[via] // replies of the present connection
+	out      atomic.Bool         // removed
+	mute     atomic.Bool         // nobody wants its messages
 
 	// Guarded by agent.mu.
 	live     bool // the broker has acknowledged it
@@ -223,6 +225,11 @@ func (g *reg) deliver(fr []byte) {
 			g.told = told
 			g.guard(func() { g.interest.Interest(g.a.ctx, h.Group, told > 0) })
 		}
+		return
+	}
+	if h.Type == frame.Site {
+		_, text, _ := frame.ParseID(body)
+		g.guard(func() { g.changed(connector.SiteState(h.Code), string(text)) })
 		return
 	}
 	g.d.Msg, _ = connector.ParseExact(body)

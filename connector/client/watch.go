@@ -123,7 +123,7 @@ func parseChange(h *frame.Header, body []byte) (c connector.Change, err error) {
 	switch kind {
 	case connector.ChangeMarker, connector.ChangeResync:
 		return connector.Change{Kind: kind}, nil
-	case connector.ChangePresent, connector.ChangeAdded, connector.ChangeRemoved:
+	case connector.ChangePresent, connector.ChangeAdded, connector.ChangeRemoved, connector.ChangeUnknown:
 	default:
 		return c, violation("change of kind %d", h.Code)
 	}
@@ -133,7 +133,7 @@ func parseChange(h *frame.Header, body []byte) (c connector.Change, err error) {
 	}
 	return connector.Change{Kind: kind, Info: connector.IDInfo{
 		ID: id, Name: name, Group: h.Group, Port: h.Port,
-		Owner: connector.Cred{UID: h.UID, GID: h.GID, PID: h.PID},
+		Owner: connector.Cred{UID: h.UID, GID: h.GID, PID: h.PID}, Unknown: h.Flags&frame.FlagUnknown != 0,
 	}}, nil
 }
 

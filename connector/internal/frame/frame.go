@@ -73,21 +73,24 @@ const (
 	Data     Type = 75 // tag; body: a piece of the JSON answer; FlagMore on all but the last
 	Mon      Type = 76 // like Send, of somebody: port sender, tag receiver, pos: Unix ns, code: result
 	PortGone Type = 78 // port: nobody has it any more; pos: the number given with Follow
+	Site     Type = 79 // code: connector.SiteState; body: id, text. what becomes of a registration for all hosts
 	Bye      Type = 77 // code; body: a text. The broker closes the connection after it
 )
 
 // Flags.
 const (
-	FlagAck     = 0x01 // Send: tag is to be acknowledged
-	FlagCall    = 0x02 // Send, Msg: the sender waits for a reply
-	FlagReply   = 0x04 // Send, Msg: this is a reply
-	FlagWait    = 0x08 // Send: wait for each member of the group (connector.FullWait)
-	FlagDrop    = 0x10 // Send: never wait (connector.FullDrop)
-	FlagAgent   = 0x20 // Send: neither port nor group means the group of the registered id
-	FlagAt      = 0x40 // Join: at pos of epoch
-	FlagToID    = 0x80 // Msg: for the callback of the message's id
-	FlagMore    = 0x01 // Data: another follows
-	FlagUnknown = 0x01 // Lost: the number is not known
+	FlagAck      = 0x01 // Send: tag is to be acknowledged
+	FlagCall     = 0x02 // Send, Msg: the sender waits for a reply
+	FlagReply    = 0x04 // Send, Msg: this is a reply
+	FlagWait     = 0x08 // Send: wait for each member of the group (connector.FullWait)
+	FlagDrop     = 0x10 // Send: never wait (connector.FullDrop)
+	FlagAgent    = 0x20 // Send: neither port nor group means the group of the registered id
+	FlagAt       = 0x40 // Join: at pos of epoch
+	FlagToID     = 0x80 // Msg: for the callback of the message's id
+	FlagMore     = 0x01 // Data: another follows
+	FlagUnknown  = 0x01 // Lost: the number is not known; Change: the host of the id cannot be reached
+	FlagSite     = 0x01 // Add: for all hosts
+	FlagTakeover = 0x02 // Add: from the host that has it
 )
 
 // Header is the fixed part of a frame.

@@ -1,0 +1,118 @@
+package broker
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/cnbus/cnbus/cbid"
+	"github.com/cnbus/cnbus/connector"
+)
+
+// Uplink is the bridge to other hosts' brokers, as the broker sees it. What passes are frames of
+// docs/protocol.md: those that a local client sent for another host are given to that host's broker as they are,
+// as if the client were connected there (Site.Input), and the answers to them come back (Deliver).
+//
+// The methods are called on the broker's loop, one at a time. They must not block, must not call a SiteLoop, and
+// copy what they keep of a frame. Ports in arguments and frames are site-wide ones (connector.SitePort).
+type Uplink interface {
+	// Forward takes a frame (Send, Follow or Unfollow) of the local client with that port for a host. pos in a Send is
+	// the number of frames of the client that have been handled. Of a Send with flag Ack the tag is
+	// the broker's own: Deliver of the Ack needs it.
+	Forward(host, port uint32, cred connector.Cred, frame []byte)
+
+	// Publish takes a Send to a group in which there are members on other hosts, that is neither to be
+	// acknowledged nor waits; one that is, is forwarded to each of those hosts.
+	Publish(group, port uint32, cred connector.Cred, frame []byte)
+
+	// Answer takes a frame (Ack, Fail, Lost, Stop, Go, Gone or PortGone) for the client with that port of a host.
+	Answer(host, port uint32, frame []byte)
+
+	// Consumed says that n bytes of frames given to Input for that remote client have been handled: at once,
+	// within Input, unless that client has to wait.
+	Consumed(host, port uint32, n int)
+
+	// Members says that the group got its first local member, or lost its last. Who joined, or left, is
+	// answered when SiteLoop.MembersDone is called.
+	Members(group uint32, some bool)
+
+	// Register asks for an id for all hosts, for a local client. Granted answers it.
+	Register(info connector.IDInfo, takeover bool)
+
+	// Unregister gives up what was asked for by Register. Unregistered answers it.
+	Unregister(id cbid.ID)
+
+	// ClientGone says that a local client, of which something was forwarded, is gone.
+	ClientGone(port uint32)
+
+	// Flush ends a turn of the loop in which one of the other methods was called.
+	Flush()
+}
+
+// JoinConfig says how a broker is joined to others.
+type JoinConfig struct {
+	// Host is the number of this host, 1 to connector.MaxHost.
+	Host uint32
+
+	Uplink Uplink
+
+	// SiteWide says which ids are registered for all hosts without the client's asking. nil: none.
+	SiteWide func(cbid.ID) bool
+}
+
+// Site is the broker's place among the brokers that it is joined to.
+type Site struct {
+	b *Broker
+	s *site
+}
+
+// SiteLoop is what a bridge tells the broker, on the broker's loop: see Site.Post.
+type SiteLoop struct{ s *site }
+
+// Join connects the broker to others by a bridge; there is one at a time. Clients that connect from now on have
+// site-wide port ids. Members is called for the groups that have members already.
+func (b *Broker) Join(ctx context.Context, cfg *JoinConfig) (*Site, error) {
+	fail := func(err error) (*Site, error) { return nil, &connector.OpError{Op: "join a site", Err: err} }
+	if cfg == nil || cfg.Uplink == nil || cfg.Host == 0 || cfg.Host > connector.MaxHost {
+		return fail(fmt.Errorf("a bridge and a host number from 1 to %d are needed: %w", connector.MaxHost, connector.ErrInvalid))
+	}
+	var s *site
+	err := b.loop.do(ctx, func() {
+		if b.loop.hub.site == nil {
+			s = b.loop.hub.join(cfg)
+		}
+	})
+	switch {
+	case err != nil:
+		return fail(err)
+	case s == nil:
+		return fail(fmt.Errorf("the broker is joined already: %w", connector.ErrDuplicate))
+	}
+	return &Site{b: b, s: s}, nil
+}
+
+// Post runs f on the broker's loop. It returns false if the broker has ended; after Leave f is not
+// run.
+func (t *Site) Post(f func(*SiteLoop)) bool {
+	return t.b.loop.post(func() {
+		if t.s.h.site == t.s {
+			f(&SiteLoop{t.s})
+		}
+	})
+}
+
+// Leave undoes Join: everything of other hosts goes, and the registrations for all hosts are this host's own again.
+// No method of the Uplink is called after it.
+func (t *Site) Leave(ctx context.Context) error {
+	err := t.b.loop.do(ctx, func() {
+		if t.s.h.site == t.s {
+			t.s.leave()
+		}
+	})
+	if err != nil {
+		return &connector.OpError{Op: "leave a site", Err: err}
+	}
+	return nil
+}
+
+// Host is the number of this host.
+func (t *Site) Host() uint32 { return t.s.host }
