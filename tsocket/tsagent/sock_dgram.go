@@ -1,0 +1,362 @@
+package tsagent
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"syscall"
+	"time"
+
+	"github.com/cnbus/cnbus/connector"
+	"github.com/cnbus/cnbus/tsocket"
+)
+
+func connectorFrom(o *owner) connector.From { return connector.From{Port: o.port, Cred: o.cred} }
+
+// sendTo sends a batch: the datagrams in order, up to the first that fails. With a reply its value is how many were
+// sent. Without, those behind a failed one go on, a notice tells of it, and the bytes count against the window.
+func (s *sock) sendTo(r *request) error {
+	a := s.a
+	body := r.body
+	if r.h.Flags&FlagMore != 0 || len(s.stage) > 0 {
+		if len(s.stage)+len(body) > maxStage {
+			s.stage = nil
+			return &Error{syscall.EMSGSIZE, fmt.Sprintf("sendto: a batch of more than %d bytes", maxStage)}
+		}
+		s.stage = append(s.stage, body...)
+		if r.h.Flags&FlagMore != 0 {
+			return nil
+		}
+		body = s.stage
+		defer func() { s.stage = s.stage[:0] }()
+	}
+	r.body = body
+	limit, err := r.deadline()
+	if err != nil {
+		return err
+	}
+	msgs, err := a.names.parseBatch(a.msgs[:0], r.body)
+	a.msgs = msgs
+	defer clear(msgs)
+	if err != nil {
+		return fmt.Errorf("sendto: %w", err)
+	}
+	if len(msgs) == 0 {
+		return invalid("sendto: no datagram")
+	}
+	ok, refusal := s.mayAllSend(msgs)
+	if r.wantsReply() {
+		return s.sendFor(r, msgs[:ok], refusal, limit)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.makeDgram(); err != nil {
+		return err
+	}
+	if s.out.bytes+len(body) > a.cfg.Window {
+		s.room(len(body))
+		return &Error{syscall.ENOBUFS, "sendto: more was sent than the window allows"}
+	}
+	for {
+		s.post(msgs[:ok])
+		if refusal == nil {
+			break
+		}
+		s.refused(&msgs[ok], refusal)
+		msgs = msgs[ok+1:]
+		ok, refusal = s.mayAllSend(msgs)
+	}
+	if s.out.running {
+		s.out.queue[len(s.out.queue)-1].size += len(body)
+		s.out.bytes += len(body)
+	} else {
+		s.room(len(body))
+	}
+	return nil
+}
+
+// roomDgram is room.
+func (s *sock) roomDgram(n int) { s.room(n) }
+
+// mayAllSend returns how many of msgs may be sent before one may not, and why.
+func (s *sock) mayAllSend(msgs []tsocket.Message) (int, error) {
+	for i := range msgs {
+		to := msgs[i].Addr
+		if to == s.sendsPolicyOK || to.IsZero() {
+			continue
+		}
+		if !s.fits(to) {
+			return i, &Error{syscall.EAFNOSUPPORT, fmt.Sprintf("sendto %v: the socket is of family %s", to, familyName(s.family))}
+		}
+		if err := s.allow(OpSendTo, to); err != nil {
+			return i, err
+		}
+		s.sendsPolicyOK = to
+	}
+	return len(msgs), nil
+}
+
+// sendFor sends for a request that wants to know the outcome.
+func (s *sock) sendFor(r *request, msgs []tsocket.Message, refusal error, limit time.Duration) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.makeDgram(); err != nil {
+		return err
+	}
+	if s.out.op != nil {
+		return errBusy(OpSendTo, s.out.op.op)
+	}
+	n := 0
+	var err error
+	if !s.out.running && len(msgs) > 0 {
+		n, err = s.trySend(msgs)
+	}
+	switch {
+	case len(msgs) > n && (err == nil || errors.Is(err, tsocket.ErrAgain)):
+		o := r.laterWithin(s.ctx, limit)
+		s.out.op = o
+		s.queueOut(outItem{op: OpSendTo, msgs: cloneMessages(msgs[n:]), sent: n, refusal: refusal, o: o}, s.sendLoop)
+	case err == nil && refusal == nil:
+		r.done(s.num, uint32(n), nil)
+	default:
+		if err == nil {
+			err = refusal
+		}
+		s.a.stats.failed.Add(1)
+		sendReply(r.d, Reply{Op: OpSendTo, Sock: s.num, Errno: errnoOf(err), Value: uint32(n)}, errorText(err))
+	}
+	return nil
+}
+
+// trySend sends without waiting, s.mu held.
+func (s *sock) trySend(msgs []tsocket.Message) (n int, err error) {
+	for n < len(msgs) && err == nil {
+		var k int
+		k, err = s.dgram.TrySendBatch(msgs[n:])
+		n += k
+	}
+	s.countSent(msgs[:n])
+	return n, err
+}
+
+func (s *sock) countSent(msgs []tsocket.Message) {
+	sum := 0
+	for i := range msgs {
+		sum += len(msgs[i].Data)
+	}
+	s.countOut(sum)
+	s.a.stats.datagramOut.Add(uint64(len(msgs)))
+}
+
+// post sends msgs, or has them sent behind what waits. A notice tells of each that fails. s.mu is held.
+func (s *sock) post(msgs []tsocket.Message) {
+	for len(msgs) > 0 && !s.out.running {
+		n, err := s.trySend(msgs)
+		msgs = msgs[n:]
+		switch {
+		case err == nil:
+		case errors.Is(err, tsocket.ErrAgain):
+			s.queueOut(outItem{op: OpSendTo, msgs: cloneMessages(msgs)}, s.sendLoop)
+			return
+		default:
+			s.refused(&msgs[0], err)
+			msgs = msgs[1:]
+		}
+	}
+	if len(msgs) > 0 {
+		s.queueOut(outItem{op: OpSendTo, msgs: cloneMessages(msgs)}, s.sendLoop)
+	}
+}
+
+// refused tells the owner of a datagram that was not sent, s.mu held.
+func (s *sock) refused(m *tsocket.Message, err error) {
+	n := tsocket.Notice{Dst: m.Addr, Errno: errnoOf(err), Data: m.Data}
+	b := headroom(256)
+	Header{Op: EvNotice}.put(b)
+	if len(s.news.more) < maxNews {
+		s.news.more = append(s.news.more, AppendNotice(b, &n))
+	}
+	s.own.tell(s)
+}
+
+func cloneMessages(msgs []tsocket.Message) []tsocket.Message {
+	out := make([]tsocket.Message, len(msgs))
+	for i, m := range msgs {
+		out[i] = tsocket.Message{Data: bytes.Clone(m.Data), Addr: m.Addr}
+	}
+	return out
+}
+
+// sendLoop sends what waits, and ends.
+func (s *sock) sendLoop() {
+	for {
+		s.mu.Lock()
+		if len(s.out.queue) == 0 {
+			s.out.running = false
+			s.mu.Unlock()
+			return
+		}
+		it := s.out.queue[0]
+		s.out.queue[0] = outItem{}
+		s.out.queue = s.out.queue[1:]
+		s.mu.Unlock()
+		ctx := s.ctx
+		if it.o != nil {
+			ctx = it.o.ctx
+		}
+		n, err := 0, error(nil)
+		for n < len(it.msgs) && ctx.Err() == nil {
+			var k int
+			k, err = s.dgram.SendBatch(ctx, it.msgs[n:])
+			s.countSent(it.msgs[n : n+k])
+			n += k
+			if err != nil && it.o != nil {
+				break
+			}
+			if err != nil && ctx.Err() == nil {
+				s.mu.Lock()
+				s.refused(&it.msgs[n], err)
+				s.mu.Unlock()
+				n++
+			}
+		}
+		s.mu.Lock()
+		s.out.bytes -= it.size
+		s.room(it.size)
+		if it.o != nil && s.out.op == it.o {
+			s.out.op = nil
+		}
+		s.mu.Unlock()
+		if it.o != nil {
+			if err == nil {
+				err = it.refusal
+			}
+			if it.o.ctx.Err() != nil && n < len(it.msgs) {
+				err = it.o.stopped(err)
+			}
+			it.o.finish(err, uint32(it.sent+n), nil)
+		}
+	}
+}
+
+// recvFrom receives: at least one datagram, and as many more as are there, up to arg (0: any number) and
+// what one message takes.
+func (s *sock) recvFrom(r *request) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.makeDgram(); err != nil {
+		return err
+	}
+	most := int(min(r.h.Arg, maxBatch))
+	if most == 0 {
+		most = maxBatch
+	}
+	return s.beginIn(r, most, s.recvLoop)
+}
+
+// recvBatchSize is how many datagrams are received at a time.
+const recvBatchSize = 64
+
+// recvLoop receives for RECVFROM, or as much as WINDOW says, which goes out as EvDatagrams.
+func (s *sock) recvLoop() {
+	msgs := make([]tsocket.Message, recvBatchSize)
+	var w BatchWriter
+	var held *tsocket.Message
+	for {
+		o, want, _, ok := s.nextIn()
+		if !ok {
+			s.quitIn(errSockGone)
+			return
+		}
+		if o != nil {
+			held = s.recvFor(o, want, held, &w)
+			continue
+		}
+		n, err := 0, error(nil)
+		w.Reset(append(w.B[:0], make([]byte, HeaderLen)...))
+		if held != nil {
+			msgs[0], held, n = *held, nil, 1
+		} else {
+			n, err = s.dgram.RecvBatch(s.ctx, msgs)
+		}
+		if err != nil {
+			if s.ctx.Err() != nil {
+				continue
+			}
+			s.recvFailed(err)
+			continue
+		}
+		s.received(&w, msgs[:n])
+		m := w.Body()
+		s.mu.Lock()
+		s.in.credit -= int64(len(m) - HeaderLen)
+		s.mu.Unlock()
+		s.pieces(EvDatagrams, m)
+	}
+}
+
+func (s *sock) received(w *BatchWriter, msgs []tsocket.Message) {
+	sum := 0
+	for i := range msgs {
+		w.Add(msgs[i].Data, msgs[i].Addr)
+		sum += len(msgs[i].Data)
+	}
+	s.countIn(sum)
+	s.a.stats.datagramsIn.Add(uint64(len(msgs)))
+}
+
+// pieces sends an event in as many messages as it takes. m begins with room for a header.
+func (s *sock) pieces(op Op, m []byte) {
+	for len(m) > HeaderLen+MaxBody {
+		s.event(Header{Op: op, Flags: FlagMore}, m[:HeaderLen+MaxBody])
+		m = m[MaxBody:] // the header of the next piece is where the end of this one was
+	}
+	s.event(Header{Op: op}, m)
+}
+
+// recvFailed tells of an error that came instead of a datagram: once, and the next receive goes on.
+func (s *sock) recvFailed(err error) {
+	var n *tsocket.Notice
+	if errors.As(err, &n) {
+		s.event(Header{Op: EvNotice}, AppendNotice(headroom(640), n))
+		return
+	}
+	s.event(Header{Op: EvReceiveError}, appendErrno(headroom(64), err))
+}
+
+// recvFor receives for o. A datagram that does not fit behind the others is held for the next.
+func (s *sock) recvFor(o *operation, want int, held *tsocket.Message, w *BatchWriter) (_ *tsocket.Message) {
+	w.Reset(w.B[:0])
+	one := make([]tsocket.Message, 1)
+	for w.Len() < want {
+		var err error
+		switch {
+		case held != nil:
+			one[0], held = *held, nil
+		case w.Len() == 0:
+			_, err = s.dgram.RecvBatch(o.ctx, one)
+		default:
+			_, err = s.dgram.TryRecvBatch(one)
+		}
+		if err != nil {
+			if w.Len() > 0 {
+				break // an error of a datagram comes again, or was one of no datagram
+			}
+			s.endIn(o, o.stopped(err), 0, nil)
+			return nil
+		}
+		m := &one[0]
+		if need := len(w.B) + recordLen + maxRaw + len(m.Data) + 8; need > MaxBody {
+			held = &tsocket.Message{Data: bytes.Clone(m.Data), Addr: m.Addr}
+			if w.Len() > 0 {
+				break
+			}
+			s.endIn(o, &Error{syscall.EMSGSIZE, fmt.Sprintf("recvfrom: a datagram of %d bytes does not fit into one message: use WINDOW; it is kept", len(m.Data))}, 0, nil)
+			return held
+		}
+		s.received(w, one)
+	}
+	n := w.Len()
+	s.endIn(o, nil, uint32(n), w.Body())
+	return held
+}

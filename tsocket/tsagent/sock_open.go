@@ -1,0 +1,399 @@
+package tsagent
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"os"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/cnbus/cnbus/tsocket"
+)
+
+// anyAddr is the wildcard of the socket's family.
+func (s *sock) anyAddr() tsocket.Addr {
+	ip := netip.IPv4Unspecified()
+	switch s.family {
+	case unix.AF_INET6:
+		ip = netip.IPv6Unspecified()
+	case unix.AF_UNIX:
+		return tsocket.MustAddr(tsocket.UnixAddr(""))
+	}
+	return tsocket.MustAddr(tsocket.AddrFrom(netip.AddrPortFrom(ip, 0)))
+}
+
+// parseOwn reads an address of the socket's family from the front of the body.
+func (s *sock) parseOwn(op Op, b []byte) (tsocket.Addr, []byte, error) {
+	a, rest, err := ParseAddr(b)
+	if err != nil {
+		return a, nil, fmt.Errorf("%v: %w", op, err)
+	}
+	if a.IsZero() || s.fits(a) {
+		return a, rest, nil
+	}
+	return a, nil, &Error{syscall.EAFNOSUPPORT, fmt.Sprintf("%v %v: the socket is of family %s", op, a, familyName(s.family))}
+}
+
+func (s *sock) fits(a tsocket.Addr) bool {
+	if s.family == unix.AF_UNIX {
+		return a.IsUnix()
+	}
+	return a.IsInet(familyName(s.family))
+}
+
+// isBound reports whether a is more than a wildcard without a port: something to ask the policy about.
+func isBound(a tsocket.Addr) bool {
+	if a.IsUnix() {
+		return a.Path() != "" || a.Abstract() != ""
+	}
+	return !a.IsZero() && (a.Port() != 0 || !a.IP().IsUnspecified())
+}
+
+// state is what the socket has become. s.mu is held.
+func (s *sock) state() string {
+	switch {
+	case s.closed:
+		return "closed"
+	case s.connecting != nil:
+		return "connecting"
+	case s.stream != nil:
+		return "connected"
+	case s.lis != nil:
+		return "listening"
+	case s.dgram != nil && !s.remote.IsZero():
+		return "connected"
+	case s.dgram != nil:
+		return "open"
+	}
+	return "new"
+}
+
+// isNew refuses what can be done only once, s.mu held.
+func (s *sock) isNew(op Op) error {
+	if st := s.state(); st != "new" {
+		return &Error{syscall.EISCONN, fmt.Sprintf("%v: the socket is %s already", op, st)}
+	}
+	return nil
+}
+
+// bind gives the socket its local address. A datagram socket has it at once; of a stream socket it is told by
+// CONNECT or LISTEN whether it is free.
+func (s *sock) bind(r *request) error {
+	local, rest, err := s.parseOwn(OpBind, r.body)
+	switch {
+	case err != nil:
+		return err
+	case local.IsZero() || len(rest) > 0:
+		return invalid("bind: the body is not one address")
+	}
+	if isBound(local) {
+		if err := s.allow(OpBind, local); err != nil {
+			return err
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.isNew(OpBind); err != nil {
+		return err
+	}
+	if !s.local.IsZero() {
+		return invalid(fmt.Sprintf("bind: the socket is bound to %v already", s.local))
+	}
+	if s.kind == kindDgram {
+		if s.dgram, err = openDgram(local, tsocket.Addr{}); err != nil {
+			return err
+		}
+		local = s.dgram.LocalAddr()
+	}
+	s.local = local
+	r.done(s.num, 0, AppendAddr(nil, local))
+	return nil
+}
+
+func openDgram(local, remote tsocket.Addr) (*tsocket.Dgram, error) {
+	if local.IsUnix() {
+		return tsocket.UnixDgram(local, remote)
+	}
+	return tsocket.UDP(local, remote)
+}
+
+// makeDgram opens a datagram socket that nobody has bound, s.mu held.
+func (s *sock) makeDgram() (err error) {
+	switch {
+	case s.kind != kindDgram:
+		return errDgramOnly
+	case s.dgram != nil:
+		return nil
+	}
+	s.dgram, err = openDgram(s.anyAddr(), tsocket.Addr{})
+	return err
+}
+
+// names is the body that tells both addresses.
+func (s *sock) names() []byte { return AppendAddr(AppendAddr(nil, s.local), s.remote) }
+
+// getName tells the addresses of the socket.
+func (s *sock) getName(r *request) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.dgram != nil {
+		s.local = s.dgram.LocalAddr() // the kernel chooses a port as late as with the first datagram
+	}
+	r.done(s.num, 0, s.names())
+	return nil
+}
+
+// doConnect connects a stream, or tells a datagram socket its only peer. The body has the remote address, and perhaps
+// the local one before it in place of BIND.
+func (s *sock) doConnect(r *request) error {
+	o, err := r.later(s.ctx)
+	if err != nil {
+		return err
+	}
+	remote, rest, err := s.parseOwn(OpConnect, r.body)
+	var local tsocket.Addr
+	if err == nil && len(rest) > 0 {
+		local, rest, err = s.parseOwn(OpConnect, rest)
+	}
+	switch {
+	case err != nil:
+		return err
+	case remote.IsZero() || len(rest) > 0:
+		return invalid("connect: the body is not an address, or two")
+	}
+	if isBound(local) {
+		if err := s.allow(OpBind, local); err != nil {
+			return err
+		}
+	}
+	if err := s.allow(OpConnect, remote); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.kind == kindDgram {
+		err = s.connectDgram(local, remote)
+		if err == nil {
+			o.finish(nil, 0, s.names())
+		}
+		return err
+	}
+	if err := s.isNew(OpConnect); err != nil {
+		return err
+	}
+	if local.IsZero() {
+		local = s.local
+	}
+	if local.IsZero() {
+		local = s.anyAddr()
+	}
+	s.connecting = o
+	if !s.a.spawn(func() { s.connected(o, local, remote, r.h.Arg) }) {
+		s.connecting = nil
+		return errSockGone
+	}
+	return nil
+}
+
+// connectDgram connects a datagram socket, s.mu held.
+func (s *sock) connectDgram(local, remote tsocket.Addr) (err error) {
+	if s.dgram == nil {
+		if local.IsZero() {
+			local = s.anyAddr()
+		}
+		s.dgram, err = openDgram(local, remote)
+	} else if !s.remote.IsZero() {
+		return &Error{syscall.EISCONN, fmt.Sprintf("connect: the socket is connected to %v already", s.remote)}
+	} else {
+		err = s.dgram.SyscallFD(func(fd int) error {
+			sa, err := remote.Sockaddr()
+			if err == nil {
+				err = unix.Connect(fd, sa)
+			}
+			return err
+		})
+	}
+	if err == nil {
+		s.local, s.remote = s.dgram.LocalAddr(), remote
+	}
+	return err
+}
+
+// connected waits for the connection.
+func (s *sock) connected(o *operation, local, remote tsocket.Addr, credit uint64) {
+	dial := tsocket.DialTCP
+	if s.family == unix.AF_UNIX {
+		dial = tsocket.DialUnix
+	}
+	stream, err := dial(o.ctx, local, remote)
+	s.mu.Lock()
+	s.connecting = nil
+	if err == nil && s.closed {
+		s.mu.Unlock()
+		_ = stream.Close()
+		o.finish(errSockGone, 0, nil)
+		return
+	}
+	if err != nil {
+		s.mu.Unlock()
+		o.finish(o.stopped(err), 0, nil)
+		return
+	}
+	s.become(stream)
+	names := s.names()
+	s.mu.Unlock()
+	o.finish(nil, 0, names)
+	s.grant(credit)
+}
+
+// become makes the socket a connected stream, s.mu held. The end of one direction is not that of the other, and
+// nothing is lost by a cancelled operation: what follows from either is up to who uses the socket.
+func (s *sock) become(stream *tsocket.Stream) {
+	stream.SetHalfOpen(true)
+	stream.SetCancelRule(tsocket.CancelLoses)
+	s.stream, s.local, s.remote = stream, stream.LocalAddr(), stream.RemoteAddr()
+}
+
+// grant is the WINDOW that came with another request.
+func (s *sock) grant(credit uint64) {
+	if credit == 0 {
+		return
+	}
+	s.mu.Lock()
+	if !s.closed {
+		s.in.pushing = true
+		s.in.credit += int64(min(credit, 1<<30))
+		s.startIn(s.readLoop)
+	}
+	s.mu.Unlock()
+}
+
+// listen listens. arg: backlog, and above it the permission bits of a unix socket's file.
+func (s *sock) listen(r *request) error {
+	if s.kind != kindStream {
+		return errStreamOnly
+	}
+	if r.h.Arg>>32 > 0o777 {
+		return invalid(fmt.Sprintf("listen: mode %#o is more than permission bits", r.h.Arg>>32))
+	}
+	s.mu.Lock()
+	local := s.local
+	s.mu.Unlock()
+	if local.IsZero() {
+		local = s.anyAddr()
+	}
+	if err := s.allow(OpListen, local); err != nil {
+		return err
+	}
+	c := &tsocket.ListenConfig{
+		Backlog: int(r.h.Arg & 0x7fffffff), ReusePort: r.h.Flags&FlagReusePort != 0,
+		KeepPath: r.h.Flags&FlagKeepPath != 0, Mode: os.FileMode(r.h.Arg >> 32),
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.isNew(OpListen); err != nil {
+		return err
+	}
+	var err error
+	if s.family == unix.AF_UNIX {
+		s.lis, err = tsocket.ListenUnix(local, c)
+	} else {
+		s.lis, err = tsocket.ListenTCP(local, c)
+	}
+	if err != nil {
+		return err
+	}
+	s.local = s.lis.Addr()
+	r.done(s.num, 0, AppendAddr(nil, s.local))
+	return nil
+}
+
+// accept waits for the next connection; arg is the WINDOW of the new socket.
+func (s *sock) accept(r *request) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.lis == nil {
+		return &Error{syscall.EINVAL, "accept: the socket does not listen"}
+	}
+	return s.beginIn(r, int(min(r.h.Arg, 1<<30)), s.acceptLoop)
+}
+
+// acceptLoop accepts: for ACCEPT, or for as many as WINDOW says, each of which is told by an event.
+func (s *sock) acceptLoop() {
+	for {
+		o, want, credit, ok := s.nextIn()
+		if !ok {
+			s.quitIn(errSockGone)
+			return
+		}
+		ctx := s.ctx
+		if o != nil {
+			ctx = o.ctx
+		}
+		ns, err := s.acceptOne(ctx)
+		if o != nil {
+			if err != nil {
+				s.endIn(o, o.stopped(err), 0, nil)
+				continue
+			}
+			ns.mu.Lock()
+			names := ns.names()
+			ns.mu.Unlock()
+			o.sock = ns.num
+			s.endIn(o, nil, 0, names)
+			ns.grant(uint64(want))
+			continue
+		}
+		if s.ctx.Err() != nil {
+			if ns != nil {
+				ns.close()
+			}
+			continue
+		}
+		s.mu.Lock()
+		s.in.credit--
+		s.mu.Unlock()
+		_ = credit
+		s.tellAccepted(ns, err)
+	}
+}
+
+// acceptOne accepts a connection as a new socket of the same owner. The place for it is taken before, so that a
+// connection for which there is none goes on to wait.
+func (s *sock) acceptOne(ctx context.Context) (*sock, error) {
+	ns, err := s.a.newSock(connectorFrom(s.own), s.own.sink, s.family, kindStream)
+	if err != nil {
+		return nil, err
+	}
+	stream, err := s.lis.Accept(ctx)
+	if err != nil {
+		ns.close()
+		return nil, err
+	}
+	ns.mu.Lock()
+	closed := ns.closed
+	if !closed {
+		ns.become(stream)
+	}
+	ns.mu.Unlock()
+	if closed {
+		_ = stream.Close()
+		return nil, errSockGone
+	}
+	return ns, nil
+}
+
+// tellAccepted sends EvAccepted: arg is the number of the new socket, or 0 and the body has the error.
+func (s *sock) tellAccepted(ns *sock, err error) {
+	m := headroom(256)
+	if err != nil {
+		s.event(Header{Op: EvAccepted}, appendErrno(m, err))
+		return
+	}
+	ns.mu.Lock()
+	m = append(native.AppendUint32(m, 0), ns.names()...)
+	ns.mu.Unlock()
+	s.event(Header{Op: EvAccepted, Arg: uint64(ns.num)}, m)
+}

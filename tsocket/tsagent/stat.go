@@ -1,0 +1,148 @@
+package tsagent
+
+import (
+	"cmp"
+	"encoding/json"
+	"slices"
+	"syscall"
+)
+
+// SocketInfo describes a socket, as `cnbus sock ls` shows it.
+type SocketInfo struct {
+	Num    uint32 `json:"num"`
+	Port   uint32 `json:"port"` // of the bus: its owner
+	UID    uint32 `json:"uid"`
+	PID    uint32 `json:"pid"`
+	Family string `json:"family"` // "ipv4", "ipv6", "unix"
+	Type   string `json:"type"`   // "stream", "dgram"
+	State  string `json:"state"`  // "new", "open", "connecting", "connected", "listening", "closing"
+	Local  string `json:"local,omitempty"`
+	Remote string `json:"remote,omitempty"`
+
+	BytesIn  uint64 `json:"bytes_in"`
+	BytesOut uint64 `json:"bytes_out"`
+	Queued   int    `json:"queued"` // bytes that wait to be written or sent
+	Credit   int64  `json:"credit"` // bytes that the owner takes; 0 or less: it does not read
+}
+
+// Stats are counts since the agent's beginning; Sockets and Owners are the present ones.
+type Stats struct {
+	Sockets, Owners int
+	Opened          uint64 // sockets
+	Requests        uint64
+	Failed          uint64 // requests, with an error of any kind
+	Denied          uint64 // by the policy
+	Events          uint64
+	BytesIn         uint64
+	BytesOut        uint64
+	DatagramsIn     uint64
+	DatagramsOut    uint64
+}
+
+// Stats returns the counts.
+func (a *Agent) Stats() Stats {
+	c := &a.stats
+	s := Stats{
+		Opened: c.opened.Load(), Requests: c.requests.Load(), Failed: c.failed.Load(), Denied: c.denied.Load(), Events: c.events.Load(),
+		BytesIn: c.bytesIn.Load(), BytesOut: c.bytesOut.Load(), DatagramsIn: c.datagramsIn.Load(), DatagramsOut: c.datagramOut.Load(),
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	s.Sockets, s.Owners = len(a.socks), len(a.owners)
+	return s
+}
+
+// Sockets describes the sockets that there are, in the order of their numbers.
+func (a *Agent) Sockets() []SocketInfo {
+	a.mu.Lock()
+	all := make([]*sock, 0, len(a.socks)+len(a.linger))
+	for _, s := range a.socks {
+		all = append(all, s)
+	}
+	for s := range a.linger {
+		all = append(all, s)
+	}
+	a.mu.Unlock()
+	infos := make([]SocketInfo, 0, len(all))
+	for _, s := range all {
+		infos = append(infos, s.info())
+	}
+	slices.SortFunc(infos, func(a, b SocketInfo) int { return cmp.Compare(a.Num, b.Num) })
+	return infos
+}
+
+func (s *sock) info() SocketInfo {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	i := SocketInfo{
+		Num: s.num, Port: s.own.port, UID: s.own.cred.UID, PID: s.own.cred.PID, Family: familyName(s.family), Type: "dgram",
+		State: s.state(), BytesIn: s.bytesIn.Load(), BytesOut: s.bytesOut.Load(), Queued: s.out.bytes, Credit: s.in.credit,
+	}
+	if s.kind == kindStream {
+		i.Type = "stream"
+	}
+	if s.closed {
+		i.State = "closing"
+	}
+	if local := s.local; !local.IsZero() {
+		i.Local = local.String()
+	}
+	if !s.remote.IsZero() {
+		i.Remote = s.remote.String()
+	}
+	return i
+}
+
+// hello tells what the agent is: version, what one message takes, the window, the limit of sockets.
+func (r *request) hello() {
+	if len(r.body) < 4 || native.Uint32(r.body) == 0 {
+		r.fail(invalid("hello: the body is not a version"))
+		return
+	}
+	if v := native.Uint32(r.body); v != Version {
+		r.fail(&Error{syscall.EPROTONOSUPPORT, "hello: this agent speaks version 1"})
+		return
+	}
+	c := &r.a.cfg
+	b := native.AppendUint32(nil, Version)
+	b = native.AppendUint32(b, MaxBody)
+	b = native.AppendUint32(b, uint32(c.Window))
+	b = native.AppendUint32(b, uint32(c.SocketsPerOwner))
+	sinks := uint32(0)
+	if c.Sinks {
+		sinks = 1
+	}
+	r.done(0, 0, native.AppendUint32(b, sinks))
+}
+
+// Snapshot is what STAT tells.
+type Snapshot struct {
+	Stats   Stats        `json:"stats"`
+	Sockets []SocketInfo `json:"sockets"`
+}
+
+// Snapshot returns Stats and Sockets.
+func (a *Agent) Snapshot() Snapshot { return Snapshot{a.Stats(), a.Sockets()} }
+
+// stat replies with a piece of the Snapshot in JSON, from byte arg; the value is its length. Pieces are of one snapshot,
+// the one made when the first was asked for, as long as nobody else asks for it.
+func (r *request) stat() error {
+	a := r.a
+	if r.h.Arg == 0 || a.statPort != r.d.From.Port {
+		b, err := json.Marshal(a.Snapshot())
+		if err != nil {
+			return err
+		}
+		a.statText, a.statPort = b, r.d.From.Port
+	}
+	if r.h.Arg > uint64(len(a.statText)) {
+		return invalid("stat: nothing is there")
+	}
+	piece := a.statText[r.h.Arg:]
+	piece = piece[:min(len(piece), MaxBody)]
+	r.done(0, uint32(len(a.statText)), piece)
+	if int(r.h.Arg)+len(piece) == len(a.statText) {
+		a.statText, a.statPort = nil, 0
+	}
+	return nil
+}
