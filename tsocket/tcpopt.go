@@ -30,6 +30,9 @@ func flag(on bool) int {
 // SetNoDelay says whether TCP sends small pieces at once instead of waiting for
 // more to go with them. It is off at first, as the kernel has it.
 func (s *Stream) SetNoDelay(on bool) error {
+	if o, ok := s.ops.(TCPOps); ok {
+		return byOps("set no delay", o.SetNoDelay(on))
+	}
 	return s.setOption("set no delay", func(fd int) error {
 		return unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, flag(on))
 	})
@@ -40,6 +43,9 @@ func (s *Stream) SetNoDelay(on bool) error {
 // questions; the error of the stream is then ETIMEDOUT. Seconds count; a zero leaves what the system
 // has. idle < 0 switches it off.
 func (s *Stream) SetKeepAlive(idle, interval time.Duration, count int) error {
+	if o, ok := s.ops.(TCPOps); ok {
+		return byOps("set keep-alive", o.SetKeepAlive(idle, interval, count))
+	}
 	return s.setOption("set keep-alive", func(fd int) error {
 		if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_KEEPALIVE, flag(idle >= 0)); err != nil || idle < 0 {
 			return err
@@ -67,18 +73,27 @@ func seconds(d time.Duration) int { return int((d + time.Second - 1) / time.Seco
 // gives the connection up, with the error ETIMEDOUT; 0 is what the system has. ErrNotSupported
 // where there is no such thing (Linux: TCP_USER_TIMEOUT, milliseconds).
 func (s *Stream) SetUserTimeout(d time.Duration) error {
+	if o, ok := s.ops.(TCPOps); ok {
+		return byOps("set user timeout", o.SetUserTimeout(d))
+	}
 	return s.setOption("set user timeout", func(fd int) error { return setUserTimeout(fd, d) })
 }
 
 // SetBuffers sets the sizes of the kernel's buffers for receiving and sending;
 // 0 leaves one as it is.
 func (s *Stream) SetBuffers(receive, send int) error {
+	if o, ok := s.ops.(BufferOps); ok {
+		return byOps("set buffers", o.SetBuffers(receive, send))
+	}
 	return s.setOption("set buffers", func(fd int) error { return setBuffers(fd, receive, send) })
 }
 
 // SetBuffers sets the sizes of the kernel's buffers for receiving and sending;
 // 0 leaves one as it is.
 func (d *Dgram) SetBuffers(receive, send int) error {
+	if o, ok := d.ops.(BufferOps); ok {
+		return byOps("set buffers", o.SetBuffers(receive, send))
+	}
 	s := d.base()
 	if s == nil {
 		return &OpError{Op: "set buffers", Err: ErrNotSupported}

@@ -28,6 +28,9 @@ const (
 // path takes. With MTURefuse and MTUProbe and Dgram.SetNotices a Notice with EMSGSIZE
 // tells what fits.
 func (d *Dgram) SetMTUMode(m MTUMode) error {
+	if o, ok := d.ops.(MTUOps); ok {
+		return byOps("set MTU mode", o.SetMTUMode(m))
+	}
 	return d.ipOption("set MTU mode", func(fd int, v4 bool) error {
 		if v4 {
 			return unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_MTU_DISCOVER, int(m))
@@ -39,6 +42,10 @@ func (d *Dgram) SetMTUMode(m MTUMode) error {
 // PathMTU returns the largest packet, with all headers, that is known to get to
 // the peer; ENOTCONN if the socket is not connected.
 func (d *Dgram) PathMTU() (int, error) {
+	if o, ok := d.ops.(MTUOps); ok {
+		n, err := o.PathMTU()
+		return n, byOps("path MTU", err)
+	}
 	n := 0
 	err := d.ipOption("path MTU", func(fd int, v4 bool) (err error) {
 		if v4 {

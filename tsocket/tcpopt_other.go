@@ -17,10 +17,19 @@ const (
 	MTUProbe                   // send them whole, whatever is known
 )
 
-// SetMTUMode is for Linux only: ErrNotSupported.
-func (d *Dgram) SetMTUMode(MTUMode) error { return &OpError{Op: "set MTU mode", Err: ErrNotSupported} }
+// SetMTUMode is for Linux only, and for sockets of MTUOps: ErrNotSupported.
+func (d *Dgram) SetMTUMode(m MTUMode) error {
+	if o, ok := d.ops.(MTUOps); ok {
+		return byOps("set MTU mode", o.SetMTUMode(m))
+	}
+	return &OpError{Op: "set MTU mode", Err: ErrNotSupported}
+}
 
 // PathMTU is for Linux only: ErrNotSupported.
 func (d *Dgram) PathMTU() (int, error) {
+	if o, ok := d.ops.(MTUOps); ok {
+		n, err := o.PathMTU()
+		return n, byOps("path MTU", err)
+	}
 	return 0, &OpError{Op: "path MTU", Err: ErrNotSupported}
 }

@@ -34,9 +34,11 @@ type Agent struct {
 
 	stats counters
 
+	sinks connector.Endpoint // which sends to sinks; nil: there are none
+
 	// Of the handler, which runs once at a time.
-	msgs  []tsocket.Message
-	names rawNames
+	msgs     []tsocket.Message
+	names    rawNames
 	statText []byte // the snapshot that statPort is reading
 	statPort uint32
 }
@@ -53,8 +55,16 @@ func New(ctx context.Context, bus connector.Bus, c *Config) (*Agent, error) {
 		linger: make(map[*sock]struct{}),
 	}
 	a.ctx, a.stop = context.WithCancel(context.Background())
+	if a.cfg.Sinks { // a Bus sends to the group of an id, an endpoint to its callback
+		var err error
+		if a.sinks, err = bus.Endpoint(ctx); err != nil {
+			a.stop()
+			return nil, err
+		}
+	}
 	if err := bus.AddCallback(ctx, cbid.TSocket, Name, connector.Inline(handler{a})); err != nil {
 		a.stop()
+		a.closeSinks()
 		return nil, err
 	}
 	return a, nil
@@ -85,7 +95,14 @@ func (a *Agent) Close() error {
 		s.stopOut()
 	}
 	a.wg.Wait()
+	a.closeSinks()
 	return err
+}
+
+func (a *Agent) closeSinks() {
+	if a.sinks != nil {
+		_ = a.sinks.Close()
+	}
 }
 
 // spawn runs f on a goroutine that Close waits for. It reports false, and does not, when the
@@ -135,6 +152,7 @@ func (h handler) Handle(ctx context.Context, d *connector.Delivery) {
 		return
 	}
 	r.s = s
+	s.claim()
 	if head.Flags&FlagMore != 0 && head.Op != OpSendTo {
 		r.fail(invalid(head.Op.String() + " does not come in several messages"))
 		return

@@ -68,6 +68,8 @@ type sock struct {
 	in            inSide
 	out           outSide
 	news          news
+	children      map[*sock]struct{} // of a listener: accepted, but the owner has not asked anything of them yet
+	parent        *sock
 }
 
 // inSide is what is read, received or accepted.
@@ -118,17 +120,19 @@ func (s *sock) event(h Header, m []byte) {
 	h.Sock = s.num
 	h.put(m)
 	o := s.own
-	msg, to := connector.Message{ID: cbid.TSocket, Data: m}, connector.Dest{Port: o.port}
-	if o.sink != (cbid.ID{}) {
-		msg.ID, to.Port = o.sink, 0
-	}
+	msg := connector.Message{ID: cbid.TSocket, Data: m}
 	s.sendMu.Lock()
+	defer s.sendMu.Unlock()
 	s.seq++
 	msg.Seq = s.seq
 	s.a.stats.events.Add(1)
 	// If it fails the owner is gone, or will be told that something is missing by the numbers.
-	_ = connector.Post(s.ctx, s.a.bus, msg, to)
-	s.sendMu.Unlock()
+	if o.sink != (cbid.ID{}) {
+		msg.ID = o.sink
+		_ = s.a.sinks.Post(s.ctx, msg, connector.Dest{})
+		return
+	}
+	_ = connector.Post(s.ctx, s.a.bus, msg, connector.Dest{Port: o.port})
 }
 
 // headroom is an empty message with room for a header.
@@ -360,8 +364,14 @@ func (s *sock) close() {
 	lingers := s.out.lingers
 	monitor := s.monitor
 	s.monitor = nil
+	children := s.children
+	s.children = nil
 	s.mu.Unlock()
+	s.claim()
 	s.forget()
+	for c := range children {
+		c.close()
+	}
 	s.cancelAll()
 	if monitor != nil {
 		monitor.finish(errSockGone, 0, nil)
@@ -400,4 +410,35 @@ func (s *sock) free() {
 		_ = lis.Close()
 	}
 	s.release()
+}
+
+// adopt makes ns go with the listener s, until its owner has heard of it: nobody else would close it. It reports
+// false when the listener is closed.
+func (s *sock) adopt(ns *sock) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return false
+	}
+	if s.children == nil {
+		s.children = make(map[*sock]struct{})
+	}
+	s.children[ns] = struct{}{}
+	ns.mu.Lock()
+	ns.parent = s
+	ns.mu.Unlock()
+	return true
+}
+
+// claim is called when the owner of the socket has asked something of it.
+func (s *sock) claim() {
+	s.mu.Lock()
+	p := s.parent
+	s.parent = nil
+	s.mu.Unlock()
+	if p != nil {
+		p.mu.Lock()
+		delete(p.children, s)
+		p.mu.Unlock()
+	}
 }

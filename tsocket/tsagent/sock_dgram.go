@@ -273,7 +273,7 @@ func (s *sock) recvLoop() {
 			continue
 		}
 		n, err := 0, error(nil)
-		w.Reset(append(w.B[:0], make([]byte, HeaderLen)...))
+		w.Reset(append(w.B[:0], zeroHeader[:]...))
 		if held != nil {
 			msgs[0], held, n = *held, nil, 1
 		} else {

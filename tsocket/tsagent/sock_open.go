@@ -116,7 +116,11 @@ func openDgram(local, remote tsocket.Addr) (*tsocket.Dgram, error) {
 	if local.IsUnix() {
 		return tsocket.UnixDgram(local, remote)
 	}
-	return tsocket.UDP(local, remote)
+	d, err := tsocket.UDP(local, remote)
+	if err == nil {
+		d.EnableGRO() // nothing but the speed changes
+	}
+	return d, err
 }
 
 // makeDgram opens a datagram socket that nobody has bound, s.mu held.
@@ -323,7 +327,7 @@ func (s *sock) accept(r *request) error {
 // acceptLoop accepts: for ACCEPT, or for as many as WINDOW says, each of which is told by an event.
 func (s *sock) acceptLoop() {
 	for {
-		o, want, credit, ok := s.nextIn()
+		o, want, _, ok := s.nextIn()
 		if !ok {
 			s.quitIn(errSockGone)
 			return
@@ -355,7 +359,10 @@ func (s *sock) acceptLoop() {
 		s.mu.Lock()
 		s.in.credit--
 		s.mu.Unlock()
-		_ = credit
+		if ns != nil && !s.adopt(ns) {
+			ns.close()
+			continue
+		}
 		s.tellAccepted(ns, err)
 	}
 }

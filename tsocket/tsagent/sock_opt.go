@@ -22,18 +22,17 @@ const (
 	OptBroadcast                     // datagrams: a flag
 	OptV6Only                        // a flag: sockets of IPv6 are for IPv6 only, so it cannot be taken back
 	OptNotices                       // datagrams: a flag, see tsocket's Dgram.SetNotices
-	OptGRO                           // datagrams: 1
 	OptMTUMode                       // datagrams: see tsocket.MTUMode
 	OptPathMTU                       // datagrams: only to be got
 )
 
 var optNames = [...]string{
 	OptNoDelay: "nodelay", OptKeepAlive: "keepalive", OptUserTimeout: "usertimeout", OptBuffers: "buffers", OptBroadcast: "broadcast",
-	OptV6Only: "v6only", OptNotices: "notices", OptGRO: "gro", OptMTUMode: "mtumode", OptPathMTU: "pathmtu",
+	OptV6Only: "v6only", OptNotices: "notices", OptMTUMode: "mtumode", OptPathMTU: "pathmtu",
 }
 
 var optValues = [...]int{
-	OptNoDelay: 1, OptKeepAlive: 3, OptUserTimeout: 1, OptBuffers: 2, OptBroadcast: 1, OptV6Only: 1, OptNotices: 1, OptGRO: 1, OptMTUMode: 1,
+	OptNoDelay: 1, OptKeepAlive: 3, OptUserTimeout: 1, OptBuffers: 2, OptBroadcast: 1, OptV6Only: 1, OptNotices: 1, OptMTUMode: 1,
 	OptPathMTU: 0,
 }
 
@@ -128,11 +127,6 @@ func setDgramOpt(d *tsocket.Dgram, opt Option, v [3]int64) error {
 		})
 	case OptNotices:
 		return d.SetNotices(v[0] != 0)
-	case OptGRO:
-		if !d.EnableGRO() {
-			return errOption(opt, "not to be had here, or a receive is outstanding")
-		}
-		return nil
 	case OptMTUMode:
 		return d.SetMTUMode(tsocket.MTUMode(v[0]))
 	}

@@ -146,3 +146,10 @@ func (r *request) stat() error {
 	}
 	return nil
 }
+
+func parseSnapshot(text []byte) (s Snapshot, err error) {
+	if err = json.Unmarshal(text, &s); err != nil {
+		return s, &Error{syscall.EPROTO, "stat: " + err.Error()}
+	}
+	return s, nil
+}

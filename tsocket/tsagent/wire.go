@@ -86,14 +86,14 @@ func (o Op) String() string {
 	return fmt.Sprintf("op %#x", uint16(o))
 }
 
-// The flags of a message.
+// The flags of a message. The first two are those of all agents.
 const (
-	FlagMore     uint16 = 1 << iota // the body goes on in the next message of this socket and op
-	FlagNoReply                     // of a request: no reply is wanted; a failure comes as an event
-	FlagDeadline                    // of a request: its body begins with the time it may take, ns, 8 bytes
-	FlagAll                         // READV: not before all bytes are there. CANCEL: arg is an op, not a seq
-	FlagKeepPath                    // LISTEN: the file of a unix socket stays
-	FlagReusePort                   // LISTEN: SO_REUSEPORT
+	FlagNoReply   uint16 = 1 << iota // of a request: no reply is wanted; a failure comes as an event
+	FlagDeadline                     // of a request: its body begins with the time it may take, ns, 8 bytes
+	FlagMore                         // the body goes on in the next message of this socket and op
+	FlagAll                          // READV: not before all bytes are there. CANCEL: arg is an op, not a seq
+	FlagKeepPath                     // LISTEN: the file of a unix socket stays
+	FlagReusePort                    // LISTEN: SO_REUSEPORT
 )
 
 // native is the byte order: the bus is of one host.

@@ -1,0 +1,533 @@
+package tsagent
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"syscall"
+
+	"github.com/cnbus/cnbus/tsocket"
+)
+
+// clientDgram is the ops of a datagram socket of the agent.
+//
+// A send waits for its completion, so that its error is that of its datagram. With notices on (Dgram.SetNotices) it does
+// not: it waits for room in the window only, and a notice tells of a datagram that could not be sent.
+type clientDgram struct {
+	c             *Client
+	num           uint32
+	local, remote tsocket.Addr
+
+	out  BatchWriter // of who sends
+	last *inBatch    // which the last receive was of; of who receives
+
+	mu       sync.Mutex // guards the fields below
+	seq      uint32
+	closed   bool
+	err      error // the socket is lost
+	notices  bool
+	fill     *inBatch // of several messages, of which there are more to come
+	queue    []*inBatch
+	queued   int // bytes
+	spare    []*inBatch
+	names    rawNames
+	taken    int // bytes received and not granted again
+	window   int // bytes that the agent takes
+	limit    int // the largest window there was
+	sendErr  error
+	bound    tsocket.Addr
+	readable chan struct{}
+	writable chan struct{}
+}
+
+// inBatch is datagrams that have come, or an error that came between them.
+type inBatch struct {
+	mem  []byte
+	msgs []tsocket.Message
+	next int
+	err  error
+}
+
+func newClientDgram(c *Client, num uint32, window int) *clientDgram {
+	return &clientDgram{
+		c: c, num: num, window: window, limit: window,
+		readable: make(chan struct{}, 1), writable: make(chan struct{}, 1),
+	}
+}
+
+// event takes what the agent tells.
+func (s *clientDgram) event(h Header, seq uint32, body []byte) {
+	s.mu.Lock()
+	s.seq++
+	switch {
+	case s.closed || s.err != nil:
+	case seq != s.seq:
+		s.err = &Error{syscall.EIO, "events of the socket were lost"}
+	case h.Op == EvDatagrams:
+		if err := s.arrived(h, body); err != nil {
+			s.err = err
+		} else if h.Flags&FlagMore != 0 {
+			s.mu.Unlock()
+			return
+		}
+	case h.Op == EvNotice:
+		n, err := ParseNotice(body)
+		switch {
+		case err != nil:
+			s.err = err
+		case s.notices:
+			n.Data = append([]byte(nil), n.Data...)
+			s.interrupt(n)
+		default:
+			s.interrupt(n.Errno)
+		}
+	case h.Op == EvReceiveError:
+		if why, _ := parseErrno(body); why != nil {
+			s.interrupt(why)
+		}
+	case h.Op == EvWindow:
+		s.window += int(min(h.Arg, 1<<30))
+		s.limit = max(s.limit, s.window)
+	case h.Op == EvError:
+		s.failed(h, body)
+	}
+	s.mu.Unlock()
+	wake(s.readable)
+	wake(s.writable)
+}
+
+// failed: a request without reply failed. One about datagrams is an error of theirs only.
+func (s *clientDgram) failed(h Header, body []byte) {
+	why, err := parseErrno(body)
+	switch {
+	case err != nil:
+		s.err = err
+	case h.Arg == uint64(OpSendTo) && why != nil && !errors.Is(why, syscall.EBADF):
+		s.sendErr = why
+	case h.Arg == uint64(OpSetOpt) && why != nil && !errors.Is(why, syscall.EBADF): // a hint
+	case why != nil:
+		s.err = why
+	default:
+		s.err = ErrDown
+	}
+}
+
+// arrived takes datagrams, s.mu held.
+func (s *clientDgram) arrived(h Header, body []byte) error {
+	b := s.fill
+	if b == nil {
+		b = s.fresh()
+	}
+	if s.queued+len(b.mem)+len(body) > s.c.cfg.Window+maxStage+recvBatchSize<<16 {
+		return &Error{syscall.EPROTO, "the agent sent more than the window allows"}
+	}
+	b.mem = append(b.mem, body...)
+	if s.fill = b; h.Flags&FlagMore != 0 {
+		return nil
+	}
+	s.fill = nil
+	var err error
+	if b.msgs, err = s.names.parseBatch(b.msgs, b.mem); err != nil {
+		return err
+	}
+	if len(b.msgs) > 0 {
+		s.queue = append(s.queue, b)
+		s.queued += len(b.mem)
+	}
+	return nil
+}
+
+// fresh returns an empty batch, s.mu held.
+func (s *clientDgram) fresh() *inBatch {
+	n := len(s.spare)
+	if n == 0 {
+		return new(inBatch)
+	}
+	b := s.spare[n-1]
+	s.spare = s.spare[:n-1]
+	return b
+}
+
+// interrupt puts an error between the datagrams, s.mu held.
+func (s *clientDgram) interrupt(err error) {
+	const most = 256
+	if len(s.queue) < most {
+		s.queue = append(s.queue, &inBatch{err: err})
+	}
+}
+
+func (s *clientDgram) fail(err error) {
+	s.mu.Lock()
+	if s.err == nil {
+		s.err = err
+	}
+	s.mu.Unlock()
+	wake(s.readable)
+	wake(s.writable)
+}
+
+// head returns the batch that is next. What the last receive was of is done with.
+func (s *clientDgram) head() (*inBatch, error) {
+	s.mu.Lock()
+	grant := 0
+	if b := s.last; b != nil && b.next == len(b.msgs) {
+		s.last = nil
+		s.queued -= len(b.mem)
+		s.taken += len(b.mem)
+		if s.taken >= s.c.cfg.Window/2 {
+			grant, s.taken = s.taken, 0
+		}
+		clear(b.msgs)
+		*b = inBatch{mem: b.mem[:0], msgs: b.msgs[:0]}
+		if len(s.spare) < 8 {
+			s.spare = append(s.spare, b)
+		}
+	}
+	b, err := s.last, error(nil)
+	if b == nil {
+		b, err = s.pop()
+	}
+	s.mu.Unlock()
+	if grant > 0 {
+		_ = s.c.postHeader(Header{Op: OpWindow, Sock: s.num, Arg: uint64(grant)})
+	}
+	return b, err
+}
+
+// pop takes the next batch or error, s.mu held.
+func (s *clientDgram) pop() (*inBatch, error) {
+	switch {
+	case s.closed:
+		return nil, tsocket.ErrClosed
+	case len(s.queue) > 0:
+		b := s.queue[0]
+		s.queue[0] = nil
+		if s.queue = s.queue[1:]; len(s.queue) == 0 {
+			s.queue = nil
+		}
+		if b.err != nil {
+			return nil, b.err
+		}
+		s.last = b
+		return b, nil
+	case s.err != nil:
+		return nil, s.err
+	}
+	return nil, tsocket.ErrAgain
+}
+
+// TryRecvFrom returns the next datagram.
+func (s *clientDgram) TryRecvFrom([]byte) ([]byte, tsocket.Addr, error) {
+	b, err := s.head()
+	if err != nil {
+		return nil, tsocket.Addr{}, err
+	}
+	m := &b.msgs[b.next]
+	b.next++
+	return m.Data, m.Addr, nil
+}
+
+// RecvFrom waits for the next datagram.
+func (s *clientDgram) RecvFrom(ctx context.Context, b []byte) ([]byte, tsocket.Addr, error) {
+	for {
+		if err := ctx.Err(); err != nil {
+			return nil, tsocket.Addr{}, err
+		}
+		if data, src, err := s.TryRecvFrom(b); err != tsocket.ErrAgain {
+			return data, src, err
+		}
+		if err := s.wait(ctx, s.readable); err != nil {
+			return nil, tsocket.Addr{}, err
+		}
+	}
+}
+
+func (s *clientDgram) wait(ctx context.Context, c chan struct{}) error {
+	select {
+	case <-c:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// TryRecvBatch returns what has come, of one batch of the agent.
+func (s *clientDgram) TryRecvBatch(msgs []tsocket.Message) (int, error) {
+	b, err := s.head()
+	if err != nil {
+		return 0, err
+	}
+	n := min(len(msgs), len(b.msgs)-b.next)
+	for i := range n {
+		from, m := &b.msgs[b.next+i], &msgs[i]
+		m.Addr = from.Addr
+		if len(m.Buf) > 0 && len(from.Data) <= len(m.Buf) {
+			m.Data = m.Buf[:copy(m.Buf, from.Data)]
+		} else {
+			m.Data = from.Data
+		}
+	}
+	b.next += n
+	return n, nil
+}
+
+// RecvBatch waits for datagrams.
+func (s *clientDgram) RecvBatch(ctx context.Context, msgs []tsocket.Message) (int, error) {
+	for {
+		if err := ctx.Err(); err != nil {
+			return 0, err
+		}
+		if n, err := s.TryRecvBatch(msgs); err != tsocket.ErrAgain {
+			return n, err
+		}
+		if err := s.wait(ctx, s.readable); err != nil {
+			return 0, err
+		}
+	}
+}
+
+// encode makes the message of as many of msgs as belong together, and returns how many.
+func (s *clientDgram) encode(h Header, msgs []tsocket.Message) int {
+	w := &s.out
+	w.Reset(append(w.B[:0], zeroHeader[:]...))
+	for i := range msgs {
+		if i > 0 && (len(w.B)+len(msgs[i].Data) > batchBytes || i == maxBatch) {
+			break
+		}
+		w.Add(msgs[i].Data, msgs[i].Addr)
+	}
+	h.put(w.Body())
+	return w.Len()
+}
+
+var zeroHeader [HeaderLen]byte
+
+// pieces sends all but the last message of what was encoded, and returns that.
+func (s *clientDgram) pieces(h Header) (last []byte, err error) {
+	m := s.out.B
+	for len(m) > HeaderLen+MaxBody && err == nil {
+		more := h
+		more.Flags |= FlagMore | FlagNoReply
+		more.put(m)
+		err = s.c.post(s.num, m[:HeaderLen+MaxBody])
+		m = m[MaxBody:] // the header of the next piece is where the end of this one was
+	}
+	h.put(m)
+	return m, err
+}
+
+// mayPost reports whether a send is not to wait for its completion, and what is wrong.
+func (s *clientDgram) mayPost() (bool, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.closed:
+		return false, tsocket.ErrClosed
+	case s.err != nil:
+		return false, s.err
+	case s.sendErr != nil:
+		err := s.sendErr
+		s.sendErr = nil
+		return false, err
+	}
+	return s.notices, nil
+}
+
+// post sends as many of msgs as go together, if the window has room for them.
+func (s *clientDgram) post(msgs []tsocket.Message) (int, error) {
+	h := Header{Op: OpSendTo, Flags: FlagNoReply, Sock: s.num}
+	n := s.encode(h, msgs)
+	cost := len(s.out.B) - HeaderLen
+	s.mu.Lock()
+	if s.window < min(cost, s.limit) {
+		s.mu.Unlock()
+		return 0, tsocket.ErrAgain
+	}
+	s.window -= cost
+	s.mu.Unlock()
+	last, err := s.pieces(h)
+	if err == nil {
+		err = s.c.post(s.num, last)
+	}
+	if err != nil {
+		return 0, err
+	}
+	return n, nil
+}
+
+// TrySendBatch posts what there is room for; without notices it would have to wait.
+func (s *clientDgram) TrySendBatch(msgs []tsocket.Message) (n int, err error) {
+	posting, err := s.mayPost()
+	if err == nil && !posting {
+		err = tsocket.ErrAgain
+	}
+	for n < len(msgs) && err == nil {
+		var k int
+		k, err = s.post(msgs[n:])
+		n += k
+	}
+	return n, err
+}
+
+// SendBatch sends all of msgs.
+func (s *clientDgram) SendBatch(ctx context.Context, msgs []tsocket.Message) (n int, err error) {
+	for n < len(msgs) {
+		if err := ctx.Err(); err != nil {
+			return n, err
+		}
+		posting, err := s.mayPost()
+		if err != nil {
+			return n, err
+		}
+		var k int
+		if posting {
+			k, err = s.post(msgs[n:])
+		} else {
+			k, err = s.confirmed(ctx, msgs[n:])
+		}
+		n += k
+		if err == tsocket.ErrAgain {
+			err = s.wait(ctx, s.writable)
+		}
+		if err != nil {
+			return n, err
+		}
+	}
+	return n, nil
+}
+
+// confirmed sends as many of msgs as go together and waits for the outcome.
+func (s *clientDgram) confirmed(ctx context.Context, msgs []tsocket.Message) (int, error) {
+	h := Header{Op: OpSendTo, Sock: s.num}
+	s.encode(h, msgs)
+	last, err := s.pieces(h)
+	if err != nil {
+		return 0, err
+	}
+	r, _, err := s.c.callData(ctx, h, last)
+	return min(int(r.Value), len(msgs)), err
+}
+
+// TrySendTo is SendTo without waiting.
+func (s *clientDgram) TrySendTo(b []byte, dst tsocket.Addr) error {
+	_, err := s.TrySendBatch([]tsocket.Message{{Data: b, Addr: dst}})
+	return err
+}
+
+// SendTo sends b.
+func (s *clientDgram) SendTo(ctx context.Context, b []byte, dst tsocket.Addr) error {
+	_, err := s.SendBatch(ctx, []tsocket.Message{{Data: b, Addr: dst}})
+	return err
+}
+
+// Disconnect closes the socket.
+func (s *clientDgram) Disconnect(ctx context.Context) error {
+	s.mu.Lock()
+	lost := s.err != nil
+	s.mu.Unlock()
+	if !lost {
+		if _, _, err := s.c.call(ctx, Header{Op: OpDisconnect, Sock: s.num}, nil); err != nil && ctx.Err() != nil {
+			return err
+		}
+	}
+	s.shut()
+	return nil
+}
+
+// Close has the agent close the socket.
+func (s *clientDgram) Close() error {
+	if s.shut() {
+		_ = s.c.postHeader(Header{Op: OpClose, Sock: s.num})
+	}
+	return nil
+}
+
+func (s *clientDgram) shut() bool {
+	s.c.remove(s.num, s)
+	s.mu.Lock()
+	was, lost := s.closed, s.err
+	s.closed = true
+	s.queue = nil
+	s.mu.Unlock()
+	wake(s.readable)
+	wake(s.writable)
+	return !was && lost != error(ErrDown)
+}
+
+// LocalAddr returns the address; the kernel chooses a port as late as with the first datagram that is sent.
+func (s *clientDgram) LocalAddr() tsocket.Addr {
+	s.mu.Lock()
+	bound, closed := s.bound, s.closed || s.err != nil
+	s.mu.Unlock()
+	switch {
+	case s.local.IsUnix(), s.local.Port() != 0, closed:
+		return s.local
+	case bound.Port() != 0:
+		return bound
+	}
+	_, names, err := s.c.call(s.c.ctx, Header{Op: OpGetName, Sock: s.num}, nil)
+	if err == nil {
+		bound, _, err = parseNames(names)
+	}
+	if err != nil || bound.IsZero() {
+		return s.local
+	}
+	s.mu.Lock()
+	s.bound = bound
+	s.mu.Unlock()
+	return bound
+}
+
+func (s *clientDgram) RemoteAddr() tsocket.Addr { return s.remote }
+
+// SetNotices is that of Dgram.
+func (s *clientDgram) SetNotices(on bool) error {
+	err := s.c.setOpt(s.num, OptNotices, flag(on))
+	if err == nil {
+		s.mu.Lock()
+		s.notices = on
+		s.mu.Unlock()
+	}
+	return err
+}
+
+// SetBuffers is that of Dgram.
+func (s *clientDgram) SetBuffers(receive, send int) error {
+	return s.c.setOpt(s.num, OptBuffers, int64(receive), int64(send))
+}
+
+// SetMTUMode is that of Dgram. With notices on it is not waited for, as sends are not.
+func (s *clientDgram) SetMTUMode(m tsocket.MTUMode) error {
+	s.mu.Lock()
+	posting := s.notices
+	s.mu.Unlock()
+	if !posting {
+		return s.c.setOpt(s.num, OptMTUMode, int64(m))
+	}
+	h := Header{Op: OpSetOpt, Flags: FlagNoReply, Sock: s.num, Arg: uint64(OptMTUMode)}
+	return s.c.post(s.num, native.AppendUint64(h.Append(nil), uint64(m)))
+}
+
+// PathMTU is that of Dgram.
+func (s *clientDgram) PathMTU() (int, error) {
+	_, b, err := s.c.call(s.c.ctx, Header{Op: OpGetOpt, Sock: s.num, Arg: uint64(OptPathMTU)}, nil)
+	if err == nil && len(b) != 8 {
+		err = errValues
+	}
+	if err != nil {
+		return 0, err
+	}
+	return int(native.Uint64(b) & 0x7fffffff), nil
+}
+
+var (
+	_ tsocket.TryDgramOps = (*clientDgram)(nil)
+	_ tsocket.TryBatchOps = (*clientDgram)(nil)
+	_ tsocket.NoticeOps   = (*clientDgram)(nil)
+	_ tsocket.AddrOps     = (*clientDgram)(nil)
+)
+
+var (
+	_ tsocket.MTUOps    = (*clientDgram)(nil)
+	_ tsocket.BufferOps = (*clientDgram)(nil)
+)
