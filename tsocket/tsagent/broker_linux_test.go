@@ -57,10 +57,11 @@ func (r *realBroker) dial(t testing.TB) connector.Bus {
 	return b
 }
 
-// onBroker makes a site on a broker.
-func onBroker(t testing.TB, c *tsagent.Config) *site {
-	b := newBroker(t)
-	s := &site{bus: b.dial}
-	s.start(t, c)
-	return s
+func init() {
+	onBroker = func(t testing.TB, c *tsagent.Config) *site {
+		b := newBroker(t)
+		s := &site{bus: b.dial}
+		s.start(t, c)
+		return s
+	}
 }

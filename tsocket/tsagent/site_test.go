@@ -86,5 +86,10 @@ func onEach(t *testing.T, c *tsagent.Config, test func(t *testing.T, s *site)) {
 		s.sink = true
 		test(t, s)
 	})
-	t.Run("broker", func(t *testing.T) { test(t, onBroker(t, c)) })
+	if onBroker != nil {
+		t.Run("broker", func(t *testing.T) { test(t, onBroker(t, c)) })
+	}
 }
+
+// onBroker makes a site on a broker, where there are brokers.
+var onBroker func(t testing.TB, c *tsagent.Config) *site
