@@ -149,7 +149,11 @@ func resultError(r *proto.Result, cause error) error {
 		if errno == 0 {
 			errno = syscall.EIO
 		}
-		return &NetError{Errno: errno, Local: r.Completion == proto.LocalError}
+		n := &NetError{Errno: errno, Local: r.Completion == proto.LocalError}
+		if n.Local {
+			n.Cause = r.Err
+		}
+		return n
 	case proto.RemotelyAborted:
 		return &AbortError{Code: int32(r.Code), Remote: true, Errno: r.Errno}
 	}

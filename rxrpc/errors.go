@@ -120,10 +120,13 @@ type NetError struct {
 	Errno syscall.Errno
 	Local bool           // of this host (AF_RXRPC: LOCAL_ERROR)
 	From  netip.AddrPort // who said so, if it is known; without a port
+	Cause error          // what this host knows besides, or nil
 }
 
 func (e *NetError) Error() string {
 	switch {
+	case e.Cause != nil:
+		return "local error: " + e.Cause.Error()
 	case e.Local:
 		return "local error: " + e.Errno.Error()
 	case e.From.IsValid():
@@ -132,8 +135,13 @@ func (e *NetError) Error() string {
 	return "network error: " + e.Errno.Error()
 }
 
-// Unwrap returns the errno.
-func (e *NetError) Unwrap() error { return e.Errno }
+// Unwrap returns the errno, and the cause.
+func (e *NetError) Unwrap() []error {
+	if e.Cause == nil {
+		return []error{e.Errno}
+	}
+	return []error{e.Errno, e.Cause}
+}
 
 // A CallError says which call failed. Err is an *AbortError, a *NetError, or one
 // of the sentinel errors of this package.

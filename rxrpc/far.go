@@ -28,6 +28,9 @@ func OnEngine(far remote.Engine, cfg *Config) *Endpoint {
 	return e
 }
 
+// ResultError makes the error of a call that an engine of package internal/remote has told the end of: nil, *AbortError, *NetError.
+func ResultError(r proto.Result) error { return resultError(&r, r.Err) }
+
 // workFar is work for an engine that runs elsewhere.
 func (e *Endpoint) workFar(now proto.Time, calls []*call, funcs []func(proto.Time)) {
 	e.far.Receive(now)

@@ -77,6 +77,11 @@ func (s *Socket) RecvmsgRaw(ctx context.Context, name, control, data []byte, fla
 	if err != nil {
 		return RawMsg{}, err
 	}
+	return m.CopyRaw(name, control), nil
+}
+
+// CopyRaw writes the address and the control data of a message that was received as bytes, as RecvmsgRaw does.
+func (m *Msg) CopyRaw(name, control []byte) RawMsg {
 	r := RawMsg{Data: len(m.Data), Flags: m.Flags}
 	if raw := m.Name.AppendRaw(nil); len(name) > 0 {
 		if r.Name = copy(name, raw); r.Name < len(raw) {
@@ -93,5 +98,5 @@ func (s *Socket) RecvmsgRaw(ctx context.Context, name, control, data []byte, fla
 		r.Control += copy(control[r.Control:], raw[:n])
 		raw = raw[n:]
 	}
-	return r, nil
+	return r
 }

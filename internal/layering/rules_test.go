@@ -30,6 +30,7 @@ var layers = []layer{
 	// The RxRPC engine has no bus inside either; its protocol core no socket.
 	{pkg: "rxrpc/...", code: []string{"rxrpc/...", "!rxrpc/rxagent/...", "tsocket"}, tests: []string{"tsocket/tstest"}},
 	{pkg: "rxrpc/internal/...", code: []string{"rxrpc/internal/..."}},
+	{pkg: "rxrpc/internal/facetest", code: []string{"rxrpc", "rxrpc/internal/..."}},
 
 	// The model, and the carriers, which do not know each other; their tests may
 	// set one against the other.
@@ -110,7 +111,7 @@ var (
 	anywhere     = []string{"..."}
 	netlinkUsers = []string{"connector/nlconn/...", "connector/procevent/...", "cmd/...", "tests/..."}
 	// testCode are packages for tests whose files have other names than _test.go.
-	testCode = []string{"connector/bustest/...", "tsocket/tstest/...", "internal/testenv", "internal/usernet", "internal/testkdc", "tests/..."}
+	testCode = []string{"connector/bustest/...", "rxrpc/internal/facetest", "tsocket/tstest/...", "internal/testenv", "internal/usernet", "internal/testkdc", "tests/..."}
 )
 
 // A file is what the rules need to know of a source file.

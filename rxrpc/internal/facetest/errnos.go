@@ -1,4 +1,4 @@
-package rxrpc_test
+package facetest
 
 import (
 	"bytes"
@@ -8,7 +8,6 @@ import (
 	"math"
 	"net/netip"
 	"syscall"
-	"testing"
 	"time"
 
 	"github.com/stretchr/testify/assert"
@@ -23,12 +22,12 @@ import (
 type errnoRow struct {
 	name string
 	want syscall.Errno // 0: no error
-	do   func(t *testing.T) error
+	do   func(t *T) error
 }
 
-func runRows(t *testing.T, rows []errnoRow) {
+func runRows(t *T, rows []errnoRow) {
 	for _, r := range rows {
-		t.Run(r.name, func(t *testing.T) {
+		t.Run(r.name, func(t *T) {
 			err := r.do(t)
 			if r.want == 0 {
 				require.NoError(t, err)
@@ -50,10 +49,10 @@ func raw(change func(b []byte)) []byte {
 	return b
 }
 
-func TestErrnosOfAddresses(t *testing.T) {
-	sendTo := func(family int, name []byte) func(*testing.T) error {
-		return func(t *testing.T) error {
-			s, err := rxrpc.NewSocket(family, nil)
+func testErrnosOfAddresses(t *T) {
+	sendTo := func(family int, name []byte) func(*T) error {
+		return func(t *T) error {
+			s, err := t.NewSocket(family, nil)
 			require.NoError(t, err)
 			defer s.Close()
 			c := tag(1)
@@ -79,7 +78,7 @@ func TestErrnosOfAddresses(t *testing.T) {
 		{"IPv4 of an IPv6 socket", 0, sendTo(rxrpc.Inet6, raw(func([]byte) {}))},
 		{"IPv6 of an IPv6 socket", 0, sendTo(rxrpc.Inet6, six)},
 	})
-	_, err := rxrpc.NewSocket(1, nil)
+	_, err := t.NewSocket(1, nil)
 	require.ErrorIs(t, err, syscall.EPROTONOSUPPORT)
 }
 
@@ -88,86 +87,86 @@ func errorsIs(err error, n syscall.Errno) bool {
 	return err != nil && asErrno(err, &e) && e == n
 }
 
-func TestErrnosOfStates(t *testing.T) {
-	client := func(t *testing.T) *rxrpc.Socket {
+func testErrnosOfStates(t *T) {
+	client := func(t *T) Socket {
 		s := socket(t, nil)
 		require.NoError(t, s.Bind(at(0, local4)))
 		return s
 	}
-	server := func(t *testing.T) *rxrpc.Socket {
+	server := func(t *T) Socket {
 		s := socket(t, nil)
 		require.NoError(t, s.Bind(at(1, local4)))
 		return s
 	}
-	server2 := func(t *testing.T) *rxrpc.Socket {
+	server2 := func(t *T) Socket {
 		s := server(t)
 		require.NoError(t, s.Bind(at(2, local4)))
 		return s
 	}
 	to := at(1, netip.MustParseAddrPort("127.0.0.1:7003"))
 	runRows(t, []errnoRow{
-		{"unbound: bind service 0", 0, func(t *testing.T) error { client(t); return nil }},
-		{"unbound: bind taken service", syscall.EADDRINUSE, func(t *testing.T) error {
+		{"unbound: bind service 0", 0, func(t *T) error { client(t); return nil }},
+		{"unbound: bind taken service", syscall.EADDRINUSE, func(t *T) error {
 			return socket(t, nil).Bind(server(t).Getsockname())
 		}},
-		{"unbound: bind another service at the same address", 0, func(t *testing.T) error {
+		{"unbound: bind another service at the same address", 0, func(t *T) error {
 			return socket(t, nil).Bind(at(9, server(t).Getsockname().Addr))
 		}},
-		{"unbound: bind a client at a server's address", 0, func(t *testing.T) error {
+		{"unbound: bind a client at a server's address", 0, func(t *T) error {
 			return socket(t, nil).Bind(at(0, server(t).Getsockname().Addr))
 		}},
-		{"server bound: bind service 0", syscall.EINVAL, func(t *testing.T) error { return server(t).Bind(at(0, local4)) }},
-		{"server bound: bind same service", syscall.EADDRINUSE, func(t *testing.T) error { return server(t).Bind(at(1, local4)) }},
-		{"server bound: bind another address", syscall.EINVAL, func(t *testing.T) error {
+		{"server bound: bind service 0", syscall.EINVAL, func(t *T) error { return server(t).Bind(at(0, local4)) }},
+		{"server bound: bind same service", syscall.EADDRINUSE, func(t *T) error { return server(t).Bind(at(1, local4)) }},
+		{"server bound: bind another address", syscall.EINVAL, func(t *T) error {
 			return server(t).Bind(at(2, netip.MustParseAddrPort("127.0.0.2:0")))
 		}},
-		{"server bound: bind second", 0, func(t *testing.T) error { server2(t); return nil }},
-		{"server bound twice: bind", syscall.EINVAL, func(t *testing.T) error { return server2(t).Bind(at(3, local4)) }},
-		{"client bound: bind", syscall.EINVAL, func(t *testing.T) error { return client(t).Bind(at(3, local4)) }},
-		{"unbound: connect", 0, func(t *testing.T) error { return socket(t, nil).Connect(to) }},
-		{"connected: bind", syscall.EINVAL, func(t *testing.T) error {
+		{"server bound: bind second", 0, func(t *T) error { server2(t); return nil }},
+		{"server bound twice: bind", syscall.EINVAL, func(t *T) error { return server2(t).Bind(at(3, local4)) }},
+		{"client bound: bind", syscall.EINVAL, func(t *T) error { return client(t).Bind(at(3, local4)) }},
+		{"unbound: connect", 0, func(t *T) error { return socket(t, nil).Connect(to) }},
+		{"connected: bind", syscall.EINVAL, func(t *T) error {
 			s := socket(t, nil)
 			require.NoError(t, s.Connect(to))
 			return s.Bind(at(0, local4))
 		}},
-		{"client: connect", 0, func(t *testing.T) error { return client(t).Connect(to) }},
-		{"client: second connect", syscall.EISCONN, func(t *testing.T) error {
+		{"client: connect", 0, func(t *T) error { return client(t).Connect(to) }},
+		{"client: second connect", syscall.EISCONN, func(t *T) error {
 			s := client(t)
 			require.NoError(t, s.Connect(to))
 			return s.Connect(to)
 		}},
-		{"server: connect", syscall.EBUSY, func(t *testing.T) error { return server(t).Connect(to) }},
-		{"unbound: listen", syscall.EADDRNOTAVAIL, func(t *testing.T) error { return socket(t, nil).Listen(1) }},
-		{"client: listen", syscall.EBUSY, func(t *testing.T) error { return client(t).Listen(1) }},
-		{"server: listen", 0, func(t *testing.T) error { return server(t).Listen(100) }},
-		{"server: listen INT_MAX", 0, func(t *testing.T) error { return server(t).Listen(math.MaxInt32) }},
-		{"server: listen too many", syscall.EINVAL, func(t *testing.T) error { return server(t).Listen(129) }},
-		{"server: listen negative", syscall.EINVAL, func(t *testing.T) error { return server(t).Listen(-1) }},
-		{"listening: listen 0", 0, func(t *testing.T) error { return listening(t, 1, nil).Listen(0) }},
-		{"listening: listen", syscall.EBUSY, func(t *testing.T) error { return listening(t, 1, nil).Listen(1) }},
-		{"disabled: listen", syscall.EBUSY, func(t *testing.T) error {
+		{"server: connect", syscall.EBUSY, func(t *T) error { return server(t).Connect(to) }},
+		{"unbound: listen", syscall.EADDRNOTAVAIL, func(t *T) error { return socket(t, nil).Listen(1) }},
+		{"client: listen", syscall.EBUSY, func(t *T) error { return client(t).Listen(1) }},
+		{"server: listen", 0, func(t *T) error { return server(t).Listen(100) }},
+		{"server: listen INT_MAX", 0, func(t *T) error { return server(t).Listen(math.MaxInt32) }},
+		{"server: listen too many", syscall.EINVAL, func(t *T) error { return server(t).Listen(129) }},
+		{"server: listen negative", syscall.EINVAL, func(t *T) error { return server(t).Listen(-1) }},
+		{"listening: listen 0", 0, func(t *T) error { return listening(t, 1, nil).Listen(0) }},
+		{"listening: listen", syscall.EBUSY, func(t *T) error { return listening(t, 1, nil).Listen(1) }},
+		{"disabled: listen", syscall.EBUSY, func(t *T) error {
 			s := listening(t, 1, nil)
 			require.NoError(t, s.Listen(0))
 			return s.Listen(1)
 		}},
-		{"bound twice: sendmsg", syscall.EINVAL, func(t *testing.T) error {
+		{"bound twice: sendmsg", syscall.EINVAL, func(t *T) error {
 			_, err := server2(t).Sendmsg(t.Context(), rxrpc.Msg{Name: to, Control: tag(1)})
 			return err
 		}},
-		{"disabled: sendmsg", syscall.EINVAL, func(t *testing.T) error {
+		{"disabled: sendmsg", syscall.EINVAL, func(t *T) error {
 			s := listening(t, 1, nil)
 			require.NoError(t, s.Listen(0))
 			_, err := s.Sendmsg(t.Context(), rxrpc.Msg{Name: to, Control: tag(1)})
 			return err
 		}},
-		{"shutdown one direction", syscall.EOPNOTSUPP, func(t *testing.T) error { return client(t).Shutdown(rxrpc.ShutWR) }},
-		{"shutdown", 0, func(t *testing.T) error { return client(t).Shutdown(rxrpc.ShutRDWR) }},
-		{"shutdown twice", syscall.ESHUTDOWN, func(t *testing.T) error {
+		{"shutdown one direction", syscall.EOPNOTSUPP, func(t *T) error { return client(t).Shutdown(rxrpc.ShutWR) }},
+		{"shutdown", 0, func(t *T) error { return client(t).Shutdown(rxrpc.ShutRDWR) }},
+		{"shutdown twice", syscall.ESHUTDOWN, func(t *T) error {
 			s := client(t)
 			require.NoError(t, s.Shutdown(rxrpc.ShutRDWR))
 			return s.Shutdown(rxrpc.ShutRDWR)
 		}},
-		{"closed", syscall.EBADF, func(t *testing.T) error {
+		{"closed", syscall.EBADF, func(t *T) error {
 			s := client(t)
 			require.NoError(t, s.Close())
 			require.NoError(t, s.Close())
@@ -202,10 +201,10 @@ type noClasses struct{}
 
 func (noClasses) Classes(uint8) []rxrpc.ServerSecurity { return nil }
 
-func TestErrnosOfOptions(t *testing.T) {
+func testErrnosOfOptions(t *T) {
 	cfg := &rxrpc.SocketConfig{Keys: keys{"good": nil, "ring": nil}}
-	set := func(option int, value []byte, before ...func(s *rxrpc.Socket) error) func(*testing.T) error {
-		return func(t *testing.T) error {
+	set := func(option int, value []byte, before ...func(s Socket) error) func(*T) error {
+		return func(t *T) error {
 			s := socket(t, cfg)
 			for _, f := range before {
 				require.NoError(t, f(s))
@@ -215,12 +214,12 @@ func TestErrnosOfOptions(t *testing.T) {
 	}
 	u32 := func(n uint32) []byte { return native.AppendUint32(nil, n) }
 	pair := func(a, b uint16) []byte { return native.AppendUint16(native.AppendUint16(nil, a), b) }
-	bindClient := func(s *rxrpc.Socket) error { return s.Bind(at(0, local4)) }
-	bind1 := func(s *rxrpc.Socket) error { return s.Bind(at(1, local4)) }
-	bind2 := func(s *rxrpc.Socket) error { return s.Bind(at(2, local4)) }
-	listen := func(s *rxrpc.Socket) error { return s.Listen(1) }
-	get := func(level, option, size int) func(*testing.T) error {
-		return func(t *testing.T) error {
+	bindClient := func(s Socket) error { return s.Bind(at(0, local4)) }
+	bind1 := func(s Socket) error { return s.Bind(at(1, local4)) }
+	bind2 := func(s Socket) error { return s.Bind(at(2, local4)) }
+	listen := func(s Socket) error { return s.Listen(1) }
+	get := func(level, option, size int) func(*T) error {
+		return func(t *T) error {
 			b := make([]byte, size)
 			n, err := socket(t, nil).GetOption(level, option, b)
 			if err == nil {
@@ -235,11 +234,11 @@ func TestErrnosOfOptions(t *testing.T) {
 		{"1 not there", errno.NoKey, set(1, []byte("bad"))},
 		{"1 bounds: empty", syscall.EINVAL, set(1, nil)},
 		{"1 bounds: long", syscall.EINVAL, set(1, bytes.Repeat([]byte("x"), 4096))},
-		{"1 twice", syscall.EINVAL, set(1, []byte("good"), func(s *rxrpc.Socket) error { return s.SetSecurityKey("good") })},
+		{"1 twice", syscall.EINVAL, set(1, []byte("good"), func(s Socket) error { return s.SetSecurityKey("good") })},
 		{"1 bound", syscall.EISCONN, set(1, []byte("good"), bindClient)},
 		{"2 SECURITY_KEYRING", 0, set(2, []byte("ring"))},
-		{"2 twice", syscall.EINVAL, set(2, []byte("ring"), func(s *rxrpc.Socket) error { return s.SetSecurityKeyring("ring") })},
-		{"2 both", 0, set(2, []byte("ring"), func(s *rxrpc.Socket) error { return s.SetSecurityKey("good") })},
+		{"2 twice", syscall.EINVAL, set(2, []byte("ring"), func(s Socket) error { return s.SetSecurityKeyring("ring") })},
+		{"2 both", 0, set(2, []byte("ring"), func(s Socket) error { return s.SetSecurityKey("good") })},
 		{"2 bound", syscall.EISCONN, set(2, []byte("ring"), bind1)},
 		{"3 EXCLUSIVE_CONNECTION", 0, set(3, nil)},
 		{"3 with bytes", syscall.EINVAL, set(3, u32(1))},
@@ -251,7 +250,7 @@ func TestErrnosOfOptions(t *testing.T) {
 		{"5 UPGRADEABLE_SERVICE", 0, set(5, pair(1, 2), bind1, bind2)},
 		{"5 in either order", 0, set(5, pair(2, 1), bind1, bind2)},
 		{"5 size", syscall.EINVAL, set(5, u32(1)[:2], bind1, bind2)},
-		{"5 set already", syscall.EINVAL, set(5, pair(1, 2), bind1, bind2, func(s *rxrpc.Socket) error { return s.SetUpgradeable(1, 2) })},
+		{"5 set already", syscall.EINVAL, set(5, pair(1, 2), bind1, bind2, func(s Socket) error { return s.SetUpgradeable(1, 2) })},
 		{"5 bound once", syscall.EISCONN, set(5, pair(1, 2), bind1)},
 		{"5 listening", syscall.EISCONN, set(5, pair(1, 2), bind1, bind2, listen)},
 		{"5 others", syscall.EINVAL, set(5, pair(1, 3), bind1, bind2)},
@@ -264,7 +263,7 @@ func TestErrnosOfOptions(t *testing.T) {
 		{"7 not offered", syscall.EOPNOTSUPP, set(7, u32(1))},
 		{"unknown option", syscall.ENOPROTOOPT, set(99, nil)},
 		{"unknown get", syscall.EOPNOTSUPP, get(rxrpc.SOLRxRPC, 1, 4)},
-		{"unknown level", syscall.EOPNOTSUPP, func(t *testing.T) error { return socket(t, nil).SetOption(1, 1, nil) }},
+		{"unknown level", syscall.EOPNOTSUPP, func(t *T) error { return socket(t, nil).SetOption(1, 1, nil) }},
 	})
 }
 
@@ -276,7 +275,7 @@ func cmsg(level, typ uint32, data ...byte) []byte {
 	return append(b, make([]byte, (8-len(data)%8)%8)...)
 }
 
-func TestErrnosOfParsing(t *testing.T) {
+func testErrnosOfParsing(t *T) {
 	if math.MaxInt == math.MaxInt32 {
 		return // the messages below are those of 64-bit programs
 	}
@@ -288,8 +287,8 @@ func TestErrnosOfParsing(t *testing.T) {
 		}
 		return b
 	}
-	send := func(control []byte) func(*testing.T) error {
-		return func(t *testing.T) error {
+	send := func(control []byte) func(*T) error {
+		return func(t *T) error {
 			_, err := socket(t, nil).SendmsgRaw(t.Context(), nil, control, nil, 0)
 			if errorsIs(err, syscall.EDESTADDRREQ) || errorsIs(err, errno.BadSlot) || errorsIs(err, syscall.EISCONN) {
 				return nil // it was parsed
@@ -325,9 +324,9 @@ func TestErrnosOfParsing(t *testing.T) {
 	})
 }
 
-func TestErrnosOfSendmsg(t *testing.T) {
-	type world struct{ server, client *rxrpc.Socket }
-	call := func(t *testing.T, flags rxrpc.MsgFlags) world { // 1 of the server is 1 of the client
+func testErrnosOfSendmsg(t *T) {
+	type world struct{ server, client Socket }
+	call := func(t *T, flags rxrpc.MsgFlags) world { // 1 of the server is 1 of the client
 		w := world{server: listening(t, 52, nil)}
 		w.client = connected(t, w.server, nil)
 		sends(t, w.server, rxrpc.Msg{Control: command(1, rxrpc.CtlChargeAccept)})
@@ -335,14 +334,14 @@ func TestErrnosOfSendmsg(t *testing.T) {
 		require.NotEmpty(t, receives(t, w.server, 0).Data)
 		return w
 	}
-	complete := func(t *testing.T) world {
+	complete := func(t *T) world {
 		w := call(t, 0)
 		sends(t, w.server, rxrpc.Msg{Control: tag(1)})
 		_, err := w.client.Wait(soon(t), rxrpc.PollIn)
 		require.NoError(t, err)
 		return w
 	}
-	send := func(s *rxrpc.Socket, m rxrpc.Msg) error {
+	send := func(s Socket, m rxrpc.Msg) error {
 		_, err := s.Sendmsg(context.Background(), m)
 		return err
 	}
@@ -350,55 +349,55 @@ func TestErrnosOfSendmsg(t *testing.T) {
 	abort.Code = 1
 	length := tag(1)
 	length.TxLength, length.HasTxLength = 10, true
-	keyed := func(err error) func(*testing.T) error {
-		return func(t *testing.T) error {
+	keyed := func(err error) func(*T) error {
+		return func(t *T) error {
 			s := socket(t, &rxrpc.SocketConfig{Keys: keys{"k": err}})
 			require.NoError(t, s.SetSecurityKey("k"))
 			return send(s, rxrpc.Msg{Name: at(1, netip.MustParseAddrPort("127.0.0.1:7003")), Control: tag(1)})
 		}
 	}
-	to := func(s *rxrpc.Socket, c rxrpc.Control, flags rxrpc.MsgFlags, data []byte) error {
+	to := func(s Socket, c rxrpc.Control, flags rxrpc.MsgFlags, data []byte) error {
 		return send(s, rxrpc.Msg{Control: c, Flags: flags, Data: data})
 	}
 	runRows(t, []errnoRow{
-		{"no address, not connected", syscall.EDESTADDRREQ, func(t *testing.T) error { return to(socket(t, nil), tag(1), 0, nil) }},
-		{"old server: data for an unknown id", errno.BadSlot, func(t *testing.T) error { return to(listening(t, 1, nil), tag(1), 0, nil) }},
-		{"server of today: no address", syscall.EDESTADDRREQ, func(t *testing.T) error {
+		{"no address, not connected", syscall.EDESTADDRREQ, func(t *T) error { return to(socket(t, nil), tag(1), 0, nil) }},
+		{"old server: data for an unknown id", errno.BadSlot, func(t *T) error { return to(listening(t, 1, nil), tag(1), 0, nil) }},
+		{"server of today: no address", syscall.EDESTADDRREQ, func(t *T) error {
 			s := listening(t, 1, nil)
 			require.NoError(t, to(s, command(2, rxrpc.CtlChargeAccept), 0, nil))
 			return to(s, tag(1), 0, nil)
 		}},
-		{"id unknown + abort", errno.BadSlot, func(t *testing.T) error { return to(socket(t, nil), abort, 0, nil) }},
+		{"id unknown + abort", errno.BadSlot, func(t *T) error { return to(socket(t, nil), abort, 0, nil) }},
 		{"key rejected", errno.KeyRejected, keyed(errno.KeyRejected)},
 		{"key expired", errno.KeyExpired, keyed(errno.KeyExpired)},
 		{"key revoked", errno.KeyRevoked, keyed(errno.KeyRevoked)},
-		{"SERVER_RECV_REQUEST and data", syscall.EBUSY, func(t *testing.T) error { return to(call(t, rxrpc.MsgMore).server, tag(1), 0, nil) }},
-		{"SERVER_RECV_REQUEST and abort", 0, func(t *testing.T) error { return to(call(t, rxrpc.MsgMore).server, abort, 0, nil) }},
-		{"PREALLOC and data", syscall.EBUSY, func(t *testing.T) error {
+		{"SERVER_RECV_REQUEST and data", syscall.EBUSY, func(t *T) error { return to(call(t, rxrpc.MsgMore).server, tag(1), 0, nil) }},
+		{"SERVER_RECV_REQUEST and abort", 0, func(t *T) error { return to(call(t, rxrpc.MsgMore).server, abort, 0, nil) }},
+		{"PREALLOC and data", syscall.EBUSY, func(t *T) error {
 			s := listening(t, 1, nil)
 			require.NoError(t, to(s, command(1, rxrpc.CtlChargeAccept), 0, nil))
 			return to(s, tag(1), 0, nil)
 		}},
-		{"PREALLOC and abort", syscall.EBUSY, func(t *testing.T) error {
+		{"PREALLOC and abort", syscall.EBUSY, func(t *T) error {
 			s := listening(t, 1, nil)
 			require.NoError(t, to(s, command(1, rxrpc.CtlChargeAccept), 0, nil))
 			return to(s, abort, 0, nil)
 		}},
-		{"call already complete: data", syscall.ESHUTDOWN, func(t *testing.T) error { return to(complete(t).client, tag(1), 0, nil) }},
-		{"call already complete: abort", syscall.ESHUTDOWN, func(t *testing.T) error { return to(complete(t).client, abort, 0, nil) }},
-		{"data after LAST", syscall.EPROTO, func(t *testing.T) error { return to(call(t, 0).client, tag(1), 0, []byte("x")) }},
-		{"TX_LENGTH after sending", syscall.EINVAL, func(t *testing.T) error { return to(call(t, rxrpc.MsgMore).client, length, 0, nil) }},
-		{"TX_LENGTH twice", syscall.EINVAL, func(t *testing.T) error {
+		{"call already complete: data", syscall.ESHUTDOWN, func(t *T) error { return to(complete(t).client, tag(1), 0, nil) }},
+		{"call already complete: abort", syscall.ESHUTDOWN, func(t *T) error { return to(complete(t).client, abort, 0, nil) }},
+		{"data after LAST", syscall.EPROTO, func(t *T) error { return to(call(t, 0).client, tag(1), 0, []byte("x")) }},
+		{"TX_LENGTH after sending", syscall.EINVAL, func(t *T) error { return to(call(t, rxrpc.MsgMore).client, length, 0, nil) }},
+		{"TX_LENGTH twice", syscall.EINVAL, func(t *T) error {
 			w := call(t, 0)
 			require.NoError(t, to(w.server, length, rxrpc.MsgMore, nil))
 			return to(w.server, length, rxrpc.MsgMore, nil)
 		}},
-		{"more than TX_LENGTH", syscall.EMSGSIZE, func(t *testing.T) error {
+		{"more than TX_LENGTH", syscall.EMSGSIZE, func(t *T) error {
 			return to(connected(t, listening(t, 1, nil), nil), length, rxrpc.MsgMore, pattern(11))
 		}},
-		{"LAST with less", syscall.EMSGSIZE, func(t *testing.T) error { return to(connected(t, listening(t, 1, nil), nil), length, 0, pattern(9)) }},
-		{"exactly TX_LENGTH", 0, func(t *testing.T) error { return to(connected(t, listening(t, 1, nil), nil), length, 0, pattern(10)) }},
-		{"window full, MSG_DONTWAIT", syscall.EAGAIN, func(t *testing.T) error {
+		{"LAST with less", syscall.EMSGSIZE, func(t *T) error { return to(connected(t, listening(t, 1, nil), nil), length, 0, pattern(9)) }},
+		{"exactly TX_LENGTH", 0, func(t *T) error { return to(connected(t, listening(t, 1, nil), nil), length, 0, pattern(10)) }},
+		{"window full, MSG_DONTWAIT", syscall.EAGAIN, func(t *T) error {
 			s := connected(t, listening(t, 1, nil), nil)
 			n, err := s.Sendmsg(t.Context(), rxrpc.Msg{Control: tag(1), Data: pattern(1 << 20), Flags: rxrpc.MsgDontWait})
 			require.NoError(t, err)
@@ -409,7 +408,7 @@ func TestErrnosOfSendmsg(t *testing.T) {
 			}
 			return err
 		}},
-		{"interrupted", syscall.EINTR, func(t *testing.T) error {
+		{"interrupted", syscall.EINTR, func(t *T) error {
 			ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
 			defer cancel()
 			n, err := connected(t, listening(t, 1, nil), nil).Sendmsg(ctx, rxrpc.Msg{Control: tag(1), Data: pattern(4 << 20)})
@@ -417,18 +416,18 @@ func TestErrnosOfSendmsg(t *testing.T) {
 			require.ErrorIs(t, err, context.DeadlineExceeded)
 			return err
 		}},
-		{"interrupted, MSG_WAITALL, no progress", syscall.EINTR, func(t *testing.T) error {
+		{"interrupted, MSG_WAITALL, no progress", syscall.EINTR, func(t *T) error {
 			ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
 			defer cancel()
 			_, err := connected(t, listening(t, 1, nil), nil).Sendmsg(ctx, rxrpc.Msg{Control: tag(1), Data: pattern(4 << 20), Flags: rxrpc.MsgWaitAll})
 			return err
 		}},
-		{"local shutdown", syscall.EPIPE, func(t *testing.T) error {
+		{"local shutdown", syscall.EPIPE, func(t *T) error {
 			w := call(t, rxrpc.MsgMore)
 			require.NoError(t, w.client.Shutdown(rxrpc.ShutRDWR))
 			return to(w.client, tag(1), 0, nil)
 		}},
-		{"call failed while sending", syscall.ECONNABORTED, func(t *testing.T) error {
+		{"call failed while sending", syscall.ECONNABORTED, func(t *T) error {
 			w := call(t, rxrpc.MsgMore)
 			failed := make(chan error)
 			go func() { failed <- to(w.client, tag(1), 0, pattern(4<<20)) }()
@@ -436,28 +435,28 @@ func TestErrnosOfSendmsg(t *testing.T) {
 			require.NoError(t, to(w.server, abort, 0, nil))
 			return <-failed
 		}},
-		{"CHARGE_ACCEPT: not listening", syscall.EINVAL, func(t *testing.T) error { return to(socket(t, nil), command(1, rxrpc.CtlChargeAccept), 0, nil) }},
-		{"CHARGE_ACCEPT: id in use", errno.BadSlot, func(t *testing.T) error { return to(call(t, 0).server, command(1, rxrpc.CtlChargeAccept), 0, nil) }},
-		{"CHARGE_ACCEPT: backlog full", syscall.ENOBUFS, func(t *testing.T) error {
+		{"CHARGE_ACCEPT: not listening", syscall.EINVAL, func(t *T) error { return to(socket(t, nil), command(1, rxrpc.CtlChargeAccept), 0, nil) }},
+		{"CHARGE_ACCEPT: id in use", errno.BadSlot, func(t *T) error { return to(call(t, 0).server, command(1, rxrpc.CtlChargeAccept), 0, nil) }},
+		{"CHARGE_ACCEPT: backlog full", syscall.ENOBUFS, func(t *T) error {
 			s := listening(t, 1, nil)
 			for i := range uint64(10) {
 				require.NoError(t, to(s, command(i, rxrpc.CtlChargeAccept), 0, nil))
 			}
 			return to(s, command(10, rxrpc.CtlChargeAccept), 0, nil)
 		}},
-		{"old ACCEPT: client", syscall.EISCONN, func(t *testing.T) error { return to(socket(t, nil), command(1, rxrpc.CtlAccept), 0, nil) }},
-		{"old ACCEPT: nothing waiting", syscall.ENODATA, func(t *testing.T) error { return to(listening(t, 1, nil), command(1, rxrpc.CtlAccept), 0, nil) }},
-		{"old ACCEPT: id in use", errno.BadSlot, func(t *testing.T) error { return to(call(t, 0).server, command(1, rxrpc.CtlAccept), 0, nil) }},
-		{"old reject_call without call", syscall.ENODATA, func(t *testing.T) error { return listening(t, 1, nil).Reject() }},
-		{"MSG_OOB", syscall.EOPNOTSUPP, func(t *testing.T) error { return to(socket(t, nil), tag(1), rxrpc.MsgOOB, nil) }},
-		{"recvmsg MSG_OOB", syscall.EOPNOTSUPP, func(t *testing.T) error { return recvErr(t, socket(t, nil), rxrpc.MsgOOB) }},
-		{"recvmsg MSG_TRUNC", syscall.EOPNOTSUPP, func(t *testing.T) error { return recvErr(t, socket(t, nil), rxrpc.MsgTrunc) }},
-		{"recvmsg without calls", syscall.EAGAIN, func(t *testing.T) error { return recvErr(t, socket(t, nil), 0) }},
-		{"recvmsg MSG_DONTWAIT", syscall.EAGAIN, func(t *testing.T) error { return recvErr(t, listening(t, 1, nil), rxrpc.MsgDontWait) }},
+		{"old ACCEPT: client", syscall.EISCONN, func(t *T) error { return to(socket(t, nil), command(1, rxrpc.CtlAccept), 0, nil) }},
+		{"old ACCEPT: nothing waiting", syscall.ENODATA, func(t *T) error { return to(listening(t, 1, nil), command(1, rxrpc.CtlAccept), 0, nil) }},
+		{"old ACCEPT: id in use", errno.BadSlot, func(t *T) error { return to(call(t, 0).server, command(1, rxrpc.CtlAccept), 0, nil) }},
+		{"old reject_call without call", syscall.ENODATA, func(t *T) error { return listening(t, 1, nil).Reject() }},
+		{"MSG_OOB", syscall.EOPNOTSUPP, func(t *T) error { return to(socket(t, nil), tag(1), rxrpc.MsgOOB, nil) }},
+		{"recvmsg MSG_OOB", syscall.EOPNOTSUPP, func(t *T) error { return recvErr(t, socket(t, nil), rxrpc.MsgOOB) }},
+		{"recvmsg MSG_TRUNC", syscall.EOPNOTSUPP, func(t *T) error { return recvErr(t, socket(t, nil), rxrpc.MsgTrunc) }},
+		{"recvmsg without calls", syscall.EAGAIN, func(t *T) error { return recvErr(t, socket(t, nil), 0) }},
+		{"recvmsg MSG_DONTWAIT", syscall.EAGAIN, func(t *T) error { return recvErr(t, listening(t, 1, nil), rxrpc.MsgDontWait) }},
 	})
 }
 
-func recvErr(t *testing.T, s *rxrpc.Socket, flags rxrpc.MsgFlags) error {
+func recvErr(t *T, s Socket, flags rxrpc.MsgFlags) error {
 	_, err := s.Recvmsg(t.Context(), make([]byte, 10), flags)
 	return err
 }

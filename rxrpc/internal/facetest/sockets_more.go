@@ -1,9 +1,8 @@
-package rxrpc_test
+package facetest
 
 import (
 	"sync"
 	"syscall"
-	"testing"
 	"time"
 
 	"github.com/stretchr/testify/assert"
@@ -13,7 +12,7 @@ import (
 )
 
 // TestSocketPeek: what is peeked at is there afterwards: NEW_CALL, data, and the end.
-func TestSocketPeek(t *testing.T) {
+func testSocketPeek(t *T) {
 	server := listening(t, 52, nil)
 	client := connected(t, server, nil)
 	sends(t, client, rxrpc.Msg{Control: tag(1), Data: pattern(5000)})
@@ -51,7 +50,7 @@ func TestSocketPeek(t *testing.T) {
 }
 
 // TestSocketRaw: a conversation in bytes, as a C program would have it.
-func TestSocketRaw(t *testing.T) {
+func testSocketRaw(t *T) {
 	server := listening(t, 52, nil)
 	client := socket(t, nil)
 	c := tag(4)
@@ -82,7 +81,7 @@ func TestSocketRaw(t *testing.T) {
 
 // TestSocketUpgrade: two services at one address, of which one is better; and calls on connections of their
 // own, with lengths and time-outs.
-func TestSocketUpgrade(t *testing.T) {
+func testSocketUpgrade(t *T) {
 	server := socket(t, nil)
 	require.NoError(t, server.Bind(at(1, local4)))
 	require.NoError(t, server.Bind(at(2, server.Getsockname().Addr)))
@@ -109,7 +108,7 @@ func TestSocketUpgrade(t *testing.T) {
 }
 
 // TestSocketTimeout: a hard time-out ends the call by RX_CALL_TIMEOUT.
-func TestSocketTimeout(t *testing.T) {
+func testSocketTimeout(t *T) {
 	server := listening(t, 52, nil)
 	client := connected(t, server, nil)
 	c := tag(1)
@@ -122,7 +121,7 @@ func TestSocketTimeout(t *testing.T) {
 }
 
 // TestSocketServerMakesCalls, from its own port; an IPv6 socket has both families.
-func TestSocketServerMakesCalls(t *testing.T) {
+func testSocketServerMakesCalls(t *T) {
 	back := listening(t, 9, nil)
 	server := listening(t, 52, nil)
 	sends(t, server, rxrpc.Msg{Name: back.Getsockname(), Control: tag(1), Data: []byte("callback")})
@@ -130,22 +129,22 @@ func TestSocketServerMakesCalls(t *testing.T) {
 	assert.Equal(t, rxrpc.CtlNewCall, m.Control.Command)
 	assert.Equal(t, server.Getsockname().Addr.Port(), m.Name.Addr.Port())
 
-	six, err := rxrpc.NewSocket(rxrpc.Inet6, nil)
+	six, err := t.NewSocket(rxrpc.Inet6, nil)
 	require.NoError(t, err)
 	defer six.Close()
-	s6, err := rxrpc.NewSocket(rxrpc.Inet6, nil)
+	s6, err := t.NewSocket(rxrpc.Inet6, nil)
 	require.NoError(t, err)
 	defer s6.Close()
 	require.NoError(t, s6.Bind(at(3, local6)))
 	require.NoError(t, s6.Listen(3))
-	for i, to := range []*rxrpc.Socket{s6, back} {
+	for i, to := range []Socket{s6, back} {
 		sends(t, six, rxrpc.Msg{Name: to.Getsockname(), Control: tag(uint64(i)), Data: []byte("x")})
 		assert.Equal(t, rxrpc.CtlNewCall, receives(t, to, 0).Control.Command)
 	}
 }
 
 // TestSocketManyCalls: a hundred calls at a time of one socket; each tag gets what is its own.
-func TestSocketManyCalls(t *testing.T) {
+func testSocketManyCalls(t *T) {
 	const n = 100
 	server := socket(t, nil)
 	require.NoError(t, server.Bind(at(52, local4)))

@@ -1,0 +1,35 @@
+package rxrpc_test
+
+import (
+	"net/netip"
+	"testing"
+
+	"github.com/cnbus/cnbus/rxrpc"
+	"github.com/cnbus/cnbus/rxrpc/internal/facetest"
+)
+
+// direct are the faces of endpoints of this process.
+type direct struct{}
+
+func (direct) Open(t testing.TB, local netip.AddrPort, cfg *rxrpc.Config) (*rxrpc.Endpoint, error) {
+	e, err := rxrpc.Open(local, cfg)
+	if err == nil {
+		t.Cleanup(func() { _ = e.Close() })
+	}
+	return e, err
+}
+
+func (direct) NewSocket(t testing.TB, family int, cfg *rxrpc.SocketConfig) (facetest.Socket, error) {
+	t.Cleanup(rxrpc.CloseShared)
+	s, err := rxrpc.NewSocket(family, cfg)
+	if err != nil {
+		return nil, err
+	}
+	t.Cleanup(func() { _ = s.Close() })
+	return s, nil
+}
+
+func TestCalls(t *testing.T)   { facetest.Calls.Run(t, direct{}) }
+func TestServers(t *testing.T) { facetest.Servers.Run(t, direct{}) }
+func TestSockets(t *testing.T) { facetest.Sockets.Run(t, direct{}) }
+func TestErrnos(t *testing.T)  { facetest.Errnos.Run(t, direct{}) }
