@@ -30,6 +30,7 @@ var (
 	TSocket = ID{0x636e0002, 1} // tsocket agent: socket operations as messages
 	Broker  = ID{0x636e0003, 1} // the broker itself
 	CnTest  = ID{0x636e0004, 1} // cn-test: its counter messages and pings
+	BusSock = ID{0x636e0005, 1} // sockets between two endpoints of the bus: what their ends send each other
 )
 
 // known is in the order of identifiers.
@@ -51,6 +52,7 @@ var known = [...]struct {
 	{"tsocket", TSocket},
 	{"broker", Broker},
 	{"cn-test", CnTest},
+	{"bussock", BusSock},
 	{"control", Control},
 }
 
