@@ -58,6 +58,7 @@ func New(ctx context.Context, bus connector.Bus, cfg *Config) (*Agent, error) {
 		done: make(chan struct{}),
 	}
 	a.pool = rxrpc.NewPool(a.cfg.Open)
+	a.lastSock.Store(rand.Uint32() >> 1) // what was meant for a socket of the agent before must not hit one of this
 	a.bufs.New = func() any { b := make([]byte, 0, connector.MaxData); return &b }
 	a.ctx, a.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	if err := bus.AddCallback(ctx, cbid.RxRPC, "rxrpc", connector.HandlerFunc(a.handle)); err != nil {

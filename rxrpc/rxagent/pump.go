@@ -188,6 +188,9 @@ func (k *sock) event(buf []byte) (b []byte, n int, ok bool) {
 		b = r.Name.AppendRaw(b)
 		name := len(b)
 		b = c.AppendRaw(b)
+		if why, ok := rxmsg.ReasonOf(r.Err); ok {
+			b = why.Append(b)
+		}
 		rxmsg.SetMsgLengths(b[at:], rxrpc.SockaddrSize, len(b)-name)
 	}
 	at := len(b)
