@@ -362,6 +362,9 @@ func (s *sock) close() {
 	s.closed = true
 	s.out.lingers = s.out.running && s.stream != nil && s.a.cfg.Linger > 0
 	lingers := s.out.lingers
+	if lingers && !s.in.running {
+		s.a.spawn(func() { s.drain(make([]byte, 4096)) })
+	}
 	monitor := s.monitor
 	s.monitor = nil
 	children := s.children

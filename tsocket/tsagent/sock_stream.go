@@ -7,6 +7,8 @@ import (
 	"io"
 	"syscall"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/cnbus/cnbus/tsocket"
 )
 
@@ -31,6 +33,7 @@ func (s *sock) readv(r *request) error {
 // readLoop reads for READV, or as much as WINDOW says, which goes out as EvData.
 func (s *sock) readLoop() {
 	buf := make([]byte, HeaderLen+MaxBody)
+	defer func() { s.drain(buf) }()
 	for {
 		o, want, credit, ok := s.nextIn()
 		if !ok {
@@ -54,6 +57,25 @@ func (s *sock) readLoop() {
 			if s.ctx.Err() == nil {
 				s.event(Header{Op: EvEnd}, appendErrno(headroom(64), endError(err)))
 			}
+			return
+		}
+	}
+}
+
+// drain is what becomes of reading when the socket is closed while its writes go on: the peer must not wait for it
+// either. Its bytes are lost, as they are when a kernel's socket is closed.
+func (s *sock) drain(buf []byte) {
+	s.mu.Lock()
+	lingers := s.out.lingers
+	s.mu.Unlock()
+	if !lingers {
+		return
+	}
+	if s.family == unix.AF_UNIX {
+		_ = s.stream.SyscallFD(func(fd int) error { return unix.Shutdown(fd, unix.SHUT_RD) })
+	}
+	for s.outCtx.Err() == nil {
+		if _, err := s.stream.ReadSome(s.outCtx, buf); err != nil {
 			return
 		}
 	}

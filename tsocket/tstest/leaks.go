@@ -11,16 +11,22 @@ import (
 
 // leaks knows which goroutines and descriptors there were before.
 type leaks struct {
-	goroutines goleak.Option
+	goroutines []goleak.Option
 	fds        int
 }
 
-func watchLeaks(testing.TB) leaks { return leaks{goleak.IgnoreCurrent(), countFDs()} }
+func watchLeaks(_ testing.TB, ignore []string) leaks {
+	l := leaks{[]goleak.Option{goleak.IgnoreCurrent()}, countFDs()}
+	for _, f := range ignore {
+		l.goroutines = append(l.goroutines, goleak.IgnoreAnyFunction(f))
+	}
+	return l
+}
 
 // check requires that everything the test made is gone.
 func (l leaks) check(t testing.TB, test string) {
 	t.Helper()
-	require.NoError(t, goleak.Find(l.goroutines), "goroutines after "+test)
+	require.NoError(t, goleak.Find(l.goroutines...), "goroutines after "+test)
 	var now int
 	for end := time.Now().Add(patience); ; {
 		if now = countFDs(); now <= l.fds || time.Now().After(end) {
