@@ -44,6 +44,16 @@ func (k *KeySource) RequestKey(description string) (rxrpc.ClientKey, error) {
 	return &namedKey{k, description, sync.Mutex{}, id}, nil
 }
 
+// Key is RequestKey for a number. No other key takes the place of this one.
+//
+// Errors: ErrNoKey, ErrDenied (Search), ErrRevoked, ErrExpired, ErrRejected for another type of key.
+func (k *KeySource) Key(id ID) (rxrpc.ClientKey, error) {
+	if _, err := k.Store.Client(k.Cred, id, rxkad.Plain); err != nil {
+		return nil, err
+	}
+	return &namedKey{k, "", sync.Mutex{}, id}, nil
+}
+
 // RequestKeyring finds a keyring. Errors: those of Request.
 func (k *KeySource) RequestKeyring(description string) (rxrpc.ServerKeyring, error) {
 	id, err := k.Store.Request(k.Cred, TypeKeyring, description, 0)
@@ -71,7 +81,7 @@ func (n *namedKey) Secure(level uint8) (rxrpc.ClientSecurity, error) {
 	if err == nil {
 		return sec, nil
 	}
-	if !errors.Is(err, errno.NoKey) && !errors.Is(err, errno.KeyExpired) && !errors.Is(err, errno.KeyRevoked) {
+	if n.description == "" || !errors.Is(err, errno.NoKey) && !errors.Is(err, errno.KeyExpired) && !errors.Is(err, errno.KeyRevoked) {
 		return nil, err
 	}
 	id, again := k.Store.Request(k.Cred, TypeClient, n.description, 0)
@@ -82,8 +92,13 @@ func (n *namedKey) Secure(level uint8) (rxrpc.ClientSecurity, error) {
 	return k.Store.Client(k.Cred, id, rxkad.Level(level))
 }
 
-// String is the description.
-func (n *namedKey) String() string { return n.description }
+// String is the description, or the number.
+func (n *namedKey) String() string {
+	if n.description != "" {
+		return n.description
+	}
+	return n.id.String()
+}
 
 // A serverRing is a keyring of a server.
 type serverRing struct {

@@ -162,6 +162,10 @@ func (d *describer) body(h *Header, body []byte) {
 		d.printf(" call %d, %d bytes", h.Arg, len(body))
 	case OpDataDelivered, OpFree:
 		d.printf(" message %d", h.Arg)
+	default:
+		if h.Op.Key() {
+			d.key(h, body)
+		}
 	}
 }
 

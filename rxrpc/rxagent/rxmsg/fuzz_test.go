@@ -24,6 +24,10 @@ func FuzzParse(f *testing.F) {
 		f.Add(append(rxmsg.Header{Op: op, Sock: 1, Arg: 2}.Append(nil), body...))
 	}
 	f.Add(append(reply.Append(nil), hello.Append(nil)...))
+	key, err := (&rxmsg.KeyAdd{Timeout: 1, Type: "rxrpc_s", Description: "52:2", Payload: []byte("12345678")}).Append(nil)
+	require.NoError(f, err)
+	f.Add(append(rxmsg.Header{Op: rxmsg.OpKeyAdd}.Append(nil), key...))
+	f.Add(append(rxmsg.Header{Op: rxmsg.OpKeyList}.Append(nil), (&rxmsg.KeyInfo{ID: 1, Type: "rxrpc", Description: "afs@x", Revoked: true}).Append(nil)...))
 	f.Add(append(rxmsg.Header{Op: rxmsg.OpBind, Flags: rxmsg.FlagDeadline}.Append(nil), 1, 2))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		_, _ = rxmsg.Describe(connector.Message{ID: cbid.RxRPC, Data: b})
@@ -50,6 +54,17 @@ func FuzzParse(f *testing.F) {
 			again, err := rxmsg.ParseFailure(x.Append(nil))
 			require.NoError(t, err)
 			require.Equal(t, x, again)
+		}
+		if k, err := rxmsg.ParseKeyAdd(body); err == nil {
+			again, err := k.Append(nil)
+			require.NoError(t, err)
+			require.Equal(t, body, again)
+		}
+		if k, _, err := rxmsg.ParseKeyInfo(body); err == nil && len(b) <= 4096 {
+			again, rest, err := rxmsg.ParseKeyInfo(k.Append(nil))
+			require.NoError(t, err)
+			require.Equal(t, k, again)
+			require.Empty(t, rest)
 		}
 		if x, err := rxmsg.ParseBeginCall(body); err == nil && len(b) <= connector.MaxData {
 			raw, err := x.Append(nil)

@@ -40,9 +40,20 @@ const (
 	OpCheckLife     Op = 0x2c
 	OpSRTT          Op = 0x2d
 
-	// OpKeyFirst to OpKeyLast are about keys and keyrings.
-	OpKeyFirst Op = 0x40
-	OpKeyLast  Op = 0x4f
+	// OpKeyFirst to OpKeyLast are about keys and keyrings. Nothing gives a key's payload back.
+	OpKeyFirst    Op = 0x40
+	OpKeyAdd      Op = 0x40
+	OpKeyList     Op = 0x41
+	OpKeyDescribe Op = 0x42
+	OpKeyRevoke   Op = 0x43
+	OpKeyUnlink   Op = 0x44
+	OpKeyKeyring  Op = 0x45 // the number of a user's keyring
+	OpKeySearch   Op = 0x46
+	OpKeyLink     Op = 0x47
+	OpKeyTimeout  Op = 0x48
+	OpKeySetPerm  Op = 0x49
+	OpKeyClear    Op = 0x4a
+	OpKeyLast     Op = 0x4f
 )
 
 // Events.
@@ -70,7 +81,10 @@ var opNames = map[Op]string{
 	OpIntercept: "INTERCEPT", OpBeginCall: "BEGIN_CALL", OpEndCall: "END_CALL", OpSendData: "SEND_DATA", OpAbortCall: "ABORT_CALL",
 	OpAcceptCall: "ACCEPT_CALL", OpRejectCall: "REJECT_CALL", OpChargeAccept: "CHARGE_ACCEPT", OpDataDelivered: "DATA_DELIVERED",
 	OpFree: "FREE", OpNullKey: "NULL_KEY", OpSetTxLength: "SET_TX_LENGTH", OpCheckLife: "CHECK_LIFE", OpSRTT: "SRTT",
-	EventMsg: "MSG", EventError: "ERROR", EventSent: "SENT", EventRx: "RX", EventClosed: "CLOSED",
+	OpKeyAdd: "KEY_ADD", OpKeyList: "KEY_LIST", OpKeyDescribe: "KEY_DESCRIBE", OpKeyRevoke: "KEY_REVOKE", OpKeyUnlink: "KEY_UNLINK",
+	OpKeyKeyring: "KEY_KEYRING", OpKeySearch: "KEY_SEARCH", OpKeyLink: "KEY_LINK", OpKeyTimeout: "KEY_TIMEOUT", OpKeySetPerm: "KEY_SETPERM",
+	OpKeyClear: "KEY_CLEAR",
+	EventMsg:   "MSG", EventError: "ERROR", EventSent: "SENT", EventRx: "RX", EventClosed: "CLOSED",
 }
 
 // String returns the name that the documentation has: "SENDMSG".

@@ -147,7 +147,7 @@ func TestDescribe(t *testing.T) {
 		{append(reply.Append(nil), "taken"...), `rxrpc reply BIND sock 3: errno 98 (address already in use) "taken"`},
 		{append(rxmsg.Reply{Op: rxmsg.OpGetName, Sock: 3}.Append(nil), name...), "rxrpc reply GETNAME sock 3: done, 0 at 192.0.2.1:7003/52"},
 		{append(header.Append(nil), 1, 2), "rxrpc SENDMSG sock 3: malformed"},
-		{rxmsg.Header{Op: 0x41}.Append(nil), "rxrpc KEY_1"},
+		{rxmsg.Header{Op: 0x41}.Append(nil), "rxrpc KEY_LIST"},
 		{[]byte("short"), "rxrpc: 5 bytes, no header"},
 	} {
 		m.Data = c.data
