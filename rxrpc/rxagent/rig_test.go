@@ -50,9 +50,8 @@ type client struct {
 	bus connector.Bus
 	ep  connector.Endpoint
 
-	mu     sync.Mutex
-	seq    map[uint32]uint32 // of the last event, by socket
-	opened []func()
+	mu  sync.Mutex
+	seq map[uint32]uint32 // of the last event, by socket
 }
 
 func (w *world) client(t testing.TB) *client {

@@ -4,9 +4,12 @@ import (
 	"cmp"
 	"encoding/json"
 	"fmt"
+	"os"
 	"slices"
 	"syscall"
 
+	"github.com/cnbus/cnbus/connector"
+	"github.com/cnbus/cnbus/rxrpc"
 	"github.com/cnbus/cnbus/rxrpc/rxagent/rxmsg"
 )
 
@@ -25,25 +28,29 @@ type SocketInfo struct {
 
 // Sockets returns the sockets of all clients, in the order of their numbers.
 func (a *Agent) Sockets() []SocketInfo {
+	all := []SocketInfo{}
+	for _, k := range a.socks() {
+		all = append(all, k.info())
+	}
+	slices.SortFunc(all, func(a, b SocketInfo) int { return cmp.Compare(a.Sock, b.Sock) })
+	return all
+}
+
+func (a *Agent) socks() []*sock {
 	a.mu.Lock()
 	owners := make([]*owner, 0, len(a.owners))
 	for _, o := range a.owners {
 		owners = append(owners, o)
 	}
 	a.mu.Unlock()
-	all := []SocketInfo{}
+	var all []*sock
 	for _, o := range owners {
 		o.mu.Lock()
-		socks := make([]*sock, 0, len(o.socks))
 		for _, k := range o.socks {
-			socks = append(socks, k)
+			all = append(all, k)
 		}
 		o.mu.Unlock()
-		for _, k := range socks {
-			all = append(all, k.info())
-		}
 	}
-	slices.SortFunc(all, func(a, b SocketInfo) int { return cmp.Compare(a.Sock, b.Sock) })
 	return all
 }
 
@@ -61,6 +68,67 @@ func (k *sock) info() SocketInfo {
 	return i
 }
 
+// A CallInfo is a call, as STAT "calls" has it in JSON.
+type CallInfo struct {
+	rxrpc.CallStatus
+	Sock uint32 `json:"sock"` // 0: it is not accepted yet, or its socket is closed
+	Port uint32 `json:"port"`
+	UID  uint32 `json:"uid"`
+	PID  uint32 `json:"pid"`
+}
+
+// Calls returns the calls of all clients.
+func (a *Agent) Calls() []CallInfo {
+	socks := make(map[*rxrpc.Socket]*sock)
+	for _, k := range a.socks() {
+		socks[k.s] = k
+	}
+	all := []CallInfo{}
+	for _, c := range a.snapshot().Calls {
+		i := CallInfo{CallStatus: c, UID: nobody}
+		if k := socks[c.Socket]; k != nil {
+			i.Sock, i.Port, i.UID, i.PID = k.n, k.o.from.Port, k.o.from.Cred.UID, k.o.from.Cred.PID
+		}
+		all = append(all, i)
+	}
+	return all
+}
+
+// Conns returns the connections that the endpoints have, whosever calls they carry.
+func (a *Agent) Conns() []rxrpc.ConnStatus { return a.snapshot().Conns }
+
+// Peers returns what the endpoints know of peers.
+func (a *Agent) Peers() []rxrpc.PeerStatus { return a.snapshot().Peers }
+
+// nobody is the user of what belongs to none: -1, as Linux has it.
+const nobody = 1<<32 - 1
+
+func (a *Agent) snapshot() rxrpc.Snapshot {
+	var all rxrpc.Snapshot
+	for _, e := range a.pool.Endpoints() {
+		s := e.Snapshot()
+		all.Calls = append(all.Calls, s.Calls...)
+		all.Conns = append(all.Conns, s.Conns...)
+		all.Peers = append(all.Peers, s.Peers...)
+	}
+	return all
+}
+
+// seen is what a user may see of others': root, and the agent's own user, everything; others what is theirs.
+func seen[T any](who connector.Cred, all []T, uid func(*T) uint32) []T {
+	if who.UID == 0 || int64(who.UID) == int64(os.Getuid()) {
+		return all
+	}
+	return slices.DeleteFunc(all, func(i T) bool { return uid(&i) != who.UID })
+}
+
+func nonNil[T any](all []T) []T {
+	if all == nil {
+		return []T{}
+	}
+	return all
+}
+
 // maxStat bounds an answer to STAT that is kept for its reader.
 const maxStat = 16 << 20
 
@@ -68,7 +136,7 @@ const maxStat = 16 << 20
 func (o *owner) doStat(r *request) (p rxmsg.Reply, body []byte, err error) {
 	at := r.h.Arg
 	if at == 0 {
-		if o.stat, err = o.a.statJSON(string(r.body)); err != nil {
+		if o.stat, err = o.a.statJSON(o.from.Cred, string(r.body)); err != nil {
 			return p, nil, err
 		}
 	}
@@ -85,11 +153,17 @@ func (o *owner) doStat(r *request) (p rxmsg.Reply, body []byte, err error) {
 	return p, body, nil
 }
 
-func (a *Agent) statJSON(what string) ([]byte, error) {
+func (a *Agent) statJSON(who connector.Cred, what string) ([]byte, error) {
 	var v any
 	switch what {
 	case "sockets":
-		v = a.Sockets()
+		v = seen(who, a.Sockets(), func(i *SocketInfo) uint32 { return i.UID })
+	case "calls":
+		v = seen(who, a.Calls(), func(i *CallInfo) uint32 { return i.UID })
+	case "conns":
+		v = nonNil(a.snapshot().Conns)
+	case "peers":
+		v = nonNil(a.snapshot().Peers)
 	default:
 		return nil, errno(syscall.EINVAL, fmt.Sprintf("no statistics of %q", what))
 	}
