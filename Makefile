@@ -46,10 +46,13 @@ test: ## everything: set-up, build, lint, fuzz smoke, race, tests; nothing is sk
 PARTS = $(shell $(GO) list ./... | grep -v /tests/)
 
 .PHONY: unit
-unit: ## all tests once, none of them skipped
-	@scripts/header.sh unit 'all tests, CNBUS_REQUIRE=$(REQUIRE)'
+unit: ## all tests without the race detector, but for those with real peers, which race runs
+	@scripts/header.sh unit 'all tests but those with real peers, CNBUS_REQUIRE=$(REQUIRE)'
 	$(GO) test -count=1 -shuffle=on -timeout $(TIMEOUT) $(PARTS)
-	$(GO) test -count=1 -shuffle=on -timeout $(TIMEOUT) -p 1 ./tests/...
+	$(GO) test -count=1 -shuffle=on -timeout $(TIMEOUT) -p 1 $(WHOLE)
+
+# Real peers and kernels take their time, and are the same with the race detector: once is enough.
+WHOLE = $(shell $(GO) list ./tests/... | grep -v /tests/interop)
 
 # A run of the benchmarks, however short, says nothing under the race detector: every program in it is
 # slow, and half of them are other people's.
