@@ -22,6 +22,7 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/cnbus/cnbus/tests/bench/agentbench"
 	"github.com/cnbus/cnbus/tests/bench/busbench"
 	"github.com/cnbus/cnbus/tests/bench/harness"
 	"github.com/cnbus/cnbus/tests/bench/role"
@@ -31,6 +32,7 @@ import (
 
 // suites are all there are, by name.
 var suites = map[string]func() harness.Suite{
+	"agents":  agentbench.Suite,
 	"bus":     busbench.Suite,
 	"rxkad":   rxbench.SecuritySuite,
 	"rxrpc":   rxbench.Suite,
@@ -40,7 +42,7 @@ var suites = map[string]func() harness.Suite{
 // roles are the processes of all suites.
 func roles() map[string]role.Func {
 	all := make(map[string]role.Func)
-	for _, m := range []map[string]role.Func{busbench.Roles, rxbench.Roles, tsbench.Roles} {
+	for _, m := range []map[string]role.Func{agentbench.Roles, busbench.Roles, rxbench.Roles, tsbench.Roles} {
 		maps.Copy(all, m)
 	}
 	return all
