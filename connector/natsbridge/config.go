@@ -1,0 +1,101 @@
+package natsbridge
+
+import (
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"log/slog"
+	"regexp"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/cnbus/cnbus/cbid"
+	"github.com/cnbus/cnbus/connector"
+)
+
+// DefaultLease is how long a host counts after it was last heard of.
+const DefaultLease = 15 * time.Second
+
+// Config says how a broker joins a site.
+type Config struct {
+	// Host is the name of this host, 1 to 63 bytes, that no other host of the site has.
+	Host string
+
+	// Site is the name of the site; "" means "main". Letters, digits, - and _.
+	Site string
+
+	// URL is where NATS is: one or several URLs with commas between them.
+	URL string
+
+	// Options are further ones for the connection: credentials, TLS, an in-process server.
+	Options []nats.Option
+
+	// Lease is how long a host counts after it was last heard of; all hosts of a site have the same. 0
+	// means DefaultLease, the least is a second.
+	Lease time.Duration
+
+	// Replicas is how many servers of the cluster keep the site's store; 0 means 1.
+	Replicas int
+
+	// SameUsers says that a uid of another host is the same user here. Otherwise all users of other hosts
+	// are nobody: uid and gid 65534, pid 0.
+	SameUsers bool
+
+	// SiteWide says which ids are registered for the site without the agent's asking; nil: none.
+	SiteWide func(cbid.ID) bool
+
+	// Log receives what an operator wants to know; nil means slog.Default.
+	Log *slog.Logger
+}
+
+var siteName = regexp.MustCompile(`^[A-Za-z0-9_-]{1,63}$`)
+
+// withDefaults returns a copy of c with its defaults, or what is wrong with it.
+func (c *Config) withDefaults() (*Config, error) {
+	d := Config{}
+	if c != nil {
+		d = *c
+	}
+	if d.Site == "" {
+		d.Site = "main"
+	}
+	if d.Lease == 0 {
+		d.Lease = DefaultLease
+	}
+	if d.Log == nil {
+		d.Log = slog.Default()
+	}
+	switch {
+	case len(d.Host) == 0 || len(d.Host) > MaxHostName || !printable([]byte(d.Host)):
+		return nil, fmt.Errorf("the host's name %q must have 1 to %d characters: %w", d.Host, MaxHostName, connector.ErrInvalid)
+	case !siteName.MatchString(d.Site):
+		return nil, fmt.Errorf("the site's name %q may have letters, digits, - and _, at most 63: %w", d.Site, connector.ErrInvalid)
+	case d.Lease < time.Second:
+		return nil, fmt.Errorf("a lease of %v, the least is 1s: %w", d.Lease, connector.ErrInvalid)
+	}
+	return &d, nil
+}
+
+// nobody are the users of other hosts, where they are not the same.
+func nobody(connector.Cred) connector.Cred {
+	return connector.Cred{UID: 65534, GID: 65534}
+}
+
+// newRun is a number that no other run of a broker has.
+func newRun() uint64 {
+	var b [8]byte
+	_, _ = rand.Read(b[:]) // never fails
+	return binary.NativeEndian.Uint64(b[:]) | 1
+}
+
+// firstNumber is where the search for a host's number begins.
+func firstNumber(name string) uint16 {
+	h := fnv.New32a()
+	_, _ = h.Write([]byte(name))
+	return uint16(h.Sum32()%connector.MaxHost + 1)
+}
+
+var errSiteFull = errors.New("all 4095 host numbers of the site are taken")

@@ -1,0 +1,305 @@
+package natsbridge
+
+import (
+	"log/slog"
+	"math"
+
+	"github.com/cnbus/cnbus/cbid"
+	"github.com/cnbus/cnbus/connector"
+)
+
+// hub is what the core asks of the broker it stands in: broker.SiteLoop, or a model of it in tests. The core
+// calls it outside of its own methods that the hub calls.
+type hub interface {
+	Input(port uint32, cred connector.Cred, name string, frame []byte) error
+	Remove(port uint32)
+	Deliver(host, port uint32, frame []byte) error
+	Group(port uint32, cred connector.Cred, frame []byte) error
+	GroupLost(group uint32, n uint64, unknown bool)
+	RemoteInterest(group uint32, hosts []uint32)
+	MembersDone(group uint32)
+	IDAdded(info connector.IDInfo) error
+	IDRemoved(id cbid.ID)
+	IDUnknown(id cbid.ID, unknown bool)
+	Granted(id cbid.ID, err *connector.Error, text string)
+	Unregistered(id cbid.ID)
+	State(id cbid.ID, state connector.SiteState, text string)
+	HostDown(host uint32, why string)
+	Credit(host, port uint32, n int)
+}
+
+// wire is what the core asks of the world outside: NATS, or a simulation. Nothing in it waits.
+type wire interface {
+	// Packet publishes b, which the core does not touch again.
+	Packet(to subject, b []byte)
+	// Listen begins or ends the subscription to a group.
+	Listen(group uint32, on bool)
+	// Store does op, and has its then called on the core's goroutine, later.
+	Store(op storeOp)
+	// Soon has core.runLater called on the core's goroutine, when it has returned to its caller.
+	Soon()
+	// Wake has core.tick called at that time, if it is not called before.
+	Wake(at int64)
+}
+
+// subject is where a packet goes to: everybody (beacons), a host's link, a group.
+type subject struct {
+	kind packetType
+	num  uint32
+}
+
+// coreConfig says who the host is.
+type coreConfig struct {
+	host  uint16
+	name  string
+	run   uint64 // of the broker
+	first uint64 // the first session of a link: the time in ns
+	lease int64  // ns
+
+	leaseRev uint64                              // of the lease that was got before
+	cred     func(connector.Cred) connector.Cred // what credentials of other hosts mean here; nil: the same
+	clock    func() int64                        // ns, never back
+	log      *slog.Logger
+}
+
+// core is the bridge without its sockets, goroutines and clock: the broker's calls, payloads from other
+// hosts, results of the store and times go in; payloads, requests to the store and calls of the
+// hub come out. It has one user at a time, the broker's loop.
+type core struct {
+	coreConfig
+	hub  hub
+	wire wire
+	now  int64
+
+	connected bool
+	peers     map[uint16]*peer
+	session   uint64 // of the last link
+	dirty     []*peer
+	later     []func()
+
+	lease lease
+	own   map[uint64]*ownID
+	site  map[uint64]*siteID // of other hosts
+	// doubts are ids whose keys may be this host's though it has given them up.
+	doubts map[uint64]struct{}
+
+	pubs     map[uint32]*publication
+	pubDirty []*publication
+	subs     map[uint32]*subscription
+	interest map[uint32]map[uint16]struct{} // hosts with members, by group
+
+	barriers    map[uint64]*barrier
+	lastBarrier uint64
+
+	beaconAt int64
+	wakeAt   int64 // when tick is called
+	stats    coreStats
+	refused  map[string]*refusal
+}
+
+// coreStats counts since the beginning.
+type coreStats struct {
+	Forwarded  uint64 `json:"forwarded"`   // messages of clients of this host for one on another
+	Published  uint64 `json:"published"`   // group messages by publish
+	Received   uint64 `json:"received"`    // messages of other hosts' clients
+	GroupLost  uint64 `json:"group_lost"`  // group messages that did not arrive, told to members
+	Failed     uint64 `json:"failed"`      // messages reported as failed because their host was given up
+	Refused    uint64 `json:"refused"`     // payloads and records refused, see Refusals
+	Late       uint64 `json:"late"`        // group messages that came after they had been told as lost, or again
+	Stale      uint64 `json:"stale"`       // packets of earlier links
+	Conflicts  uint64 `json:"conflicts"`   // ids that two hosts claimed at a time
+	PacketsIn  uint64 `json:"packets_in"`  //
+	PacketsOut uint64 `json:"packets_out"` //
+	BytesIn    uint64 `json:"bytes_in"`    //
+	BytesOut   uint64 `json:"bytes_out"`   //
+}
+
+func newCore(cfg coreConfig, h hub, w wire) *core {
+	c := &core{
+		coreConfig: cfg, hub: h, wire: w, session: cfg.first, connected: true,
+		peers: make(map[uint16]*peer), own: make(map[uint64]*ownID), site: make(map[uint64]*siteID), doubts: make(map[uint64]struct{}),
+		pubs: make(map[uint32]*publication), subs: make(map[uint32]*subscription),
+		interest: make(map[uint32]map[uint16]struct{}), barriers: make(map[uint64]*barrier),
+		refused: make(map[string]*refusal),
+	}
+	c.now = c.clock()
+	c.wakeAt = math.MaxInt64
+	c.lease = lease{rev: cfg.leaseRev, until: c.now + cfg.lease, renewAt: c.now + cfg.lease/renewals, inForce: true}
+	return c
+}
+
+func (c *core) header(kind packetType) packetHeader {
+	return packetHeader{kind: kind, host: c.host, run: c.run}
+}
+
+func (c *core) packet(to subject, b []byte) {
+	c.stats.PacketsOut++
+	c.stats.BytesOut += uint64(len(b))
+	c.wire.Packet(to, b)
+}
+
+// soon has f run when the caller, the hub, is done.
+func (c *core) soon(f func()) {
+	if len(c.later) == 0 {
+		c.wire.Soon()
+	}
+	c.later = append(c.later, f)
+}
+
+// run does what was put off.
+func (c *core) runLater() {
+	c.now = c.clock()
+	for len(c.later) > 0 {
+		f := c.later[0]
+		c.later = c.later[1:]
+		f()
+	}
+	c.later = nil
+	c.Flush()
+}
+
+func (c *core) touch(p *peer) {
+	if !p.dirty {
+		p.dirty = true
+		c.dirty = append(c.dirty, p)
+	}
+}
+
+// Flush sends what was recorded since the last one. The hub calls it at the end of a turn.
+func (c *core) Flush() {
+	c.now = c.clock()
+	for i := 0; i < len(c.pubDirty); i++ {
+		c.sendPublication(c.pubDirty[i])
+	}
+	c.pubDirty = c.pubDirty[:0]
+	for i := 0; i < len(c.dirty); i++ {
+		p := c.dirty[i]
+		p.dirty = false
+		if !p.gone {
+			c.flushPeer(p)
+		}
+	}
+	clear(c.dirty)
+	c.dirty = c.dirty[:0]
+}
+
+// wake sees to it that tick is called at that time at the latest.
+func (c *core) wake(at int64) {
+	if at < c.wakeAt {
+		c.wakeAt = at
+		c.wire.Wake(at)
+	}
+}
+
+// tick does what is due. It is called once in the beginning, and then when Wake has asked for it.
+func (c *core) tick() {
+	c.now = c.clock()
+	c.wakeAt = math.MaxInt64
+	c.leaseTick()
+	if c.beaconAt <= c.now {
+		c.beacon(false)
+		c.beaconAt = c.now + c.leaseTime()/renewals
+	}
+	next := min(c.beaconAt, c.lease.next())
+	for _, p := range c.peersInOrder() {
+		if at := c.peerTick(p); at != 0 {
+			next = min(next, at)
+		}
+	}
+	for tag, b := range c.barriers {
+		if b.due <= c.now {
+			delete(c.barriers, tag)
+			b.done()
+		} else {
+			next = min(next, b.due)
+		}
+	}
+	c.Flush()
+	c.wake(next)
+}
+
+func (c *core) leaseTime() int64 { return c.coreConfig.lease }
+
+// setConnected says whether there is a connection to NATS.
+func (c *core) setConnected(yes bool) {
+	c.now = c.clock()
+	c.connected = yes
+	c.lease.verify = true
+	for _, p := range c.peersInOrder() {
+		if !yes {
+			c.setReachable(p)
+		}
+	}
+	if yes {
+		c.beaconAt, c.lease.renewAt = c.now, c.now
+		c.wake(c.now)
+	}
+}
+
+// beacon says that the host is there, and what its last group messages were.
+func (c *core) beacon(leaving bool) {
+	h := c.header(packetBeacon)
+	b := make([]byte, packetHeaderLen, 256)
+	h.put(b)
+	b = appendHello(b, c.name)
+	if leaving {
+		b = appendLease(b, false)
+	}
+	for g, p := range c.pubs {
+		if p.tails > 0 && len(b) < fillPacket {
+			p.tails--
+			b = appendTail(b, g, p.next)
+		}
+	}
+	c.packet(subject{kind: packetBeacon}, b)
+}
+
+// close says good-bye to the other hosts.
+func (c *core) close() {
+	c.now = c.clock()
+	c.Flush()
+	c.beacon(true)
+}
+
+// barrier waits until every host that can be reached has taken what was recorded for it.
+type barrier struct {
+	left int
+	due  int64
+	done func()
+}
+
+// barrierTime is how long a barrier waits for hosts that do not answer.
+const barrierTime = int64(1e9)
+
+// announce appends a record for every host, and calls done when those that can be reached have taken it.
+func (c *core) announce(record func(b []byte) []byte, done func()) {
+	c.now = c.clock()
+	c.lastBarrier++
+	b := &barrier{due: c.now + barrierTime, done: done}
+	for _, p := range c.peersInOrder() {
+		c.record(p, record)
+		if done != nil && p.reachable {
+			b.left++
+			p.link.barrier(c.lastBarrier)
+		}
+	}
+	switch {
+	case done == nil:
+	case b.left == 0:
+		c.soon(done)
+	default:
+		c.barriers[c.lastBarrier] = b
+		c.wake(b.due)
+	}
+}
+
+func (c *core) barrierDone(tag uint64) {
+	b := c.barriers[tag]
+	if b == nil {
+		return
+	}
+	if b.left--; b.left == 0 {
+		delete(c.barriers, tag)
+		c.soon(b.done)
+	}
+}

@@ -1,0 +1,180 @@
+package natsbridge
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/cnbus/cnbus/connector"
+)
+
+// tailBeacons is for how many beacons after its last message a group's next number is told.
+const tailBeacons = 3
+
+// publication is a group that this host publishes to.
+type publication struct {
+	group uint32
+	next  uint64 // number of the next message
+	first uint64 // of the packet being filled
+	fill  []byte
+	tails int // beacons that are still to tell next
+	dirty bool
+}
+
+// subscription is a group with members on this host.
+type subscription struct {
+	from map[uint16]*source
+}
+
+// source is what a host publishes to a group, as this one has got it.
+type source struct {
+	run  uint64
+	next uint64
+}
+
+// Publish takes an unconfirmed group message of a local client.
+func (c *core) Publish(group, port uint32, cred connector.Cred, fr []byte) {
+	p := c.publication(group)
+	if p.fill != nil && len(p.fill)+len(fr) > fillPacket {
+		c.sendPublication(p)
+	}
+	if p.fill == nil {
+		p.fill = make([]byte, packetHeaderLen, 512)
+		p.first = p.next
+	}
+	p.fill = appendSend(p.fill, port, cred, fr)
+	p.next++
+	p.tails = tailBeacons
+	c.stats.Published++
+	if !p.dirty {
+		p.dirty = true
+		c.pubDirty = append(c.pubDirty, p)
+	}
+}
+
+func (c *core) publication(group uint32) *publication {
+	p := c.pubs[group]
+	if p == nil {
+		p = &publication{group: group, next: 1}
+		c.pubs[group] = p
+	}
+	return p
+}
+
+func (c *core) sendPublication(p *publication) {
+	p.dirty = false
+	if p.fill == nil {
+		return
+	}
+	h := c.header(packetGroup)
+	h.seq = p.first
+	h.put(p.fill)
+	c.packet(subject{packetGroup, p.group}, p.fill)
+	p.fill = nil
+}
+
+// Members takes note that a group has its first local member, or none any more, and tells the other hosts.
+func (c *core) Members(group uint32, some bool) {
+	if _, is := c.subs[group]; is == some {
+		c.soon(func() { c.hub.MembersDone(group) })
+		return
+	}
+	if some {
+		c.subs[group] = &subscription{from: make(map[uint16]*source)}
+	} else {
+		delete(c.subs, group)
+	}
+	c.wire.Listen(group, some)
+	c.announce(func(b []byte) []byte { return appendMembers(b, group, some) }, func() { c.hub.MembersDone(group) })
+}
+
+// setInterest takes note of whether a host has members in group.
+func (c *core) setInterest(host uint16, group uint32, some bool) {
+	hosts := c.interest[group]
+	if _, is := hosts[host]; is == some {
+		return
+	}
+	if some {
+		if hosts == nil {
+			hosts = make(map[uint16]struct{})
+			c.interest[group] = hosts
+		}
+		hosts[host] = struct{}{}
+	} else if delete(hosts, host); len(hosts) == 0 {
+		delete(c.interest, group)
+	}
+	list := make([]uint32, 0, len(hosts))
+	for h := range hosts {
+		list = append(list, uint32(h))
+	}
+	slices.Sort(list)
+	c.hub.RemoteInterest(group, list)
+}
+
+// tail takes note of what the next message of a host to a group will be: what is missing before it is lost.
+func (c *core) tail(host uint16, run uint64, group uint32, next uint64) {
+	s := c.subs[group]
+	if s == nil {
+		return
+	}
+	src := s.from[host]
+	if src == nil || src.run != run {
+		s.from[host] = &source{run: run, next: next}
+		return
+	}
+	c.missing(group, src, next)
+}
+
+// missing tells the members of group what is lost if the next message is number next.
+func (c *core) missing(group uint32, src *source, next uint64) {
+	if next <= src.next {
+		return
+	}
+	n := next - src.next
+	src.next = next
+	c.stats.GroupLost += n
+	c.hub.GroupLost(group, n, false)
+}
+
+// groupPacket takes messages of another host to a group.
+func (c *core) groupPacket(h *packetHeader, group uint32, records []byte) {
+	s := c.subs[group]
+	if s == nil {
+		return // left meanwhile
+	}
+	src := s.from[h.host]
+	if src == nil || src.run != h.run {
+		src = &source{run: h.run, next: h.seq}
+		s.from[h.host] = src
+	}
+	c.missing(group, src, h.seq)
+	for seq := h.seq; len(records) > 0; seq++ {
+		kind, body, rest, err := nextRecord(records)
+		if err == nil && kind != recordSend {
+			err = errRecord
+		}
+		if err != nil {
+			c.refuse(h.host, err)
+			return // what follows is missing when the next one comes
+		}
+		records = rest
+		if seq < src.next {
+			c.stats.Late++ // it was told as lost
+			continue
+		}
+		src.next = seq + 1
+		port, cred, fr, err := c.parseSend(h.host, body)
+		if err == nil && groupOf(fr) != group {
+			err = errFrame
+		}
+		if err != nil {
+			c.refuse(h.host, err)
+			c.stats.GroupLost++
+			c.hub.GroupLost(group, 1, false)
+			continue
+		}
+		c.stats.Received++
+		if err := c.hub.Group(port, cred, fr); err != nil {
+			c.refuse(h.host, fmt.Errorf("%w: %w", errFrame, err))
+		}
+	}
+}

@@ -1,0 +1,155 @@
+package natsbridge
+
+import (
+	"fmt"
+	"sync"
+
+	"github.com/nats-io/nats.go"
+)
+
+// outboxMost is how many bytes may wait for NATS before group messages, which are numbered, are dropped.
+const outboxMost = 64 << 20
+
+// outbox is what waits to be given to NATS, in order: a connection that does not take it holds up
+// nobody but the goroutine that empties it.
+type outbox struct {
+	nc     *nats.Conn
+	prefix string
+	in     chan *nats.Msg // what comes for the subscriptions
+	fail   func(error)
+
+	mu      sync.Mutex // guards what follows
+	items   []outItem
+	bytes   int
+	dropped uint64
+	closed  bool
+	more    sync.Cond
+
+	subs map[uint32]*nats.Subscription // of the goroutine
+}
+
+// outItem is a packet, or with a nil one a subscription that begins or ends.
+type outItem struct {
+	to subject
+	b  []byte
+	on bool
+}
+
+func newOutbox(nc *nats.Conn, prefix string, in chan *nats.Msg, fail func(error)) *outbox {
+	o := &outbox{nc: nc, prefix: prefix, in: in, fail: fail, subs: make(map[uint32]*nats.Subscription)}
+	o.more.L = &o.mu
+	return o
+}
+
+func (o *outbox) put(it outItem) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.closed {
+		return
+	}
+	if it.to.kind == packetGroup && it.b != nil && o.bytes > outboxMost {
+		o.dropped++
+		return
+	}
+	o.bytes += len(it.b)
+	o.items = append(o.items, it)
+	if len(o.items) == 1 {
+		o.more.Signal()
+	}
+}
+
+// close ends run when all is done.
+func (o *outbox) close() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.closed = true
+	o.more.Signal()
+}
+
+// run empties the outbox until it is closed.
+func (o *outbox) run() {
+	var items []outItem
+	for {
+		o.mu.Lock()
+		for len(o.items) == 0 && !o.closed {
+			o.more.Wait()
+		}
+		if len(o.items) == 0 {
+			o.mu.Unlock()
+			return
+		}
+		items, o.items = o.items, items[:0]
+		o.bytes = 0
+		o.mu.Unlock()
+		for i := range items {
+			o.one(&items[i])
+			items[i].b = nil
+		}
+	}
+}
+
+// one does one item. A packet that NATS does not take, because there is no connection, is lost as one on
+// the way is.
+func (o *outbox) one(it *outItem) {
+	if it.b != nil {
+		_ = o.nc.Publish(o.subject(it.to), it.b)
+		return
+	}
+	sub := o.subs[it.to.num]
+	var err error
+	switch {
+	case it.on && sub == nil:
+		if sub, err = o.nc.ChanSubscribe(o.subject(it.to), o.in); err == nil {
+			o.subs[it.to.num] = sub
+		}
+	case !it.on && sub != nil:
+		delete(o.subs, it.to.num)
+		err = sub.Unsubscribe()
+	}
+	if err != nil {
+		o.fail(fmt.Errorf("subscription of group %d: %w", it.to.num, err))
+	}
+}
+
+func (o *outbox) subject(to subject) string {
+	switch to.kind {
+	case packetBeacon:
+		return o.prefix + "all"
+	case packetLink:
+		return fmt.Sprintf("%sh.%d", o.prefix, to.num)
+	}
+	return fmt.Sprintf("%sg.%d", o.prefix, to.num)
+}
+
+// subjectOf undoes outbox.subject.
+func subjectOf(s, prefix string) (to subject, ok bool) {
+	if len(s) <= len(prefix) || s[:len(prefix)] != prefix {
+		return to, false
+	}
+	s = s[len(prefix):]
+	if s == "all" {
+		return subject{kind: packetBeacon}, true
+	}
+	if len(s) < 3 || s[1] != '.' {
+		return to, false
+	}
+	switch s[0] {
+	case 'h':
+		to.kind = packetLink
+	case 'g':
+		to.kind = packetGroup
+	default:
+		return to, false
+	}
+	var n uint64
+	for _, c := range []byte(s[2:]) {
+		if c < '0' || c > '9' {
+			return to, false
+		}
+		if n = 10*n + uint64(c-'0'); n > 0xffffffff {
+			return to, false
+		}
+	}
+	to.num = uint32(n)
+	return to, true
+}

@@ -1,0 +1,107 @@
+package natsbridge
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// storeTime is how long one operation on the store may take.
+const storeTime = 5 * time.Second
+
+// natsStore is the two buckets in JetStream.
+type natsStore struct {
+	js      jetstream.JetStream
+	buckets map[bucket]jetstream.KeyValue
+}
+
+// openStore opens the buckets of a site, and makes them if they are not there. They are read from the
+// leader of the stream only: another server may be behind, and a lease that it does not know yet is no lease that has ended.
+func openStore(ctx context.Context, js jetstream.JetStream, site string, lease time.Duration, replicas int) (*natsStore, error) {
+	s := &natsStore{js: js, buckets: make(map[bucket]jetstream.KeyValue)}
+	for _, b := range []struct {
+		bucket bucket
+		name   string
+		age    time.Duration
+	}{{bucketHosts, "hosts", lease}, {bucketIDs, "ids", 0}} {
+		name := "cnbus_" + site + "_" + b.name
+		stream, err := s.open(ctx, name, b.age, replicas)
+		if err != nil {
+			return nil, fmt.Errorf("bucket %s: %w", name, err)
+		}
+		if age := stream.CachedInfo().Config.MaxAge; age != b.age {
+			return nil, fmt.Errorf("bucket %s: its keys end after %v, but this host's lease is %v: all hosts of a site have the same lease", name, age, b.age)
+		}
+		if s.buckets[b.bucket], err = js.KeyValue(ctx, name); err != nil {
+			return nil, fmt.Errorf("bucket %s: %w", name, err)
+		}
+	}
+	return s, nil
+}
+
+// open opens a bucket's stream. A cluster that is only starting has no leader yet: it is asked until ctx ends.
+func (s *natsStore) open(ctx context.Context, name string, age time.Duration, replicas int) (jetstream.Stream, error) {
+	for {
+		once, cancel := context.WithTimeout(ctx, storeTime)
+		stream, err := s.js.Stream(once, "KV_"+name)
+		if errors.Is(err, jetstream.ErrStreamNotFound) {
+			stream, err = s.js.CreateStream(once, bucketConfig(name, age, replicas))
+		}
+		cancel()
+		if err == nil {
+			return stream, nil
+		}
+		var api *jetstream.APIError
+		if errors.As(err, &api) && api.Code/100 == 4 && api.ErrorCode != jetstream.JSErrCodeStreamNameInUse {
+			return nil, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, errors.Join(ctx.Err(), err)
+		case <-time.After(200 * time.Millisecond):
+		}
+	}
+}
+
+// bucketConfig is what jetstream.CreateKeyValue makes, but for AllowDirect.
+func bucketConfig(name string, age time.Duration, replicas int) jetstream.StreamConfig {
+	duplicates := 2 * time.Minute
+	if age > 0 {
+		duplicates = min(duplicates, age)
+	}
+	return jetstream.StreamConfig{
+		Name: "KV_" + name, Subjects: []string{"$KV." + name + ".>"}, Description: "cnbus, docs/hosts.md",
+		MaxMsgsPerSubject: 1, MaxBytes: -1, MaxMsgs: -1, MaxMsgSize: 4096, MaxConsumers: -1, MaxAge: age,
+		Replicas: max(1, replicas), AllowRollup: true, DenyDelete: true, Duplicates: duplicates, Discard: jetstream.DiscardNew,
+	}
+}
+
+// do is storeOp on the store; it waits for the answer.
+func (s *natsStore) do(ctx context.Context, op *storeOp) (r storeResult) {
+	ctx, cancel := context.WithTimeout(ctx, storeTime)
+	defer cancel()
+	kv := s.buckets[op.bucket]
+	switch op.kind {
+	case storeGet:
+		e, err := kv.Get(ctx, op.key)
+		if r.err = err; err == nil {
+			r.value, r.rev = e.Value(), e.Revision()
+		}
+	case storeCreate:
+		r.rev, r.err = kv.Create(ctx, op.key, op.value)
+	case storeUpdate:
+		r.rev, r.err = kv.Update(ctx, op.key, op.value, op.rev)
+	case storeDelete:
+		r.err = kv.Purge(ctx, op.key, jetstream.LastRevision(op.rev))
+	}
+	switch {
+	case errors.Is(r.err, jetstream.ErrKeyNotFound):
+		r.err = errStoreNotFound
+	case errors.Is(r.err, jetstream.ErrKeyExists), errors.Is(r.err, jetstream.ErrKeyRevisionMismatch):
+		r.err = errStoreExists
+	}
+	return r
+}

@@ -1,0 +1,115 @@
+package natsbridge
+
+import (
+	"log/slog"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/cnbus/cnbus/cbid"
+	"github.com/cnbus/cnbus/connector"
+)
+
+var quiet = slog.New(slog.DiscardHandler)
+
+// startServer runs a NATS server for a test.
+func startServer(t testing.TB) *Embedded {
+	e, err := StartEmbedded(EmbeddedConfig{Name: "test", Store: t.TempDir(), Log: quiet})
+	require.NoError(t, err)
+	t.Cleanup(e.Close)
+	return e
+}
+
+func testStore(t *testing.T, lease time.Duration) *natsStore {
+	e := startServer(t)
+	nc, err := nats.Connect("", e.Option())
+	require.NoError(t, err)
+	t.Cleanup(nc.Close)
+	js, err := jetstream.New(nc)
+	require.NoError(t, err)
+	s, err := openStore(t.Context(), js, "test", lease, 1)
+	require.NoError(t, err)
+	_, err = openStore(t.Context(), js, "test", 2*lease, 1)
+	assert.ErrorContains(t, err, "all hosts of a site have the same lease")
+	return s
+}
+
+// TestTheStoreIsTheOneOfTheSimulation: the operations have the results that the core, and its simulation, count on.
+func TestTheStoreIsTheOneOfTheSimulation(t *testing.T) {
+	s := testStore(t, time.Second)
+	id := cbid.Make(0x200, 1)
+	do := func(kind storeKind, value string, rev uint64) storeResult {
+		return s.do(t.Context(), &storeOp{kind: kind, bucket: bucketIDs, key: idKey(id), value: []byte(value), rev: rev})
+	}
+	assert.ErrorIs(t, do(storeGet, "", 0).err, errStoreNotFound)
+	made := do(storeCreate, "a", 0)
+	require.NoError(t, made.err)
+	assert.ErrorIs(t, do(storeCreate, "b", 0).err, errStoreExists)
+	got := do(storeGet, "", 0)
+	assert.Equal(t, storeResult{value: []byte("a"), rev: made.rev}, got)
+	changed := do(storeUpdate, "c", made.rev)
+	require.NoError(t, changed.err)
+	assert.Greater(t, changed.rev, made.rev)
+	assert.ErrorIs(t, do(storeUpdate, "d", made.rev).err, errStoreExists)
+	assert.ErrorIs(t, do(storeDelete, "", made.rev).err, errStoreExists)
+	require.NoError(t, do(storeDelete, "", changed.rev).err)
+	assert.ErrorIs(t, do(storeGet, "", 0).err, errStoreNotFound)
+	again := do(storeCreate, "e", 0)
+	require.NoError(t, again.err)
+	assert.Greater(t, again.rev, changed.rev, "revisions of a key only grow, also when it was deleted")
+}
+
+func TestNumbersStayAndLeasesEnd(t *testing.T) {
+	s := testStore(t, time.Second)
+	a, err := s.hostNumber(t.Context(), "a")
+	require.NoError(t, err)
+	again, err := s.hostNumber(t.Context(), "a")
+	require.NoError(t, err)
+	assert.Equal(t, a, again)
+	assert.Equal(t, firstNumber("a"), a)
+
+	// A name whose number is taken gets the next one.
+	op := storeOp{kind: storeCreate, bucket: bucketIDs, key: numberKey(firstNumber("b")), value: leaseValue(firstNumber("b"), 0, "other")}
+	require.NoError(t, s.do(t.Context(), &op).err)
+	b, err := s.hostNumber(t.Context(), "b")
+	require.NoError(t, err)
+	assert.Equal(t, firstNumber("b")%connector.MaxHost+1, b)
+
+	rev, err := s.takeLease(t.Context(), a, 1, "a", time.Second)
+	require.NoError(t, err)
+	// The next run waits until the lease of one that was killed has ended.
+	_, err = s.takeLease(t.Context(), a, 2, "a", time.Second)
+	require.NoError(t, err)
+	op = storeOp{kind: storeUpdate, bucket: bucketHosts, key: leaseKey(a), value: leaseValue(a, 1, "a"), rev: rev}
+	assert.ErrorIs(t, s.do(t.Context(), &op).err, errStoreExists)
+}
+
+func TestASecondHostOfTheSameNameIsRefused(t *testing.T) {
+	s := testStore(t, time.Second)
+	rev, err := s.takeLease(t.Context(), 7, 1, "a", time.Second)
+	require.NoError(t, err)
+	refused := make(chan error, 1)
+	go func() {
+		_, err := s.takeLease(t.Context(), 7, 2, "a", time.Second)
+		refused <- err
+	}()
+	renew := time.NewTicker(100 * time.Millisecond)
+	defer renew.Stop()
+	for {
+		select {
+		case err := <-refused:
+			require.ErrorIs(t, err, connector.ErrDuplicate)
+			assert.ErrorContains(t, err, "a host named a has joined the site already (number 7)")
+			return
+		case <-renew.C:
+			op := storeOp{kind: storeUpdate, bucket: bucketHosts, key: leaseKey(7), value: leaseValue(7, 1, "a"), rev: rev}
+			r := s.do(t.Context(), &op)
+			require.NoError(t, r.err)
+			rev = r.rev
+		}
+	}
+}
