@@ -161,6 +161,7 @@ func (g *Bridge) start(ctx context.Context, b *broker.Broker) error {
 	g.post(func() {
 		g.core.connected = g.nc.IsConnected()
 		g.core.tick()
+		g.core.runLater() // of Join
 	})
 	return nil
 }
@@ -230,6 +231,7 @@ func (g *Bridge) connected(yes bool, err error) {
 // The wire of the core.
 
 func (g *Bridge) Packet(to subject, b []byte) { g.out.put(outItem{to: to, b: b}) }
+
 func (g *Bridge) Listen(group uint32, on bool) {
 	g.out.put(outItem{to: subject{packetGroup, group}, on: on})
 }

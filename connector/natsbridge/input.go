@@ -220,7 +220,10 @@ func (c *core) linkRecord(p *peer, kind recordKind, body []byte) error {
 		if err := f.end(kind); err != nil {
 			return err
 		}
-		p.hello, p.name = true, name
+		if p.name = name; !p.hello {
+			p.hello = true
+			c.hub.HostUp(uint32(p.host))
+		}
 	case recordLease:
 		yes := f.u32()
 		if err := f.end(kind); err != nil {

@@ -37,6 +37,8 @@ var layers = []layer{
 	{pkg: "connector", code: []string{"cbid"}, tests: []string{"connector/bustest", "connector/loopback"}},
 	{pkg: "connector/...", code: []string{"cbid", "connector", "connector/internal/...", "tsocket", "."}, tests: []string{"connector/...", "tsocket/tlsstream"}},
 	{pkg: "connector/internal/...", code: []string{"cbid", "connector", "connector/internal/...", "tsocket"}, tests: []string{"connector/bustest"}},
+	// The bridge stands in the broker.
+	{pkg: "connector/natsbridge", code: []string{"cbid", "connector", "connector/broker", "connector/internal/..."}, tests: []string{"connector/..."}},
 	{pkg: "connector/bustest", code: []string{"cbid", "connector", "connector/internal/...", "."}, tests: []string{"connector/loopback"}},
 
 	// Agents join an engine to the bus: they see both.

@@ -1,0 +1,126 @@
+package natsbridge
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	"github.com/cnbus/cnbus/cbid"
+	"github.com/cnbus/cnbus/connector"
+	"github.com/cnbus/cnbus/connector/broker"
+	"github.com/cnbus/cnbus/connector/client"
+)
+
+// host is a broker with a bridge.
+type host struct {
+	path   string
+	broker *broker.Broker
+	bridge *Bridge
+	stop   func()
+}
+
+const everybody = `
+[[rule]]
+uid = ["*"]
+register = ["*"]
+send = ["*"]
+join = ["*"]
+publish = ["*"]
+unicast = true
+monitor = true
+`
+
+// startHost starts a broker and joins it.
+func startHost(t testing.TB, cfg *Config, queue int) *host {
+	dir, err := os.MkdirTemp("", "cnbus")
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	policy, err := broker.ParsePolicy(everybody)
+	require.NoError(t, err)
+	h := &host{path: filepath.Join(dir, "b.sock")}
+	h.broker, err = broker.New(&broker.Config{Socket: h.path, HistoryDir: "-", Drain: time.Second, QueueBytes: queue, Policy: policy, Log: quiet})
+	require.NoError(t, err)
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- h.broker.Serve(ctx) }()
+	joined, end := context.WithTimeout(context.Background(), 30*time.Second)
+	defer end()
+	h.bridge, err = Join(joined, h.broker, cfg)
+	if err != nil {
+		cancel()
+		<-done
+		require.NoError(t, err)
+	}
+	h.stop = sync.OnceFunc(func() {
+		ctx, end := context.WithTimeout(context.Background(), 30*time.Second)
+		defer end()
+		assert.NoError(t, h.bridge.Close(ctx))
+		cancel()
+		assert.NoError(t, <-done)
+	})
+	return h
+}
+
+func (h *host) dial(t testing.TB, name string) connector.Bus {
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	b, err := client.Dial(ctx, &client.Config{Socket: h.path, Name: name, Logger: quiet})
+	require.NoError(t, err)
+	return b
+}
+
+func config(e *Embedded, i int) *Config {
+	return &Config{Host: fmt.Sprintf("host%d", i), Options: []nats.Option{e.Option()}, SameUsers: true, Lease: 5 * time.Second, Log: quiet}
+}
+
+// TestThinPath: an agent registered site-wide on one host is called from the other; the reply's genealogy is
+// that of one host.
+func TestThinPath(t *testing.T) {
+	before := goleak.IgnoreCurrent()
+	func() {
+		e, err := StartEmbedded(EmbeddedConfig{Name: "test", Store: t.TempDir(), Log: quiet})
+		require.NoError(t, err)
+		defer e.Close()
+		a, b := startHost(t, config(e, 1), 0), startHost(t, config(e, 2), 0)
+		defer a.stop()
+		defer b.stop()
+		agent, caller := a.dial(t, "agent"), b.dial(t, "caller")
+		defer agent.Close()
+		defer caller.Close()
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		defer cancel()
+
+		id := cbid.Make(0x200, 1)
+		var from connector.From
+		var asked connector.Message
+		h := connector.HandlerFunc(func(ctx context.Context, d *connector.Delivery) {
+			from, asked = d.From, d.Msg.Clone()
+			assert.NoError(t, d.Reply(ctx, append([]byte("re: "), d.Msg.Data...)))
+		})
+		require.NoError(t, connector.AddSiteCallback(ctx, agent, id, "thin", h, connector.SiteOptions{}))
+		ep, err := caller.Endpoint(ctx)
+		require.NoError(t, err)
+		ev, err := ep.Call(ctx, connector.Message{ID: id, Data: []byte("hello")}, connector.Dest{})
+		require.NoError(t, err)
+		assert.Equal(t, "re: hello", string(ev.Msg.Data))
+		assert.Equal(t, asked.Seq, ev.Msg.Seq)
+		assert.Equal(t, asked.Ack+1, ev.Msg.Ack)
+		assert.Equal(t, b.bridge.Number(), connector.HostOf(from.Port))
+		assert.Equal(t, ep.Port(), from.Port)
+		assert.Equal(t, uint32(os.Getpid()), from.Cred.PID)
+		assert.Equal(t, a.bridge.Number(), connector.HostOf(ev.From.Port))
+		require.NoError(t, agent.DelCallback(ctx, id))
+		_, err = ep.Call(ctx, connector.Message{ID: id}, connector.Dest{})
+		assert.ErrorIs(t, err, connector.ErrNoID, "who removes an id is answered when every host knows")
+	}()
+	goleak.VerifyNone(t, before)
+}
