@@ -1,0 +1,294 @@
+package rxclient
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/cnbus/cnbus/cbid"
+	"github.com/cnbus/cnbus/connector"
+	"github.com/cnbus/cnbus/rxrpc"
+	"github.com/cnbus/cnbus/rxrpc/rxagent/rxmsg"
+)
+
+// Config says how a Conn works. nil, and zero values, mean the defaults.
+type Config struct {
+	// Patience is how long an Endpoint that has lost the agent waits between attempts to find it again; default 100 ms at
+	// first, growing to 2 s.
+	Patience time.Duration
+}
+
+// A Conn is a port on a bus through which the RxRPC agent is used. Sockets, and endpoints of clients and servers, that it has made
+// work as those of package rxrpc do; they belong to the port, and are gone with it.
+//
+// All methods may be called from any goroutine. One goroutine reads what comes and hands it on to whom it is for; it waits for nobody: the
+// windows of calls bound what it keeps.
+type Conn struct {
+	bus connector.Bus
+	ep  connector.Endpoint
+	cfg Config
+
+	ctx    context.Context // ends with Close
+	cancel context.CancelFunc
+	done   chan struct{} // the reader has ended
+
+	// mu guards what follows.
+	mu     sync.Mutex
+	hello  rxmsg.Hello
+	socks  map[uint32]*port
+	owners map[owner]struct{} // that Close has to end
+	closed bool
+}
+
+// An owner is a Socket or an engine: something that lives on a Conn.
+type owner interface{ shutdown() }
+
+// A sink takes in what the agent tells a socket. The reader calls it: it must not block.
+type sink interface {
+	event(h rxmsg.Header, body []byte)
+	lost(err error) // the socket is no more; nothing comes after it
+}
+
+// A port is a socket of the agent as the reader knows it.
+type port struct {
+	sink sink
+	seq  uint32 // of the last event
+}
+
+// Dial opens a port on a bus and asks the agent what it can. The bus stays the caller's. Errors: those of the bus, connector.ErrNoID if there is
+// no agent; EPROTONOSUPPORT for an agent of another version.
+func Dial(ctx context.Context, bus connector.Bus, cfg *Config) (*Conn, error) {
+	ep, err := bus.Endpoint(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("rxrpc over the bus: %w", err)
+	}
+	c := &Conn{bus: bus, ep: ep, done: make(chan struct{}), socks: make(map[uint32]*port), owners: make(map[owner]struct{})}
+	if cfg != nil {
+		c.cfg = *cfg
+	}
+	if c.cfg.Patience <= 0 {
+		c.cfg.Patience = 100 * time.Millisecond
+	}
+	c.ctx, c.cancel = context.WithCancel(context.Background())
+	go c.read()
+	if _, err := c.greet(ctx); err != nil {
+		_ = c.Close()
+		return nil, err
+	}
+	return c, nil
+}
+
+// greet asks the agent for its limits, which are kept.
+func (c *Conn) greet(ctx context.Context) (rxmsg.Hello, error) {
+	_, body, err := c.call(ctx, rxmsg.Header{Op: rxmsg.OpHello}, rxmsg.AppendU32(nil, rxmsg.Version))
+	if err != nil {
+		return rxmsg.Hello{}, err
+	}
+	h, err := rxmsg.ParseHello(body)
+	switch {
+	case err != nil:
+		return h, err
+	case h.Version != rxmsg.Version:
+		return h, &rxmsg.Error{Op: rxmsg.OpHello, Errno: errnoVersion, Text: fmt.Sprintf("version %d", h.Version)}
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.hello = h
+	return h, nil
+}
+
+// limits returns what the agent has said last.
+func (c *Conn) limits() rxmsg.Hello {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.hello
+}
+
+// Port returns the port id; after the bus had to reconnect it may be another.
+func (c *Conn) Port() uint32 { return c.ep.Port() }
+
+// Close closes the sockets and endpoints of the port, and the port. It is idempotent.
+func (c *Conn) Close() error {
+	c.mu.Lock()
+	if c.closed {
+		c.mu.Unlock()
+		<-c.done
+		return nil
+	}
+	c.closed = true
+	owners := c.owners
+	c.owners = nil
+	c.mu.Unlock()
+	for o := range owners {
+		o.shutdown()
+	}
+	c.cancel()
+	err := c.ep.Close()
+	<-c.done
+	return err
+}
+
+// own has o ended with the port; false if that is closed.
+func (c *Conn) own(o owner) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return false
+	}
+	c.owners[o] = struct{}{}
+	return true
+}
+
+func (c *Conn) disown(o owner) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.owners, o)
+}
+
+// request sends a request and returns its completion as it is.
+func (c *Conn) request(ctx context.Context, data []byte) (connector.Event, error) {
+	ev, err := c.ep.Call(ctx, connector.Message{ID: cbid.RxRPC, Data: data}, connector.Dest{})
+	if err != nil {
+		return ev, c.busError(err)
+	}
+	return ev, nil
+}
+
+// call makes a request and returns its completion: an *rxmsg.Error if the agent refuses.
+func (c *Conn) call(ctx context.Context, h rxmsg.Header, body []byte) (rxmsg.Reply, []byte, error) {
+	ev, err := c.request(ctx, append(h.Append(make([]byte, 0, rxmsg.HeaderSize+len(body))), body...))
+	if err != nil {
+		return rxmsg.Reply{}, nil, err
+	}
+	return completion(ev)
+}
+
+func completion(ev connector.Event) (rxmsg.Reply, []byte, error) {
+	r, b, err := rxmsg.ParseReply(ev.Msg.Data)
+	if err == nil {
+		err = r.Err(b)
+	}
+	return r, b, err
+}
+
+// post sends a request that wants no completion. What it is of the message's seq says, for EventFailed.
+func (c *Conn) post(ctx context.Context, sock uint32, data []byte) error {
+	return c.ep.Post(ctx, connector.Message{ID: cbid.RxRPC, Seq: sock, Data: data}, connector.Dest{})
+}
+
+// open opens a socket of the agent, whose events s takes in.
+func (c *Conn) open(ctx context.Context, family int, cfg rxmsg.Socket, s sink) (uint32, error) {
+	r, _, err := c.call(ctx, rxmsg.Header{Op: rxmsg.OpSocket, Arg: uint64(family)}, cfg.Append(nil))
+	if err != nil {
+		return 0, err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.socks[r.Sock] = &port{sink: s}
+	return r.Sock, nil
+}
+
+// forget ends the events of a socket.
+func (c *Conn) forget(sock uint32, s sink) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if p := c.socks[sock]; p != nil && p.sink == s {
+		delete(c.socks, sock)
+	}
+}
+
+// read is the reader.
+func (c *Conn) read() {
+	defer close(c.done)
+	for {
+		ev, err := c.ep.Recv(c.ctx)
+		if err != nil {
+			if c.ctx.Err() == nil {
+				err = c.busError(err)
+			}
+			c.loseAll(err)
+			return
+		}
+		switch ev.Kind {
+		case connector.EventMessage:
+			if ev.Msg.ID == cbid.RxRPC {
+				c.deliver(&ev.Msg)
+			}
+		case connector.EventFailed: // of a post, which was of the socket of that number
+			if ev.Msg.ID == cbid.RxRPC {
+				c.lose(ev.Msg.Seq, c.busError(ev.Err))
+			}
+		case connector.EventLost:
+			if ev.From.Group == 0 {
+				c.loseAll(fmt.Errorf("%d events of the agent were lost: %w", ev.Lost, ErrDown))
+			}
+		case connector.EventDown:
+			c.loseAll(c.busError(ev.Err))
+		}
+	}
+}
+
+// deliver hands an event to its socket.
+func (c *Conn) deliver(m *connector.Message) {
+	h, body, err := rxmsg.ParseHeader(m.Data)
+	if err != nil || !h.Op.Event() {
+		return // a completion that nobody waits for any more
+	}
+	c.mu.Lock()
+	p := c.socks[h.Sock]
+	gap := false
+	if p != nil {
+		gap = m.Seq != p.seq+1
+		p.seq = m.Seq
+	}
+	c.mu.Unlock()
+	switch {
+	case p == nil:
+	case gap:
+		c.lose(h.Sock, fmt.Errorf("an event of the agent is missing: %w", ErrDown))
+	case h.Op == rxmsg.EventClosed:
+		err := error(ErrDown)
+		if f, e := rxmsg.ParseFailure(body); e == nil {
+			err = fmt.Errorf("%w: %w", f.Err(h), ErrDown)
+		}
+		c.lose(h.Sock, err)
+	default:
+		p.sink.event(h, body)
+	}
+}
+
+// lose tells a socket that it is no more.
+func (c *Conn) lose(sock uint32, err error) {
+	c.mu.Lock()
+	p := c.socks[sock]
+	delete(c.socks, sock)
+	c.mu.Unlock()
+	if p != nil {
+		p.sink.lost(err)
+	}
+}
+
+// loseAll tells all.
+func (c *Conn) loseAll(err error) {
+	c.mu.Lock()
+	socks := c.socks
+	c.socks = make(map[uint32]*port)
+	c.mu.Unlock()
+	for _, p := range socks {
+		p.sink.lost(err)
+	}
+}
+
+// busError tells what the bus says as what it means: ErrDown if the way to the agent is gone.
+func (c *Conn) busError(err error) error {
+	switch {
+	case c.ctx.Err() != nil || errors.Is(err, connector.ErrClosed):
+		return rxrpc.ErrClosed
+	case errors.Is(err, connector.ErrInterrupted), errors.Is(err, connector.ErrAgentGone), errors.Is(err, connector.ErrNoID),
+		errors.Is(err, connector.ErrShutdown), errors.Is(err, connector.ErrNoPort):
+		return &downError{err}
+	}
+	return err
+}
