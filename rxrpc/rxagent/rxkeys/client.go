@@ -17,6 +17,9 @@ import (
 // OwnRing, as the number of a keyring, is the user's.
 const OwnRing keyring.ID = 0
 
+// Me, as a user id, is whoever asks.
+const Me uint32 = rxmsg.OwnKeyring
+
 // A Client manages the keys of its user in the agent of a bus; of root those of all. Errors are *rxmsg.Error, which wrap the errnos of
 // add_key(2) and keyctl(2) and say for people what is wrong, or those of the bus: connector.ErrNoID if there is no agent.
 type Client struct{ Endpoint connector.Endpoint }
