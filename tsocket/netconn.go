@@ -21,7 +21,7 @@ import (
 // much was written, and the next one goes on behind that (CancelLoses). The end of the stream is
 // io.EOF; other errors are a *net.OpError.
 //
-// It has the methods CloseWrite() error and PendingBytes() (int, error) too.
+// It has the methods CloseWrite() error, PendingBytes() (int, error) and PeerCred() (Cred, error) too.
 func AsNetConn(s *Stream) net.Conn {
 	s.SetHalfOpen(true)
 	s.SetCancelRule(CancelLoses)
@@ -67,6 +67,9 @@ func (c *netConn) Write(b []byte) (int, error) {
 	}
 	return int(n), err
 }
+
+// PeerCred is that of the stream.
+func (c *netConn) PeerCred() (Cred, error) { return c.s.PeerCred() }
 
 // fail turns an error of the stream into one of package net.
 func (c *netConn) fail(op string, ctx context.Context, err error) error {
