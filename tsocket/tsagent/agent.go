@@ -6,6 +6,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"syscall"
+	"time"
 
 	"github.com/cnbus/cnbus/cbid"
 	"github.com/cnbus/cnbus/connector"
@@ -70,9 +71,14 @@ func New(ctx context.Context, bus connector.Bus, c *Config) (*Agent, error) {
 	return a, nil
 }
 
+// farewell bounds how long Close waits for a bus that may be gone.
+const farewell = time.Second
+
 // Close unregisters the agent, closes all sockets and waits for its goroutines.
 func (a *Agent) Close() error {
-	err := a.bus.DelCallback(context.Background(), cbid.TSocket)
+	ctx, cancel := context.WithTimeout(context.Background(), farewell)
+	defer cancel()
+	err := a.bus.DelCallback(ctx, cbid.TSocket)
 	a.mu.Lock()
 	a.closed = true
 	var all []*owner

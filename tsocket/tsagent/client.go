@@ -41,7 +41,9 @@ type Client struct {
 
 	mu     sync.Mutex // guards the fields below
 	closed bool
-	agent  uint32 // its port; 0: not known
+	agent  uint32          // its port; 0: not known
+	life   context.Context // of that agent, and so of the sockets
+	die    context.CancelFunc
 	window int    // what it takes of a socket's writes
 	follow func() // ends the following of it
 	socks  map[uint32]client
@@ -144,6 +146,7 @@ func (c *Client) greet(ctx context.Context) (port uint32, err error) {
 	var old func()
 	if c.agent == 0 && !c.closed {
 		c.agent, c.window, old, c.follow = port, window, c.follow, stop
+		c.life, c.die = context.WithCancel(c.ctx)
 	} else {
 		old = stop
 	}
@@ -170,6 +173,9 @@ func (c *Client) down(err error) {
 	all := c.socks
 	c.socks = make(map[uint32]client)
 	c.agent = 0
+	if c.die != nil {
+		c.die() // who waits for the bus does so for nothing: the sockets are no more when it is back
+	}
 	var stop func()
 	if c.closed {
 		stop, c.follow = c.follow, nil
@@ -231,9 +237,20 @@ func (c *Client) dispatch(m *connector.Message, from uint32) {
 	}
 }
 
+// alive returns what ends when requests about a socket are of no use any more: the agent has gone. Those about
+// none, 0, may wait for it to come back.
+func (c *Client) alive(num uint32) context.Context {
+	if num == 0 {
+		return c.ctx
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.life
+}
+
 // post sends a request that has no reply.
 func (c *Client) post(num uint32, data []byte) error {
-	err := c.ep.Post(c.ctx, connector.Message{ID: cbid.TSocket, Seq: num, Data: data}, connector.Dest{})
+	err := c.ep.Post(c.alive(num), connector.Message{ID: cbid.TSocket, Seq: num, Data: data}, connector.Dest{})
 	if err != nil {
 		return c.busError(err)
 	}
@@ -255,6 +272,8 @@ func (c *Client) busError(err error) error {
 		return tsocket.ErrClosed
 	case errors.Is(err, connector.ErrPermission), errors.Is(err, connector.ErrTooBig):
 		return &Error{errnoOf(err), err.Error()}
+	case errors.Is(err, context.Canceled): // it ended with the agent
+		return ErrDown
 	}
 	return fmt.Errorf("%w: %w", ErrDown, err)
 }
@@ -273,9 +292,9 @@ func (c *Client) call(ctx context.Context, h Header, body []byte) (Reply, []byte
 }
 
 func (c *Client) callData(ctx context.Context, h Header, data []byte) (Reply, []byte, error) {
-	inner := c.ctx
+	inner := c.alive(h.Sock)
 	if ctx.Done() != nil {
-		limited, giveUp := context.WithCancel(c.ctx)
+		limited, giveUp := context.WithCancel(inner)
 		defer giveUp()
 		inner = limited
 		var late *time.Timer
