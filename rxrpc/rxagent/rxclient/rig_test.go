@@ -2,6 +2,7 @@ package rxclient_test
 
 import (
 	"context"
+	"io"
 	"net/netip"
 	"sync"
 	"testing"
@@ -128,3 +129,28 @@ func (k *keys) Do(context.Context, connector.From, rxmsg.Header, []byte) (uint32
 }
 
 func (k *keys) Gone(connector.From) {}
+
+var local4 = netip.MustParseAddrPort("127.0.0.1:0")
+
+// echo sends the request back.
+var echo = rxrpc.Unary(func(_ context.Context, _ *rxrpc.ServerCall, dst, request []byte) ([]byte, error) {
+	return append(dst, request...), nil
+})
+
+// echoStream reads all, then sends it back.
+var echoStream = rxrpc.HandlerFunc(func(_ context.Context, call *rxrpc.ServerCall) error {
+	b, err := io.ReadAll(call)
+	if err == nil {
+		_, err = call.Write(b)
+	}
+	return err
+})
+
+// pattern returns n bytes that are not the same anywhere near each other.
+func pattern(n int) []byte {
+	b := make([]byte, n)
+	for i := range b {
+		b[i] = byte(i*31 + i>>8*7 + i>>16)
+	}
+	return b
+}
