@@ -103,8 +103,7 @@ func (l *Listener) handle(ctx context.Context, d *connector.Delivery) {
 		s := l.pending[origin{d.From.Port, h.sock}]
 		l.mu.Unlock()
 		if s != nil {
-			l.forget(s)
-			s.shut()
+			s.fail(&Error{Errno: syscall.ECONNRESET, Text: "the other end gave up"}, false)
 		}
 	default:
 		l.n.count.foreign.Add(1)

@@ -2,6 +2,7 @@ package bussock_test
 
 import (
 	"context"
+	"runtime"
 	"testing"
 	"time"
 
@@ -64,4 +65,14 @@ func pair(t testing.TB, a, b *bussock.Node) (c, d *tsocket.Stream) {
 	require.NoError(t, l.Close())
 	t.Cleanup(func() { _, _ = c.Close(), d.Close() })
 	return c, d
+}
+
+// waitFor calls ok until it is true. It is for states that nothing signals.
+func waitFor(t testing.TB, what string, ok func() bool) {
+	t.Helper()
+	for end := time.Now().Add(patience); !ok(); runtime.Gosched() {
+		if time.Now().After(end) {
+			require.FailNow(t, "never: "+what)
+		}
+	}
 }

@@ -140,6 +140,10 @@ func (s *stream) failLocked(why *Error, tell bool) {
 		return
 	}
 	s.broken = why
+	if s.backlog != nil {
+		s.backlog.forget(s)
+		s.backlog = nil
+	}
 	s.out.drop()
 	if s.in.gone || !s.isReady {
 		tell = false
