@@ -33,6 +33,10 @@ type Config struct {
 	// means a directory beside the socket, "-" keeps them in memory.
 	HistoryDir string
 
+	// WillJoin says that Join is going to be called: until then registrations for all hosts wait for it,
+	// where they would be refused otherwise.
+	WillJoin bool
+
 	// Drain is how long a stop may take to write what waits; 0 means 5 s.
 	Drain time.Duration
 
@@ -73,6 +77,7 @@ func New(cfg *Config) (*Broker, error) {
 	if q := b.cfg.QueueBytes; q > 0 {
 		h.tune.queue, h.tune.hard, h.tune.replies, h.tune.overrun = q, 2*q, 4*q, max(q, 64<<10)
 	}
+	h.willJoin = b.cfg.WillJoin
 	var err error
 	if b.loop, err = newLoop(h, b.log); err != nil {
 		return nil, err

@@ -39,7 +39,10 @@ type hub struct {
 	nextWatch uint64
 
 	site     *site // nil unless joined to other hosts
-	greeting int   // clients that have not said Hello
+	willJoin bool    // registrations for all hosts wait for that
+	early    []early // which do
+
+	greeting int // clients that have not said Hello
 
 	dirty   []*conn // have bytes that the loop is to write
 	resumed []*conn // were paused; their kept input is to be handled

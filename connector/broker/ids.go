@@ -14,6 +14,19 @@ func (h *hub) handleAdd(c *conn, hd *frame.Header, body []byte) error {
 	if err != nil {
 		return err
 	}
+	h.add(c, hd, id, name)
+	return nil
+}
+
+// early is an Add for all hosts that came before there were any.
+type early struct {
+	c    *conn
+	hd   frame.Header
+	id   cbid.ID
+	name string
+}
+
+func (h *hub) add(c *conn, hd *frame.Header, id cbid.ID, name string) {
 	wide := hd.Flags&(frame.FlagSite|frame.FlagTakeover) != 0
 	if s := h.site; s != nil && !wide && s.wide != nil {
 		wide = s.wide(id)
@@ -29,26 +42,33 @@ func (h *hub) handleAdd(c *conn, hd *frame.Header, body []byte) error {
 			}
 		}
 		h.answer(c, hd.Tag, connector.ErrDuplicate, text)
-		return nil
+		return
+	case wide && h.site == nil && h.willJoin:
+		if why := c.acct.take(&c.acct.regs, c.acct.limits.Registrations, "registrations"); why != "" {
+			h.limit(c, why)
+			h.answer(c, hd.Tag, connector.ErrLimit, why)
+			return
+		}
+		h.early = append(h.early, early{c: c, hd: *hd, id: id, name: name})
+		return
 	case wide && h.site == nil:
 		h.answer(c, hd.Tag, connector.ErrNotSupported, "this broker is not joined to others: nothing can be registered for all hosts")
-		return nil
+		return
 	case !c.rights.mayRegister(id):
 		h.answer(c, hd.Tag, connector.ErrPermission, sprintf("uid %d may not register %v", c.cred.UID, id))
-		return nil
+		return
 	}
 	if why := c.acct.take(&c.acct.regs, c.acct.limits.Registrations, "registrations"); why != "" {
 		h.limit(c, why)
 		h.answer(c, hd.Tag, connector.ErrLimit, why)
-		return nil
+		return
 	}
 	r := &reg{id: id, name: name, owner: c, since: h.now}
 	if wide {
 		h.site.claim(r, hd.Tag, takeover)
-		return nil
+		return
 	}
 	h.register(r, hd.Tag)
-	return nil
 }
 
 // taken is who has the id: on this host, or asks for it, or with wide on another one.

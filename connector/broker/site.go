@@ -68,6 +68,14 @@ func (h *hub) join(cfg *JoinConfig) *site {
 			s.members(num, true)
 		}
 	}
+	waited := h.early
+	h.early = nil
+	for _, e := range waited {
+		e.c.acct.regs--
+		if !e.c.closed {
+			h.add(e.c, &e.hd, e.id, e.name)
+		}
+	}
 	return s
 }
 
@@ -96,7 +104,7 @@ func (s *site) leave() {
 	}
 	listen := s.listen
 	s.listen = nil
-	s.h.site = nil
+	s.h.site, s.h.willJoin = nil, false
 	for num := range listen {
 		s.h.interest(num)
 	}

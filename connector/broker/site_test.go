@@ -520,3 +520,24 @@ func TestLeaveUndoesJoin(t *testing.T) {
 	assert.Empty(t, a.h.ids)
 	assert.Empty(t, a.h.accounts)
 }
+
+func TestRegistrationsForAllWaitForJoin(t *testing.T) {
+	s := &siteSim{t: t, owner: make(map[cbid.ID]uint32)}
+	h := &hostSim{sim: newSim(t, nil), all: s, num: 1}
+	s.hosts = append(s.hosts, h)
+	h.h.willJoin = true
+	first, second, gone := h.root(), h.root(), h.root()
+	for _, p := range []*peer{gone, first, second} {
+		p.write(frame.Header{Type: frame.Add, Tag: 1, Flags: frame.FlagSite}, frame.AppendNamed(nil, id1, "x")...)
+		p.none()
+	}
+	h.h.close(gone.c)
+	h.loop = &SiteLoop{h.h.join(&JoinConfig{Host: 1, Uplink: h})}
+	s.carry()
+	assert.Zero(t, first.read()[0].Code)
+	assert.Equal(t, connector.ErrDuplicate.Code(), second.code())
+	assert.Equal(t, 1, h.h.accounts[0].regs)
+	h.h.site.leave()
+	second.write(frame.Header{Type: frame.Add, Flags: frame.FlagSite}, frame.AppendNamed(nil, cbid.Make(1, 9), "x")...)
+	assert.Equal(t, connector.ErrNotSupported.Code(), second.code())
+}
