@@ -161,6 +161,9 @@ func (l *Loop) inside() bool {
 	return tid != 0 && tid == threadID()
 }
 
+// Inside reports whether the caller is called by the loop. Where threads have no number it is always false.
+func (l *Loop) Inside() bool { return l.inside() }
+
 // Close ends the loop. Every attached socket is closed, so that whatever is outstanding
 // fails with ErrClosed, and their callbacks are called; what was posted is called, timers are not. If
 // Run is running, it does that and returns; otherwise Close does it. What comes later, of sockets without a

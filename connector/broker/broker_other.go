@@ -15,6 +15,10 @@ import (
 
 type loop struct{ hub *hub }
 
+type local struct{}
+
+func (p *local) reply(context.Context, []byte) error { return connector.ErrNotSupported }
+
 type socketLock struct{ path string }
 
 func newLoop(*hub, *slog.Logger) (*loop, error) {
@@ -28,4 +32,10 @@ func (l *loop) do(context.Context, func()) error       { return connector.ErrNot
 func (l *loop) drain(string, time.Duration)            {}
 func (l *loop) pair(context.Context) (net.Conn, error) { return nil, connector.ErrNotSupported }
 func (b *Broker) listen() error                        { return connector.ErrNotSupported }
-func (b *Broker) cleanup()                             {}
+
+// Bus needs what New does.
+func (b *Broker) Bus(context.Context, string) (connector.Bus, error) {
+	return nil, &connector.OpError{Op: "bus", Err: connector.ErrNotSupported}
+}
+
+func (b *Broker) cleanup() {}

@@ -256,6 +256,9 @@ func (h *hub) interest(num uint32) {
 // tellInterest tells c the state of a group. One that does not read gets the
 // last state when it does: others change it as often as they like.
 func (h *hub) tellInterest(c *conn, num uint32) {
+	if len(c.inlines) > 0 {
+		h.interestInline(c, num)
+	}
 	if c.out.len() >= h.tune.hard {
 		if c.interests == nil {
 			c.interests = make(map[uint32]struct{})
@@ -264,10 +267,16 @@ func (h *hub) tellInterest(c *conn, num uint32) {
 		return
 	}
 	hd := frame.Header{Type: frame.Interest, Group: num}
-	if g := h.groups[num]; g != nil && len(g.members) > 0 || h.site != nil && len(h.site.listen[num]) > 0 {
+	if h.heard(num) {
 		hd.Code = 1
 	}
 	h.control(c, hd)
+}
+
+// heard reports whether the group has members, here or on another host.
+func (h *hub) heard(num uint32) bool {
+	g := h.groups[num]
+	return g != nil && len(g.members) > 0 || h.site != nil && len(h.site.listen[num]) > 0
 }
 
 func (c *conn) dropLagging(m *member) {

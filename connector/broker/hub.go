@@ -38,7 +38,7 @@ type hub struct {
 	watchers  map[uint64]*watcher
 	nextWatch uint64
 
-	site     *site // nil unless joined to other hosts
+	site     *site   // nil unless joined to other hosts
 	willJoin bool    // registrations for all hosts wait for that
 	early    []early // which do
 
@@ -80,14 +80,16 @@ type reg struct {
 	dead    bool  // removed; routes to it are stale
 	held    bool  // the owner asked to keep messages back
 	callers callers
-	count   uint64 // messages for the callback
-	stops   []stop // senders that were told Stop because of held
+	inline  *inline // the callback runs in this process, on the loop
+	count   uint64  // messages for the callback
+	stops   []stop  // senders that were told Stop because of held
 }
 
 // conn is one client.
 type conn struct {
 	port   uint32
-	sock   *tsocket.Stream // these three are the loop's
+	sock   *tsocket.Stream // these are the loop's; sock is nil with local
+	local  *local
 	watch  *tsocket.Watch
 	wants  tsocket.Ready
 	cred   connector.Cred
@@ -126,6 +128,8 @@ type conn struct {
 	monitor   bool
 
 	// Towards other hosts, while the broker is joined to any.
+	inlines map[uint64]*inline // of this process's Bus: callbacks that run on the loop
+
 	abroad   bool                // a frame was forwarded
 	far      map[uint32]*far     // by host
 	called   map[uint32]struct{} // ports there that were called and are not gone

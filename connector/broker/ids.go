@@ -98,6 +98,7 @@ func (h *hub) register(r *reg, tag uint32) {
 		c.regs = make(map[uint64]*reg)
 	}
 	c.regs[id.Key()] = r
+	r.inline = c.inlines[id.Key()]
 	h.answer(c, tag, nil, "")
 	h.tellInterest(c, id.Idx)
 	h.changed(r, false)
@@ -138,6 +139,9 @@ func (h *hub) unregister(r *reg) {
 	}
 	r.owner.acct.regs--
 	r.dead = true
+	if r.inline != nil {
+		delete(r.owner.inlines, r.id.Key())
+	}
 	h.goneTo(&r.callers, r.owner.port, &r.id)
 	h.releaseStops(&r.stops)
 	h.changed(r, true)

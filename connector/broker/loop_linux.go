@@ -210,6 +210,9 @@ func (l *loop) adopt(s *tsocket.Stream, cred connector.Cred, gids []uint32) *con
 // read handles what c sent: at most readMax bytes, so that nobody waits long
 // for its turn. broken says that it is gone.
 func (l *loop) read(c *conn, broken bool) int {
+	if c.local != nil {
+		return c.local.turn()
+	}
 	if c.choked && broken {
 		l.close(c) // it will never read what it asked for
 		return 0
@@ -251,6 +254,12 @@ func (l *loop) handle(c *conn, b []byte) {
 // interest says what is wanted of c: reading unless it is paused, writing if it
 // was found full.
 func (l *loop) interest(c *conn) {
+	if c.local != nil {
+		if !c.paused {
+			c.local.again()
+		}
+		return
+	}
 	var want tsocket.Ready
 	if !c.paused && !c.last {
 		want |= tsocket.Readable
@@ -311,6 +320,10 @@ func (l *loop) flush() {
 
 // write writes what c has waiting; what does not fit waits for room.
 func (l *loop) write(c *conn) {
+	if c.local != nil {
+		l.writeLocal(c)
+		return
+	}
 	for c.out.len() > 0 {
 		n, err := c.sock.TryWrite(c.out.pending())
 		if err != nil && !errors.Is(err, tsocket.ErrAgain) {
@@ -337,12 +350,38 @@ func (l *loop) write(c *conn) {
 	}
 }
 
+// writeLocal is write for a client of this process.
+func (l *loop) writeLocal(c *conn) {
+	for c.out.len() > 0 {
+		n := c.local.write(c.out.pending())
+		if n < 0 {
+			l.close(c)
+			return
+		}
+		whole := n == c.out.len()
+		if n > 0 {
+			l.hub.written(c, n)
+		}
+		if !whole {
+			l.hub.blocked(c)
+			return
+		}
+	}
+	if c.last {
+		l.close(c)
+	}
+}
+
 // close ends a connection.
 func (l *loop) close(c *conn) {
 	if c.closed {
 		return
 	}
 	l.hub.close(c)
+	if c.local != nil {
+		c.local.end()
+		return
+	}
 	_ = c.sock.Close()
 	l.starve(false)
 }

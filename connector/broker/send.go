@@ -94,6 +94,10 @@ func (h *hub) sendID(c *conn, hd *frame.Header, fr []byte, id cbid.ID) (*connect
 		}
 		c.routeKey, c.route = id.Key(), r
 	}
+	if r.inline != nil {
+		h.runInline(c, r, hd, fr)
+		return nil, true
+	}
 	if r.far {
 		if c.proxy {
 			return connector.ErrNoID, true // it has been removed here

@@ -1,0 +1,183 @@
+package broker
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"sync/atomic"
+
+	"github.com/cnbus/cnbus/cbid"
+	"github.com/cnbus/cnbus/connector"
+	"github.com/cnbus/cnbus/connector/client"
+	"github.com/cnbus/cnbus/connector/internal/frame"
+	"github.com/cnbus/cnbus/tsocket"
+)
+
+// Bus puts this process on the broker's bus without a socket, with the broker's own credentials; name is for
+// people. Serve must be running, or about to. The Bus ends with the broker, without reconnecting.
+//
+// It is what client.Dial gives, but that a callback marked by connector.Inline runs on the broker's loop, between the
+// reading of the message and the writing of its reply: nothing else of the broker goes on meanwhile. Such a callback
+// must be short and must not wait, not even for the broker: of the Bus it may use Post, which refuses with ErrWouldBlock what
+// would have to wait, and it may detach a message and reply from another goroutine.
+func (b *Broker) Bus(ctx context.Context, name string) (connector.Bus, error) {
+	s := &Bus{loop: b.loop}
+	s.ctx, s.cancel = context.WithCancel(context.Background())
+	c, err := client.Dial(ctx, &client.Config{
+		Name: name, Logger: b.log, Reconnect: client.Reconnect{Disabled: true},
+		Stream: func(ctx context.Context) (*tsocket.Stream, error) {
+			p, stream, err := b.loop.localPair(ctx)
+			if err == nil {
+				s.first.Do(func() { s.agent = p })
+			}
+			return stream, err
+		},
+	})
+	if err != nil {
+		s.cancel()
+		return nil, err
+	}
+	s.Bus = c
+	return s, nil
+}
+
+// Bus is a place on the bus within the broker's process.
+type Bus struct {
+	*client.Bus
+	loop    *loop
+	ctx     context.Context // of callbacks on the loop
+	cancel  context.CancelFunc
+	first   sync.Once // sets agent
+	agent   *local
+	inlines atomic.Int32 // callbacks on the loop there have been
+}
+
+// within reports whether the caller is a callback on the loop.
+func (s *Bus) within() bool { return s.inlines.Load() > 0 && s.loop.sock.Inside() }
+
+var errWithin = fmt.Errorf("called by a callback on the broker's loop, which it would wait for: %w", connector.ErrInvalid)
+
+// AddCallback implements connector.Bus.
+func (s *Bus) AddCallback(ctx context.Context, id cbid.ID, name string, h connector.Handler) error {
+	return s.add(ctx, id, h, func(h connector.Handler) error { return s.Bus.AddCallback(ctx, id, name, h) })
+}
+
+// AddSiteCallback implements connector.SiteBus.
+func (s *Bus) AddSiteCallback(ctx context.Context, id cbid.ID, name string, h connector.Handler, opt connector.SiteOptions) error {
+	return s.add(ctx, id, h, func(h connector.Handler) error { return s.Bus.AddSiteCallback(ctx, id, name, h, opt) })
+}
+
+// add registers h by register; one that is marked is put where the hub finds it before.
+func (s *Bus) add(ctx context.Context, id cbid.ID, h connector.Handler, register func(connector.Handler) error) error {
+	fail := func(err error) error { return &connector.OpError{Op: "add callback", ID: id, HasID: true, Err: err} }
+	if s.within() {
+		return fail(errWithin)
+	}
+	if !connector.IsInline(h) {
+		return register(h)
+	}
+	hub, owner := s.loop.hub, s.agent.c
+	in := newInline(hub, owner, id, h)
+	in.ctx, in.log = s.ctx, hub.log
+	taken := false
+	err := s.loop.do(ctx, func() {
+		if taken = owner.inlines[id.Key()] != nil; taken {
+			return
+		}
+		if owner.inlines == nil {
+			owner.inlines = make(map[uint64]*inline)
+		}
+		owner.inlines[id.Key()] = in
+	})
+	if err == nil && taken {
+		err = connector.ErrDuplicate
+	}
+	if err != nil {
+		return fail(err)
+	}
+	s.inlines.Add(1)
+	// Nothing is ever sent to the client's side of it.
+	if err = register(connector.HandlerFunc(h.Handle)); err != nil {
+		s.loop.post(func() {
+			in.mute = true
+			if r := owner.regs[id.Key()]; r == nil || r.inline != in {
+				delete(owner.inlines, id.Key())
+			}
+		})
+	}
+	return err
+}
+
+// DelCallback implements connector.Bus.
+func (s *Bus) DelCallback(ctx context.Context, id cbid.ID) error {
+	if s.within() {
+		return &connector.OpError{Op: "delete callback", ID: id, HasID: true, Err: errWithin}
+	}
+	return s.Bus.DelCallback(ctx, id)
+}
+
+// Send implements connector.Bus.
+func (s *Bus) Send(ctx context.Context, m connector.Message, to connector.Dest) error {
+	if s.within() {
+		return &connector.OpError{Op: "send", ID: m.ID, HasID: true, Port: to.Port, Group: to.Group, Err: errWithin}
+	}
+	return s.Bus.Send(ctx, m, to)
+}
+
+// Post implements connector.Poster.
+func (s *Bus) Post(ctx context.Context, m connector.Message, to connector.Dest) error {
+	if !s.within() {
+		return s.Bus.Post(ctx, m, to)
+	}
+	var err error
+	switch {
+	case to.Port != 0 && to.Group != 0:
+		err = fmt.Errorf("both a port and a group: %w", connector.ErrInvalid)
+	case s.agent.c.closed || s.ctx.Err() != nil:
+		err = connector.ErrClosed
+	case len(m.Data) > connector.MaxData:
+		err = connector.ErrTooBig
+	default:
+		if !s.post(&m, to) {
+			err = connector.ErrWouldBlock
+		}
+	}
+	if err != nil {
+		return &connector.OpError{Op: "post", ID: m.ID, HasID: true, Port: to.Port, Group: to.Group, Err: err}
+	}
+	return nil
+}
+
+// post gives m to the hub on the loop. It returns false if m would have to wait.
+func (s *Bus) post(m *connector.Message, to connector.Dest) bool {
+	h, c := s.loop.hub, s.agent.c
+	if c.paused {
+		return false
+	}
+	hd := frame.Header{Type: frame.Send, Port: to.Port, Group: to.Group, Len: uint32(frame.HeaderLen + connector.HeaderLen + len(m.Data))}
+	if to.Port == 0 && to.Group == 0 {
+		hd.Flags = frame.FlagAgent
+	}
+	switch to.Full {
+	case connector.FullWait:
+		hd.Flags |= frame.FlagWait
+	case connector.FullDrop:
+		hd.Flags |= frame.FlagDrop
+	}
+	fr := hd.Append(make([]byte, 0, hd.Len))
+	fr, _ = m.AppendNative(fr, c.port) // its length was looked at
+	hd.Put(fr)
+	c.stat.FramesIn++
+	if !h.send(c, &hd, fr) {
+		c.stat.FramesIn--
+		h.resume(c)
+		return false
+	}
+	return true
+}
+
+// Close implements connector.Bus.
+func (s *Bus) Close() error {
+	s.cancel()
+	return s.Bus.Close()
+}
