@@ -4,7 +4,8 @@
 //	rx-listen -listen 127.0.0.1:7000 &
 //	rx-listen -connect 127.0.0.1:7000 hello
 //
-// The reply is the request in capitals.
+// The reply is the request in capitals. With -bus the socket is one of the RxRPC agent, by messages over the broker: the program opens no
+// UDP port, and does the same. Either end may be so.
 package main
 
 import (
@@ -20,7 +21,9 @@ import (
 	"strings"
 	"time"
 
+	"github.com/cnbus/cnbus/connector/client"
 	"github.com/cnbus/cnbus/rxrpc"
+	"github.com/cnbus/cnbus/rxrpc/rxagent/rxclient"
 )
 
 // service is the number that server and client have agreed upon: VL_SERVICE_ID.
@@ -29,27 +32,73 @@ const service = 52
 // longest request that the server takes.
 const longest = 1 << 20
 
+// socket is what the program needs of a socket of AF_RXRPC.
+type socket interface {
+	Bind(a rxrpc.Addr) error
+	Connect(a rxrpc.Addr) error
+	Listen(backlog int) error
+	Getsockname() rxrpc.Addr
+	Sendmsg(ctx context.Context, m rxrpc.Msg) (int, error)
+	Recvmsg(ctx context.Context, p []byte, flags rxrpc.MsgFlags) (rxrpc.Msg, error)
+	Close() error
+}
+
+var (
+	_ socket = (*rxrpc.Socket)(nil)
+	_ socket = (*rxclient.Socket)(nil)
+)
+
+// own makes a socket of this process.
+func own() (socket, error) { return rxrpc.NewSocket(rxrpc.Inet, nil) }
+
+// ofAgent returns what makes sockets of the agent, and what ends them.
+func ofAgent(ctx context.Context, path string) (open func() (socket, error), end func(), err error) {
+	bus, err := client.Dial(ctx, &client.Config{Socket: path, Name: "rx-listen"})
+	if err != nil {
+		return nil, nil, err
+	}
+	conn, err := rxclient.Dial(ctx, bus, nil)
+	if err != nil {
+		return nil, nil, errors.Join(err, bus.Close())
+	}
+	open = func() (socket, error) { return conn.NewSocket(rxrpc.Inet, nil) }
+	return open, func() { _ = errors.Join(conn.Close(), bus.Close()) }, nil
+}
+
 func main() {
 	listen := flag.String("listen", "127.0.0.1:7000", "UDP `address` to serve at")
 	connect := flag.String("connect", "", "`address` of a server: be its client")
+	overBus := flag.Bool("bus", false, "use a socket of the RxRPC agent, over the bus")
+	path := flag.String("socket", "", "`path` of the broker's socket, with -bus; default as docs/protocol.md says")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	var err error
-	if *connect != "" {
-		var reply []byte
-		if reply, err = request(ctx, *connect, []byte(strings.Join(flag.Args(), " "))); err == nil {
-			fmt.Printf("%s\n", reply)
-		}
-	} else {
-		err = serve(ctx, *listen, func(at rxrpc.Addr) { fmt.Fprintln(os.Stderr, "serving at", at) })
-	}
-	if err != nil {
+	if err := run(ctx, *listen, *connect, *overBus, *path, strings.Join(flag.Args(), " ")); err != nil {
 		log.Fatal(err)
 	}
 }
 
-func request(ctx context.Context, server string, data []byte) ([]byte, error) {
+func run(ctx context.Context, listen, connect string, overBus bool, path, text string) error {
+	open := own
+	if overBus {
+		of, end, err := ofAgent(ctx, path)
+		if err != nil {
+			return err
+		}
+		defer end()
+		open = of
+	}
+	if connect == "" {
+		return serve(ctx, open, listen, func(at rxrpc.Addr) { fmt.Fprintln(os.Stderr, "serving at", at) })
+	}
+	reply, err := request(ctx, open, connect, []byte(text))
+	if err == nil {
+		fmt.Printf("%s\n", reply)
+	}
+	return err
+}
+
+func request(ctx context.Context, open func() (socket, error), server string, data []byte) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	to, err := netip.ParseAddrPort(server)
@@ -57,7 +106,7 @@ func request(ctx context.Context, server string, data []byte) ([]byte, error) {
 		return nil, err
 	}
 	// (1) An RxRPC socket is set up.
-	client, err := rxrpc.NewSocket(rxrpc.Inet, nil)
+	client, err := open()
 	if err != nil {
 		return nil, err
 	}
@@ -108,13 +157,13 @@ func request(ctx context.Context, server string, data []byte) ([]byte, error) {
 	}
 }
 
-func serve(ctx context.Context, local string, ready func(rxrpc.Addr)) error {
+func serve(ctx context.Context, open func() (socket, error), local string, ready func(rxrpc.Addr)) error {
 	addr, err := netip.ParseAddrPort(local)
 	if err != nil {
 		return err
 	}
 	// (1) An RxRPC socket is created.
-	server, err := rxrpc.NewSocket(rxrpc.Inet, nil)
+	server, err := open()
 	if err != nil {
 		return err
 	}

@@ -59,6 +59,7 @@ var layers = []layer{
 	{pkg: "cmd/...", code: []string{"cbid", "connector/...", "tsocket/...", "rxrpc/...", "internal/...", "cmd/internal/...", "."}},
 	{pkg: "examples/...", code: []string{"cbid", "connector/...", "tsocket/...", "rxrpc/...", "."}, public: true},
 	{pkg: "tests/...", code: []string{"cbid", "connector/...", "tsocket/...", "rxrpc/...", "internal/...", "tests/..."}},
+	{pkg: "examples/afs-ls", code: []string{"connector/...", "rxrpc/...", "examples/afs-vl/..."}, public: true},
 	{pkg: "examples/afs-vl/...", code: []string{"tsocket/...", "rxrpc/...", "examples/afs-vl/..."}, public: true},
 	{pkg: "tests/interop/...", code: []string{"tsocket/...", "rxrpc/...", "internal/testenv", "internal/testkdc", "examples/afs-vl/...", "tests/interop/..."}},
 	{pkg: "contrib/..."},
