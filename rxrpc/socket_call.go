@@ -113,7 +113,10 @@ func (x *sockCall) happened(now proto.Time, w proto.What) {
 			break
 		}
 		x.rx.push(b)
-		x.rxEnd = x.rxEnd || last
+		if last {
+			x.rxEnd = true
+			x.e.wokenNow++ // whoever reads it is likely to send
+		}
 	}
 	giveUp := w.Has(proto.Busy) && x.client && s.cfg.BusyEnds && !w.Has(proto.Ended)
 	if giveUp {

@@ -119,7 +119,7 @@ func (s *Socket) submit(u *Submission) *Submission {
 	x.subs = append(x.subs, u)
 	x.sending = true
 	s.mu.Unlock()
-	x.e.post(x.advance)
+	x.e.postSoon(x.advance)
 	return u
 }
 
@@ -146,7 +146,7 @@ func (s *Socket) submitFirst(u *Submission, np newCallParams) *Submission {
 	s.mu.Lock()
 	x.subs = append(x.subs, u)
 	s.mu.Unlock()
-	x.e.post(x.advance)
+	x.e.postSoon(x.advance)
 	return u
 }
 

@@ -67,6 +67,31 @@ func (e *Endpoint) post(fn func(now proto.Time)) {
 	e.take()
 }
 
+// postLater is post as submitLater is submit.
+func (e *Endpoint) postLater(fn func(now proto.Time)) {
+	t := &e.tok
+	t.mu.Lock()
+	t.funcs = append(t.funcs, fn)
+	if t.closed {
+		e.take()
+		return
+	}
+	held := t.held
+	t.mu.Unlock()
+	if !held {
+		e.flusher.wake()
+	}
+}
+
+// postSoon is post, or postLater if others are likely to post in a moment.
+func (e *Endpoint) postSoon(fn func(now proto.Time)) {
+	if e.othersFollow() {
+		e.postLater(fn)
+		return
+	}
+	e.post(fn)
+}
+
 // do runs fn as the owner and returns when it is done. The owner itself must not
 // call it.
 func (e *Endpoint) do(fn func(now proto.Time)) {

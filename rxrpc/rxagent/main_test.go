@@ -1,9 +1,19 @@
 package rxagent_test
 
 import (
+	"os"
 	"testing"
 
 	"go.uber.org/goleak"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if path := os.Getenv(childMark); path != "" {
+		child(path)
+		return
+	}
+	goleak.VerifyTestMain(m)
+}
+
+// childMark in the environment makes the test binary a broker with an agent, on that socket.
+const childMark = "CNBUS_RXAGENT_CHILD"

@@ -1,56 +1,19 @@
-//go:build linux
-
 package rxagent_test
 
 import (
 	"context"
-	"log/slog"
-	"os"
-	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 
 	"github.com/cnbus/cnbus/cbid"
 	"github.com/cnbus/cnbus/connector"
-	"github.com/cnbus/cnbus/connector/broker"
-	busclient "github.com/cnbus/cnbus/connector/client"
 	"github.com/cnbus/cnbus/rxrpc"
-	"github.com/cnbus/cnbus/rxrpc/rxagent"
 	"github.com/cnbus/cnbus/rxrpc/rxagent/rxmsg"
 )
-
-// withBroker runs a broker with an agent in its process, and returns what dials it.
-func withBroker(t testing.TB, cfg *rxagent.Config) (dial func() connector.Bus, stop func()) {
-	t.Helper()
-	dir, err := os.MkdirTemp("", "cnbus") // t.TempDir() may be too long for a socket's path
-	require.NoError(t, err)
-	path := filepath.Join(dir, "b.sock")
-	b, err := broker.New(&broker.Config{Socket: path, HistoryDir: "-", Log: slog.New(slog.DiscardHandler)})
-	require.NoError(t, err)
-	ctx, cancel := context.WithCancel(context.Background())
-	served := make(chan error, 1)
-	go func() { served <- b.Serve(ctx) }()
-	bus, err := busclient.Dial(soon(t), &busclient.Config{Name: "rxrpc", Conn: b.Conn, Logger: slog.New(slog.DiscardHandler)})
-	require.NoError(t, err)
-	agent, err := rxagent.New(soon(t), bus, cfg)
-	require.NoError(t, err)
-	stop = sync.OnceFunc(func() {
-		_ = agent.Close()
-		_ = bus.Close()
-		cancel()
-		require.NoError(t, <-served)
-		_ = os.RemoveAll(dir)
-	})
-	t.Cleanup(stop)
-	return func() connector.Bus {
-		c, err := busclient.Dial(soon(t), &busclient.Config{Socket: path, Logger: slog.New(slog.DiscardHandler)})
-		require.NoError(t, err)
-		return c
-	}, stop
-}
 
 // BenchmarkCalls: unary calls of 100 bytes, direct and by messages through a broker.
 func BenchmarkCalls(b *testing.B) {
@@ -68,7 +31,7 @@ func BenchmarkCalls(b *testing.B) {
 		})
 		b.Run("agent/"+name, func(b *testing.B) {
 			server := echo(b, 52)
-			dial, _ := withBroker(b, nil)
+			dial := withBroker(b, nil)
 			c := newClient(b, dial())
 			s := c.connected(server)
 			ctx := context.Background()
@@ -103,6 +66,8 @@ func BenchmarkCalls(b *testing.B) {
 
 // share has callers do b.N things.
 func share(b *testing.B, callers int, do func(caller int)) {
+	before := cpu(b)
+	defer func() { b.ReportMetric(float64(cpu(b)-before)/float64(b.N), "cpu-ns/op") }()
 	var wg sync.WaitGroup
 	var left atomic.Int64
 	left.Store(int64(b.N))
@@ -114,4 +79,11 @@ func share(b *testing.B, callers int, do func(caller int)) {
 		})
 	}
 	wg.Wait()
+}
+
+// cpu returns the processor time that the process has used, which other processes do not change as they do the time.
+func cpu(t testing.TB) int64 {
+	var u unix.Rusage
+	require.NoError(t, unix.Getrusage(unix.RUSAGE_SELF, &u))
+	return u.Utime.Nano() + u.Stime.Nano()
 }

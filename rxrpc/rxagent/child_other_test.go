@@ -1,0 +1,5 @@
+//go:build !linux
+
+package rxagent_test
+
+func child(string) {}
