@@ -25,7 +25,7 @@ const Me uint32 = rxmsg.OwnKeyring
 type Client struct{ Endpoint connector.Endpoint }
 
 // Add adds a key to a keyring, in place of one with the same type and description, and returns its number. It expires after timeout, if
-// that is not 0, and never later than its tickets.
+// that is not 0, and never later than its tickets. On its way the payload is sealed: nobody who watches the bus sees it.
 //
 // Errors: EINVAL, EKEYREJECTED, EPROTONOSUPPORT for a payload that is none, ENODEV for the type, E2BIG for what no message has room for,
 // ENOKEY for the keyring, EDQUOT.
@@ -33,13 +33,23 @@ func (c *Client) Add(ctx context.Context, typ keyring.Type, description string, 
 	if timeout < 0 || timeout > math.MaxUint32*time.Second {
 		return 0, fmt.Errorf("rxrpc keys: a timeout of %v: %w", timeout, syscall.EINVAL)
 	}
-	a := rxmsg.KeyAdd{Timeout: uint32((timeout + time.Second - 1) / time.Second), Type: string(typ), Description: description, Payload: payload}
+	a := rxmsg.KeyAdd{Timeout: uint32((timeout + time.Second - 1) / time.Second), Type: string(typ), Description: description}
+	h := rxmsg.Header{Op: rxmsg.OpKeyAdd, Arg: rxmsg.KeyArg(0, uint32(ring))}
+	if len(payload) > 0 {
+		_, public, err := c.call(ctx, rxmsg.OpKeySeal, 0, nil)
+		if err != nil {
+			return 0, err
+		}
+		if a.Payload, err = seal(public, typ, description, payload); err != nil {
+			return 0, err
+		}
+		h.Flags |= rxmsg.FlagSealed
+	}
 	body, err := a.Append(nil)
 	if err != nil {
 		return 0, err
 	}
-	defer clear(body)
-	r, _, err := c.call(ctx, rxmsg.OpKeyAdd, rxmsg.KeyArg(0, uint32(ring)), body)
+	r, _, err := c.do(ctx, h, body)
 	return keyring.ID(r.Value), err
 }
 
@@ -147,18 +157,21 @@ func (i Installer) Add(typ keyring.Type, description string, payload []byte) err
 var errMalformed = errors.New("rxrpc keys: a malformed answer")
 
 func (c *Client) call(ctx context.Context, op rxmsg.Op, arg uint64, body []byte) (rxmsg.Reply, []byte, error) {
+	return c.do(ctx, rxmsg.Header{Op: op, Arg: arg}, body)
+}
+
+func (c *Client) do(ctx context.Context, h rxmsg.Header, body []byte) (rxmsg.Reply, []byte, error) {
 	if len(body) > rxmsg.MaxBody {
-		return rxmsg.Reply{}, nil, fmt.Errorf("rxrpc keys: %d bytes for %v: %w", len(body), op, syscall.E2BIG)
+		return rxmsg.Reply{}, nil, fmt.Errorf("rxrpc keys: %d bytes for %v: %w", len(body), h.Op, syscall.E2BIG)
 	}
-	data := rxmsg.Header{Op: op, Arg: arg}.Append(make([]byte, 0, rxmsg.HeaderSize+len(body)))
+	data := h.Append(make([]byte, 0, rxmsg.HeaderSize+len(body)))
 	data = append(data, body...)
-	defer clear(data)
 	e, err := c.Endpoint.Call(ctx, connector.Message{ID: cbid.RxRPC, Data: data}, connector.Dest{})
 	if err != nil {
 		return rxmsg.Reply{}, nil, err
 	}
 	r, rest, err := rxmsg.ParseReply(e.Msg.Data)
-	if err == nil && r.Op != op {
+	if err == nil && r.Op != h.Op {
 		err = errMalformed
 	}
 	if err == nil {

@@ -12,5 +12,6 @@
 // For a process keys of other users do not exist: their numbers are ENOKEY. Their owner may let them in with
 // SetPerm, as with keyctl(1). Root sees and manages the keys of everybody, and uses its own.
 //
-// Whoever may watch the bus (a monitor, which the policy allows to few) sees a key on its way in.
+// On its way in a payload of a Client is sealed for the agent (HPKE, RFC 9180), so that monitors of the bus, captures and other hosts'
+// bridges have nothing of it. Other clients may send it as it is.
 package rxkeys

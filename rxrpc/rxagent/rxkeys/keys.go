@@ -2,6 +2,7 @@ package rxkeys
 
 import (
 	"context"
+	"crypto/hpke"
 	"errors"
 	"fmt"
 	"strconv"
@@ -27,6 +28,7 @@ type Config struct {
 type Keys struct {
 	store  *keyring.Store
 	server rxkad.ServerConfig
+	pair   hpke.PrivateKey // that payloads are sealed for on their way
 
 	mu    sync.Mutex // guards users
 	users map[uint32]*user
@@ -38,13 +40,17 @@ type user struct {
 	ports map[uint32]bool
 }
 
-// New makes a store for the keys of the users of a bus.
+// New makes a store for the keys of the users of a bus. It panics if there are no random numbers, as crypto/rand does.
 func New(cfg *Config) *Keys {
 	var c Config
 	if cfg != nil {
 		c = *cfg
 	}
-	return &Keys{store: keyring.New(c.Store), server: c.Server, users: make(map[uint32]*user)}
+	pair, err := kem().GenerateKey()
+	if err != nil {
+		panic("rxrpc keys: " + err.Error())
+	}
+	return &Keys{store: keyring.New(c.Store), server: c.Server, pair: pair, users: make(map[uint32]*user)}
 }
 
 // root is who manages the keys of everybody.

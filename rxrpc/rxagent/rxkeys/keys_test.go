@@ -30,7 +30,7 @@ type process struct {
 	connector.Endpoint
 	keys *rxkeys.Keys
 	from connector.From
-	said *bytes.Buffer // everything that came back
+	said *bytes.Buffer // everything that was on the bus
 }
 
 func (p *process) Call(ctx context.Context, m connector.Message, _ connector.Dest) (connector.Event, error) {
@@ -46,6 +46,7 @@ func (p *process) Call(ctx context.Context, m connector.Message, _ connector.Des
 		}
 		reply = []byte(err.Error())
 	}
+	p.said.Write(m.Data)
 	p.said.Write(reply)
 	return connector.Event{Msg: connector.Message{ID: cbid.RxRPC, Data: append(r.Append(nil), reply...)}}, nil
 }
@@ -225,6 +226,10 @@ func TestNoKeyComesOut(t *testing.T) {
 	}
 	add, err := (&rxmsg.KeyAdd{Type: "rxrpc_s", Description: "52:2", Payload: []byte("SECRETXX")}).Append(nil)
 	require.NoError(t, err)
+	for _, p := range everybody {
+		assert.NotContains(t, p.said.String(), secret, "nor is it on the bus")
+		assert.NotContains(t, p.said.String(), session)
+	}
 	text, ok := rxmsg.Describe(connector.Message{ID: cbid.RxRPC, Data: append(rxmsg.Header{Op: rxmsg.OpKeyAdd}.Append(nil), add...)})
 	require.True(t, ok)
 	assert.Equal(t, `rxrpc KEY_ADD "rxrpc_s" "52:2", 8 bytes`, text)
@@ -348,4 +353,30 @@ func TestSocketsUseTheKeysOfTheirUser(t *testing.T) {
 	m, err := s.Recvmsg(ctx, make([]byte, 100), 0)
 	require.NoError(t, err)
 	assert.Equal(t, rxrpc.CtlNewCall, m.Control.Command)
+}
+
+// A payload that was sealed for another agent, for another key, or was changed, is no key.
+func TestSealedForAnother(t *testing.T) {
+	k, other := rxkeys.New(nil), rxkeys.New(nil)
+	p, c := start(k, 1000)
+	q, _ := start(other, 1000)
+	_, err := c.Add(t.Context(), keyring.TypeServer, "52:2", []byte(secret), rxkeys.OwnRing, 0)
+	require.NoError(t, err)
+	said := p.said.Bytes()
+	at := bytes.Index(said, []byte("rxrpc_s52:2"))
+	require.Positive(t, at)
+	sealed := bytes.Clone(said[at+len("rxrpc_s52:2"):][:8+48])
+	add := func(p *process, description string, payload []byte) error {
+		body, err := (&rxmsg.KeyAdd{Type: "rxrpc_s", Description: description, Payload: payload}).Append(nil)
+		require.NoError(t, err)
+		_, _, err = p.keys.Do(t.Context(), p.from, rxmsg.Header{Op: rxmsg.OpKeyAdd, Flags: rxmsg.FlagSealed}, body)
+		return err
+	}
+	require.NoError(t, add(p, "52:2", sealed))
+	assert.ErrorIs(t, add(q, "52:2", sealed), errno.KeyRejected)
+	assert.ErrorIs(t, add(p, "53:2", sealed), errno.KeyRejected)
+	assert.ErrorIs(t, add(p, "52:2", sealed[:40]), errno.KeyRejected)
+	assert.ErrorIs(t, add(p, "52:2", nil), errno.KeyRejected)
+	sealed[50] ^= 1
+	assert.ErrorIs(t, add(p, "52:2", sealed), errno.KeyRejected)
 }

@@ -21,13 +21,15 @@ func (k *Keys) Do(_ context.Context, who connector.From, h rxmsg.Header, body []
 	}
 	switch h.Op {
 	case rxmsg.OpKeyAdd:
-		id, err := k.add(c, h.Arg, body)
+		id, err := k.add(c, h, body)
 		return uint32(id), nil, err
 	case rxmsg.OpKeySearch:
 		id, err := k.search(c, h.Arg, body)
 		return uint32(id), nil, err
 	case rxmsg.OpKeyList:
 		return k.list(c, h.Arg, body)
+	case rxmsg.OpKeySeal:
+		return 0, k.pair.PublicKey().Bytes(), nil
 	case rxmsg.OpKeyKeyring:
 		if h.Arg == rxmsg.OwnKeyring {
 			return uint32(c.Ring), nil, nil
@@ -90,8 +92,8 @@ func (k *Keys) one(c keyring.Cred, h rxmsg.Header, body []byte) ([]byte, error) 
 	return nil, k.store.Unlink(c, id, ring)
 }
 
-func (k *Keys) add(c keyring.Cred, arg uint64, body []byte) (keyring.ID, error) {
-	_, number := rxmsg.SplitKeyArg(arg)
+func (k *Keys) add(c keyring.Cred, h rxmsg.Header, body []byte) (keyring.ID, error) {
+	_, number := rxmsg.SplitKeyArg(h.Arg)
 	a, err := rxmsg.ParseKeyAdd(body)
 	if err != nil {
 		return 0, err
@@ -99,6 +101,12 @@ func (k *Keys) add(c keyring.Cred, arg uint64, body []byte) (keyring.ID, error) 
 	ring, err := k.ringOf(c, number)
 	if err != nil {
 		return 0, err
+	}
+	if h.Flags&rxmsg.FlagSealed != 0 {
+		if a.Payload, err = k.unseal(&a); err != nil {
+			return 0, err
+		}
+		defer clear(a.Payload)
 	}
 	id, err := k.store.Add(c, keyring.Type(a.Type), a.Description, a.Payload, ring)
 	if err != nil {

@@ -14,6 +14,15 @@ func KeyArg(id, ring uint32) uint64 { return uint64(ring)<<32 | uint64(id) }
 // SplitKeyArg is the reverse.
 func SplitKeyArg(arg uint64) (id, ring uint32) { return uint32(arg), uint32(arg >> 32) }
 
+// FlagSealed, of OpKeyAdd, says that the payload is sealed for the agent: HPKE (RFC 9180) in base mode with DHKEM(X25519, HKDF-SHA256),
+// HKDF-SHA256 and ChaCha20-Poly1305, to the key that OpKeySeal returns, with SealInfo as info; the encapsulated key comes first.
+const FlagSealed = 8
+
+// SealInfo binds a sealed payload to the key that it is for.
+func SealInfo(typ, description string) []byte {
+	return []byte("cnbus rxrpc key\x00" + typ + "\x00" + description)
+}
+
 // A KeyAdd is the body of OpKeyAdd, and of OpKeySearch, without a timeout and a payload.
 //
 //	0         4         6         8
@@ -126,6 +135,9 @@ func (d *describer) key(h *Header, body []byte) {
 		d.text([]byte(k.Description))
 		if h.Op == OpKeyAdd {
 			d.printf(", %d bytes", len(k.Payload))
+			if h.Flags&FlagSealed != 0 {
+				d.WriteString(", sealed")
+			}
 		}
 	case OpKeyKeyring:
 		if h.Arg == OwnKeyring {

@@ -53,6 +53,7 @@ const (
 	OpKeyTimeout  Op = 0x48
 	OpKeySetPerm  Op = 0x49
 	OpKeyClear    Op = 0x4a
+	OpKeySeal     Op = 0x4b // the agent's public key, for FlagSealed
 	OpKeyLast     Op = 0x4f
 )
 
@@ -83,8 +84,8 @@ var opNames = map[Op]string{
 	OpFree: "FREE", OpNullKey: "NULL_KEY", OpSetTxLength: "SET_TX_LENGTH", OpCheckLife: "CHECK_LIFE", OpSRTT: "SRTT",
 	OpKeyAdd: "KEY_ADD", OpKeyList: "KEY_LIST", OpKeyDescribe: "KEY_DESCRIBE", OpKeyRevoke: "KEY_REVOKE", OpKeyUnlink: "KEY_UNLINK",
 	OpKeyKeyring: "KEY_KEYRING", OpKeySearch: "KEY_SEARCH", OpKeyLink: "KEY_LINK", OpKeyTimeout: "KEY_TIMEOUT", OpKeySetPerm: "KEY_SETPERM",
-	OpKeyClear: "KEY_CLEAR",
-	EventMsg:   "MSG", EventError: "ERROR", EventSent: "SENT", EventRx: "RX", EventClosed: "CLOSED",
+	OpKeyClear: "KEY_CLEAR", OpKeySeal: "KEY_SEAL",
+	EventMsg: "MSG", EventError: "ERROR", EventSent: "SENT", EventRx: "RX", EventClosed: "CLOSED",
 }
 
 // String returns the name that the documentation has: "SENDMSG".
