@@ -4,7 +4,13 @@
 //	rx-listen -listen 127.0.0.1:7000 &
 //	rx-listen -connect 127.0.0.1:7000 hello
 //
-// The reply is the request in capitals. With -bus the socket is one of the RxRPC agent, by messages over the broker: the program opens no
+// The reply is the request in capitals. With keys, whose names are those of the kernel's user keyring (cnbus rx klog puts them there), or with -bus of the
+// user's keyring in the broker (cnbus rx key):
+//
+//	rx-listen -listen 127.0.0.1:7000 -bus -keyring AFSkeys &
+//	rx-listen -connect 127.0.0.1:7000 -key afs@example.com -level 2 hello
+//
+// With -bus the socket is one of the RxRPC agent, by messages over the broker: the program opens no
 // UDP port, and does the same. Either end may be so.
 package main
 
@@ -34,6 +40,9 @@ const longest = 1 << 20
 
 // socket is what the program needs of a socket of AF_RXRPC.
 type socket interface {
+	SetSecurityKey(description string) error
+	SetSecurityKeyring(description string) error
+	SetMinSecurityLevel(level uint32) error
 	Bind(a rxrpc.Addr) error
 	Connect(a rxrpc.Addr) error
 	Listen(backlog int) error
@@ -48,8 +57,14 @@ var (
 	_ socket = (*rxclient.Socket)(nil)
 )
 
-// own makes a socket of this process.
-func own() (socket, error) { return rxrpc.NewSocket(rxrpc.Inet, nil) }
+// own makes a socket of this process, whose keys are in the kernel's user keyring.
+func own() (socket, error) {
+	source, err := kernelKeys()
+	if err != nil {
+		return nil, err
+	}
+	return rxrpc.NewSocket(rxrpc.Inet, &rxrpc.SocketConfig{Keys: source})
+}
 
 // ofAgent returns what makes sockets of the agent, and what ends them.
 func ofAgent(ctx context.Context, path string) (open func() (socket, error), end func(), err error) {
@@ -69,16 +84,20 @@ func main() {
 	listen := flag.String("listen", "127.0.0.1:7000", "UDP `address` to serve at")
 	connect := flag.String("connect", "", "`address` of a server: be its client")
 	overBus := flag.Bool("bus", false, "use a socket of the RxRPC agent, over the bus")
+	var sec security
+	flag.StringVar(&sec.key, "key", "", "`name` of a key: be a client with it")
+	flag.StringVar(&sec.keyring, "keyring", "", "`name` of a keyring with the server's keys")
+	flag.UintVar(&sec.level, "level", rxrpc.SecurityPlain, "least `level` of security: 0, 1 or 2")
 	path := flag.String("socket", "", "`path` of the broker's socket, with -bus; default as docs/protocol.md says")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	if err := run(ctx, *listen, *connect, *overBus, *path, strings.Join(flag.Args(), " ")); err != nil {
+	if err := run(ctx, *listen, *connect, *overBus, *path, sec, strings.Join(flag.Args(), " ")); err != nil {
 		log.Fatal(err)
 	}
 }
 
-func run(ctx context.Context, listen, connect string, overBus bool, path, text string) error {
+func run(ctx context.Context, listen, connect string, overBus bool, path string, sec security, text string) error {
 	open := own
 	if overBus {
 		of, end, err := ofAgent(ctx, path)
@@ -88,6 +107,7 @@ func run(ctx context.Context, listen, connect string, overBus bool, path, text s
 		defer end()
 		open = of
 	}
+	open = sec.set(open)
 	if connect == "" {
 		return serve(ctx, open, listen, func(at rxrpc.Addr) { fmt.Fprintln(os.Stderr, "serving at", at) })
 	}
@@ -117,7 +137,7 @@ func request(ctx context.Context, open func() (socket, error), server string, da
 		return nil, err
 	}
 
-	// (3) The security would be set here, by client.SetSecurityKey("AFS:example.org").
+	// (3) The security was set before the socket was bound, as AF_RXRPC wants it today: see security.set.
 
 	// (4) The server to be contacted is specified.
 	if err := client.Connect(rxrpc.Addr{Service: service, Addr: to}); err != nil {
@@ -169,7 +189,7 @@ func serve(ctx context.Context, open func() (socket, error), local string, ready
 	}
 	defer server.Close()
 
-	// (2) Security would be set up here, by server.SetSecurityKeyring("AFSkeys").
+	// (1) Security was set up: see security.set.
 
 	// (2) A local address must then be bound.
 	if err := server.Bind(rxrpc.Addr{Service: service, Addr: addr}); err != nil {

@@ -74,5 +74,5 @@ func listens(t *testing.T, serverSocket, clientSocket func() (socket, error)) {
 }
 
 func TestNoBroker(t *testing.T) {
-	require.Error(t, run(t.Context(), "127.0.0.1:0", "", true, t.TempDir()+"/none", ""))
+	require.Error(t, run(t.Context(), "127.0.0.1:0", "", true, t.TempDir()+"/none", security{}, ""))
 }
