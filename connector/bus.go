@@ -194,6 +194,10 @@ type Delivery struct {
 	// Call is true when the sender waits for a reply.
 	Call bool
 
+	// More is a hint: other messages have come with this one and are handled right after it, perhaps by this
+	// callback. What is put off until then can be done for all of them together.
+	More bool
+
 	// Via is the carrier's way back; nil where there is none.
 	Via Replier
 }

@@ -113,10 +113,7 @@ func (x *sockCall) happened(now proto.Time, w proto.What) {
 			break
 		}
 		x.rx.push(b)
-		if last {
-			x.rxEnd = true
-			x.e.wokenNow++ // whoever reads it is likely to send
-		}
+		x.rxEnd = x.rxEnd || last
 	}
 	giveUp := w.Has(proto.Busy) && x.client && s.cfg.BusyEnds && !w.Has(proto.Ended)
 	if giveUp {

@@ -11,14 +11,15 @@ type MsgFlags int
 
 // Flags.
 const (
-	MsgOOB      MsgFlags = 0x1    // EOPNOTSUPP
-	MsgPeek     MsgFlags = 0x2    // receive: leave it there
-	MsgCTrunc   MsgFlags = 0x8    // received: the address or the control data did not fit (RecvmsgRaw)
-	MsgTrunc    MsgFlags = 0x20   // receive: EOPNOTSUPP; data is never cut off
-	MsgDontWait MsgFlags = 0x40   // EAGAIN rather than waiting
-	MsgEOR      MsgFlags = 0x80   // received: the last message of the call
-	MsgWaitAll  MsgFlags = 0x100  // send: not given up while it gets on; receive: fill the buffer
-	MsgMore     MsgFlags = 0x8000 // more data of this phase will follow
+	MsgOOB      MsgFlags = 0x1     // EOPNOTSUPP
+	MsgPeek     MsgFlags = 0x2     // receive: leave it there
+	MsgCTrunc   MsgFlags = 0x8     // received: the address or the control data did not fit (RecvmsgRaw)
+	MsgTrunc    MsgFlags = 0x20    // receive: EOPNOTSUPP; data is never cut off
+	MsgDontWait MsgFlags = 0x40    // EAGAIN rather than waiting
+	MsgEOR      MsgFlags = 0x80    // received: the last message of the call
+	MsgWaitAll  MsgFlags = 0x100   // send: not given up while it gets on; receive: fill the buffer
+	MsgMore     MsgFlags = 0x8000  // more data of this phase will follow
+	MsgBatch    MsgFlags = 0x40000 // submit: other messages are submitted in a moment, and can leave together with this one
 )
 
 // A Msg is a message to send, or one that was received.

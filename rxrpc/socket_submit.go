@@ -119,7 +119,7 @@ func (s *Socket) submit(u *Submission) *Submission {
 	x.subs = append(x.subs, u)
 	x.sending = true
 	s.mu.Unlock()
-	x.e.postSoon(x.advance)
+	u.post()
 	return u
 }
 
@@ -146,8 +146,17 @@ func (s *Socket) submitFirst(u *Submission, np newCallParams) *Submission {
 	s.mu.Lock()
 	x.subs = append(x.subs, u)
 	s.mu.Unlock()
-	x.e.postSoon(x.advance)
+	u.post()
 	return u
+}
+
+// post has the owner do what was submitted.
+func (u *Submission) post() {
+	if u.m.Flags&MsgBatch != 0 {
+		u.x.e.postLater(u.x.advance)
+		return
+	}
+	u.x.e.post(u.x.advance)
 }
 
 // finish tells how it went, once.

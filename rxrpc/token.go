@@ -83,15 +83,6 @@ func (e *Endpoint) postLater(fn func(now proto.Time)) {
 	}
 }
 
-// postSoon is post, or postLater if others are likely to post in a moment.
-func (e *Endpoint) postSoon(fn func(now proto.Time)) {
-	if e.othersFollow() {
-		e.postLater(fn)
-		return
-	}
-	e.post(fn)
-}
-
 // do runs fn as the owner and returns when it is done. The owner itself must not
 // call it.
 func (e *Endpoint) do(fn func(now proto.Time)) {

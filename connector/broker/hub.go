@@ -50,6 +50,8 @@ type hub struct {
 
 	stats    Stats
 	warnings warnings
+
+	more bool // frames of the same client follow the one that is handled
 }
 
 // tuning are the hub's sizes, in one place so that tests can make them small.

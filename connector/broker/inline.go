@@ -56,7 +56,7 @@ func (h *hub) runInline(c *conn, r *reg, hd *frame.Header, fr []byte) {
 		d := connector.Delivery{Msg: msg, From: from, Call: call, Via: in}
 		in.queue = append(in.queue, d.Detach())
 	} else if !in.mute {
-		in.d.Msg, in.d.From, in.d.Call, in.d.Via = msg, from, call, in
+		in.d.Msg, in.d.From, in.d.Call, in.d.More, in.d.Via = msg, from, call, h.more, in
 		in.call()
 		for len(in.queue) > 0 {
 			in.d = *in.queue[0]

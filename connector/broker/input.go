@@ -27,6 +27,7 @@ func (h *hub) input(c *conn, b []byte) (used int) {
 		if err == nil {
 			c.stat.FramesIn++
 			if hd.Type == frame.Send && c.hello {
+				h.more = len(b)-used-int(hd.Len) >= frame.HeaderLen
 				if !h.send(c, &hd, b[used:used+int(hd.Len)]) {
 					c.stat.FramesIn--
 					return used // paused: the frame is handled again later

@@ -154,6 +154,7 @@ func (g *reg) setPace(inline *agentReader, more bool) {
 	case more:
 		p = paceBatch
 	}
+	g.d.More = more
 	if pace(g.pace.Load()) != p {
 		g.pace.Store(uint32(p))
 	}

@@ -61,7 +61,7 @@ func New(ctx context.Context, bus connector.Bus, cfg *Config) (*Agent, error) {
 	a.lastSock.Store(rand.Uint32() >> 1) // what was meant for a socket of the agent before must not hit one of this
 	a.bufs.New = func() any { b := make([]byte, 0, connector.MaxData); return &b }
 	a.ctx, a.cancel = context.WithCancel(context.WithoutCancel(ctx))
-	if err := bus.AddCallback(ctx, cbid.RxRPC, "rxrpc", connector.HandlerFunc(a.handle)); err != nil {
+	if err := bus.AddCallback(ctx, cbid.RxRPC, "rxrpc", connector.Inline(connector.HandlerFunc(a.handle))); err != nil {
 		a.cancel()
 		return nil, fmt.Errorf("rxrpc agent: %w", err)
 	}
@@ -120,7 +120,7 @@ func (a *Agent) Stats() Stats {
 // Describe returns one line about a message to or from the agent, for `cnbus monitor`; false if m is none.
 func Describe(m connector.Message) (string, bool) { return rxmsg.Describe(m) }
 
-// handle is the callback. It does not block.
+// handle is the callback. It does not block, and calls nothing that waits for the bus.
 func (a *Agent) handle(ctx context.Context, d *connector.Delivery) {
 	a.counters.requests.Add(1)
 	r := request{d: d}

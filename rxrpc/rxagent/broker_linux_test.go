@@ -34,7 +34,7 @@ func serveBroker(ctx context.Context, path string, cfg *rxagent.Config) (stop fu
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	served := make(chan error, 1)
 	go func() { served <- b.Serve(ctx) }()
-	bus, err := busclient.Dial(ctx, &busclient.Config{Name: "rxrpc", Conn: b.Conn, Logger: quiet})
+	bus, err := b.Bus(ctx, "rxrpc")
 	var agent *rxagent.Agent
 	if err == nil {
 		agent, err = rxagent.New(ctx, bus, cfg)

@@ -73,6 +73,9 @@ func (k *sock) submit(r *request, m *rxrpc.Msg) {
 	if r.noReply() {
 		m.Flags &^= rxrpc.MsgDontWait // nobody would learn how much was taken
 	}
+	if r.d.More {
+		m.Flags |= rxrpc.MsgBatch
+	}
 	if err := x.hold(m); err != nil {
 		k.o.fail(x.r, k.tagged(err, x.tag))
 		x.abandon()
