@@ -5,7 +5,9 @@ package facetest
 import (
 	"context"
 	"net/netip"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/cnbus/cnbus/rxrpc"
 )
@@ -16,6 +18,8 @@ type Faces interface {
 	Open(t testing.TB, local netip.AddrPort, cfg *rxrpc.Config) (*rxrpc.Endpoint, error)
 	// NewSocket makes a socket, as rxrpc.NewSocket. Of cfg Keys and BusyEnds count.
 	NewSocket(t testing.TB, family int, cfg *rxrpc.SocketConfig) (Socket, error)
+	// NewKernel returns the kernel's interface on a socket of these faces, as rxrpc.NewKernelService.
+	NewKernel(s Socket) Kernel
 }
 
 // A Socket is what *rxrpc.Socket can.
@@ -80,4 +84,51 @@ func (s Suite) Run(t *testing.T, f Faces, without ...string) {
 			t.Run(x.name, func(t *testing.T) { x.run(&T{t, f}) })
 		}
 	}
+}
+
+// A Kernel is what *rxrpc.KernelService can.
+type Kernel interface {
+	Socket() Socket
+	InterceptRxMessages(fn func(s Socket, userID uint64, m *RxMessage)) error
+	BeginCall(ctx context.Context, p BeginParams) (KernelCall, error)
+	EndCall(c KernelCall)
+	SendData(ctx context.Context, c KernelCall, data []byte, more bool) (int, error)
+	AbortCall(c KernelCall, code int32) bool
+	SetTxLength(c KernelCall, n int64) error
+	CheckLife(c KernelCall) bool
+	SRTT(c KernelCall) (time.Duration, bool)
+	AcceptCall(userID uint64) (KernelCall, error)
+	RejectCall() error
+	ChargeAccept(userID uint64, notify func()) (KernelCall, error)
+	RecvData(c KernelCall, p []byte, wantMore bool) (n, status int, err error)
+	DataDelivered(m *RxMessage)
+	Free(m *RxMessage)
+	IsDataLast(m *RxMessage) bool
+	AbortCode(m *RxMessage) int32
+	ErrorNumber(m *RxMessage) syscall.Errno
+}
+
+// A KernelCall is a pointer to a call of a Kernel.
+type KernelCall interface {
+	UserID() uint64
+	Peer() rxrpc.Addr
+}
+
+// An RxMessage is what an interceptor of a Kernel gets; Raw is its own.
+type RxMessage struct {
+	Mark rxrpc.Mark
+	Call KernelCall // nil: of none
+	Peer rxrpc.Addr
+	Data []byte
+	Raw  any
+}
+
+// BeginParams are those of rxrpc.BeginParams that the tests use.
+type BeginParams struct {
+	UserID      uint64
+	Peer        rxrpc.Addr
+	NoKey       bool
+	TxLength    int64
+	HasTxLength bool
+	Notify      func()
 }

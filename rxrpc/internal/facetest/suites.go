@@ -56,3 +56,10 @@ var Errnos = Suite{
 	{"ErrnosOfParsing", testErrnosOfParsing},
 	{"ErrnosOfSendmsg", testErrnosOfSendmsg},
 }
+
+// Kernels are tests of the kernel's interface.
+var Kernels = Suite{
+	{"KernelServiceOfTheFirstKind", testKernelServiceOfTheFirstKind},
+	{"KernelServiceFailures", testKernelServiceFailures},
+	{"KernelServiceOfToday", testKernelServiceOfToday},
+}

@@ -241,3 +241,7 @@ func TestTheBrokerEndsDuringTransfers(t *testing.T) {
 func isNotBack(err error) bool {
 	return errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, rxrpc.Abort(rxrpc.InvalidOperation))
 }
+
+func TestKernelsThroughABroker(t *testing.T) {
+	facetest.Kernels.Run(t, faces{newHost(t).site()})
+}

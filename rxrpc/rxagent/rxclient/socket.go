@@ -34,6 +34,7 @@ type Socket struct {
 	closed    bool
 	shut      bool
 	listening bool
+	tap       *interceptor // nil: Recvmsg has what comes
 }
 
 // SocketConfig is how a Socket is made. nil, and zero values, mean the defaults. Keys are those that the agent has for this user.
@@ -273,6 +274,9 @@ func (s *Socket) wakeAll() {
 	s.rx.open()
 	for _, x := range s.tags {
 		x.tx.open()
+	}
+	if s.tap != nil {
+		s.tap.more.open()
 	}
 }
 

@@ -32,6 +32,8 @@ type tag struct {
 	sending bool
 	refused error // what the agent would not take of what was posted
 	tx      gate
+
+	kernel *KernelCall // that it is, of the kernel interface; or nil
 }
 
 // event is of sink.
@@ -48,6 +50,8 @@ func (s *Socket) event(h rxmsg.Header, body []byte) {
 		if n, err = rxmsg.ParseU32(body); err == nil {
 			s.taken(h.Arg, int(n))
 		}
+	case rxmsg.EventRx:
+		err = s.intercepted(h.Arg, body)
 	case rxmsg.EventError:
 		var f rxmsg.Failure
 		if f, err = rxmsg.ParseFailure(body); err == nil && f.HasTag {
@@ -76,6 +80,7 @@ func (s *Socket) message(m *rxmsg.Msg) error {
 	if err != nil {
 		return err
 	}
+	var told *KernelCall
 	var name rxrpc.Addr
 	if len(m.Name) > 0 {
 		if name, err = rxrpc.ParseAddr(m.Name, 6); err != nil {
@@ -83,7 +88,12 @@ func (s *Socket) message(m *rxmsg.Msg) error {
 		}
 	}
 	s.mu.Lock()
-	defer s.mu.Unlock()
+	defer func() {
+		s.mu.Unlock()
+		if told != nil {
+			told.notify(told)
+		}
+	}()
 	if ctl.Command == rxrpc.CtlNewCall {
 		x := &tag{end: &rxrpc.Msg{Name: name, Control: ctl, Flags: m.Flags}}
 		s.news = append(s.news, x)
@@ -120,6 +130,9 @@ func (s *Socket) message(m *rxmsg.Msg) error {
 	}
 	x.tx.open()
 	s.tell(x)
+	if x.kernel != nil && x.kernel.notify != nil {
+		told = x.kernel
+	}
 	return nil
 }
 
@@ -152,7 +165,9 @@ func (s *Socket) refusedPost(id uint64, err *rxmsg.Error) {
 }
 
 // something reports whether there is something to receive of the call; s.mu is held.
-func (x *tag) something() bool { return !x.gone && (x.any || x.end != nil) }
+func (x *tag) something() bool {
+	return !x.gone && (x.any || x.end != nil) && (x.kernel == nil || x.kernel.notify == nil)
+}
 
 // tell puts the call into the queue of what can be received, if there is something; s.mu is held.
 func (s *Socket) tell(x *tag) {

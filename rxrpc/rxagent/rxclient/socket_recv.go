@@ -52,7 +52,7 @@ func (s *Socket) pause(ctx context.Context, op string, c <-chan struct{}) *rxrpc
 	}
 }
 
-// head is what all messages of the call have.
+// message is what all messages of the call have.
 func (x *tag) message() rxrpc.Msg {
 	return rxrpc.Msg{Name: x.peer, Control: rxrpc.Control{CallID: x.id, HasCallID: true}}
 }
@@ -100,7 +100,7 @@ func (s *Socket) receive(ctx context.Context, x *tag, i int, p []byte, flags rxr
 		m := *x.end
 		s.unqueue(i)
 		x.end = nil
-		if x.known {
+		if x.known && x.kernel == nil { // or EndCall frees the tag
 			s.release(x)
 		}
 		return m
@@ -125,7 +125,7 @@ func (s *Socket) receive(ctx context.Context, x *tag, i int, p []byte, flags rxr
 	if x.gone {
 		return m
 	}
-	if m.Flags&rxrpc.MsgEOR != 0 {
+	if m.Flags&rxrpc.MsgEOR != 0 && x.kernel == nil {
 		s.release(x)
 	}
 	if i = slices.Index(s.rxq, x); i < 0 {

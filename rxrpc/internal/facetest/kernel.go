@@ -1,9 +1,8 @@
-package rxrpc_test
+package facetest
 
 import (
 	"errors"
 	"syscall"
-	"testing"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -15,15 +14,15 @@ import (
 // intercepted is what an interceptor got.
 type intercepted struct {
 	id uint64
-	m  *rxrpc.RxMessage
+	m  *RxMessage
 }
 
 // kernel is the kernel interface of a socket, with an interceptor.
-func kernel(t testing.TB, s *rxrpc.Socket) (*rxrpc.KernelService, <-chan intercepted) {
+func kernel(t *T, s Socket) (Kernel, <-chan intercepted) {
 	t.Helper()
-	k := rxrpc.NewKernelService(s)
+	k := t.f.NewKernel(s)
 	got := make(chan intercepted, 100)
-	require.NoError(t, k.InterceptRxMessages(func(from *rxrpc.Socket, id uint64, m *rxrpc.RxMessage) {
+	require.NoError(t, k.InterceptRxMessages(func(from Socket, id uint64, m *RxMessage) {
 		assert.Same(t, s, from)
 		got <- intercepted{id, m}
 	}))
@@ -31,7 +30,7 @@ func kernel(t testing.TB, s *rxrpc.Socket) (*rxrpc.KernelService, <-chan interce
 }
 
 // await returns the next message.
-func await(t testing.TB, got <-chan intercepted, mark rxrpc.Mark) intercepted {
+func await(t *T, got <-chan intercepted, mark rxrpc.Mark) intercepted {
 	t.Helper()
 	select {
 	case i := <-got:
@@ -44,7 +43,7 @@ func await(t testing.TB, got <-chan intercepted, mark rxrpc.Mark) intercepted {
 }
 
 // allData takes a phase.
-func allData(t testing.TB, k *rxrpc.KernelService, got <-chan intercepted) (data []byte) {
+func allData(t *T, k Kernel, got <-chan intercepted) (data []byte) {
 	t.Helper()
 	for {
 		i := await(t, got, rxrpc.MarkData)
@@ -59,13 +58,13 @@ func allData(t testing.TB, k *rxrpc.KernelService, got <-chan intercepted) (data
 }
 
 // TestKernelServiceOfTheFirstKind: the interface of 2.6.22 on both sides: DATA, FINAL_ACK, NEW_CALL.
-func TestKernelServiceOfTheFirstKind(t *testing.T) {
+func testKernelServiceOfTheFirstKind(t *T) {
 	ss := listening(t, 52, nil)
 	server, atServer := kernel(t, ss)
 	client, atClient := kernel(t, connected(t, ss, nil))
 	require.ErrorIs(t, client.InterceptRxMessages(nil), syscall.EBUSY)
 	for _, size := range []int{0, 1500, 500000} {
-		call, err := client.BeginCall(soon(t), rxrpc.BeginParams{UserID: 5, Key: rxrpc.NullKey("example.org"), TxLength: int64(size), HasTxLength: true})
+		call, err := client.BeginCall(soon(t), BeginParams{UserID: 5, NoKey: true, TxLength: int64(size), HasTxLength: true})
 		require.NoError(t, err)
 		assert.Equal(t, uint64(5), call.UserID())
 		assert.True(t, client.CheckLife(call))
@@ -99,26 +98,26 @@ func TestKernelServiceOfTheFirstKind(t *testing.T) {
 }
 
 // TestKernelServiceFailures: REMOTE_ABORT, LOCAL_ERROR, BUSY and NET_ERROR, with their numbers.
-func TestKernelServiceFailures(t *testing.T) {
+func testKernelServiceFailures(t *T) {
 	ss := listening(t, 52, nil)
 	server, atServer := kernel(t, ss)
 	cs := socket(t, &rxrpc.SocketConfig{BusyEnds: true})
 	client, atClient := kernel(t, cs)
-	begin := func(id uint64, to rxrpc.Addr) *rxrpc.KernelCall {
-		call, err := client.BeginCall(soon(t), rxrpc.BeginParams{UserID: id, Peer: to})
+	begin := func(id uint64, to rxrpc.Addr) KernelCall {
+		call, err := client.BeginCall(soon(t), BeginParams{UserID: id, Peer: to})
 		require.NoError(t, err)
 		_, err = client.SendData(soon(t), call, []byte("x"), false)
 		require.NoError(t, err)
 		return call
 	}
-	_, err := client.BeginCall(soon(t), rxrpc.BeginParams{UserID: 1})
+	_, err := client.BeginCall(soon(t), BeginParams{UserID: 1})
 	require.ErrorIs(t, err, syscall.EDESTADDRREQ)
 	_, err = server.AcceptCall(1)
 	require.ErrorIs(t, err, syscall.ENODATA)
 	require.ErrorIs(t, server.RejectCall(), syscall.ENODATA)
 
 	call := begin(1, ss.Getsockname())
-	_, err = client.BeginCall(soon(t), rxrpc.BeginParams{UserID: 1, Peer: ss.Getsockname()})
+	_, err = client.BeginCall(soon(t), BeginParams{UserID: 1, Peer: ss.Getsockname()})
 	require.ErrorIs(t, err, syscall.EEXIST)
 	await(t, atServer, rxrpc.MarkNewCall)
 	taken, err := server.AcceptCall(2)
@@ -162,12 +161,12 @@ func TestKernelServiceFailures(t *testing.T) {
 }
 
 // TestKernelServiceOfToday: charges with numbers, and RecvData with its results.
-func TestKernelServiceOfToday(t *testing.T) {
+func testKernelServiceOfToday(t *T) {
 	ss := listening(t, 52, nil)
-	server := rxrpc.NewKernelService(ss)
-	client := rxrpc.NewKernelService(connected(t, ss, nil))
+	server := t.f.NewKernel(ss)
+	client := t.f.NewKernel(connected(t, ss, nil))
 	woken := make(chan struct{}, 100)
-	wake := func(*rxrpc.KernelCall) {
+	wake := func() {
 		select {
 		case woken <- struct{}{}:
 		default:
@@ -183,11 +182,11 @@ func TestKernelServiceOfToday(t *testing.T) {
 	_, err = client.Socket().Sendmsg(soon(t), rxrpc.Msg{Control: tag(0), Data: nil, Flags: rxrpc.MsgMore})
 	require.NoError(t, err)
 
-	call, err := client.BeginCall(soon(t), rxrpc.BeginParams{UserID: 1, Notify: wake})
+	call, err := client.BeginCall(soon(t), BeginParams{UserID: 1, Notify: wake})
 	require.NoError(t, err)
 	_, err = client.SendData(soon(t), call, []byte("request"), false)
 	require.NoError(t, err)
-	receive := func(k *rxrpc.KernelService, c *rxrpc.KernelCall, n int, wantMore bool) (string, int, error) {
+	receive := func(k Kernel, c KernelCall, n int, wantMore bool) (string, int, error) {
 		p := make([]byte, n)
 		for have := 0; ; {
 			k, status, err := k.RecvData(c, p[have:], wantMore)
@@ -225,7 +224,7 @@ func TestKernelServiceOfToday(t *testing.T) {
 	assert.False(t, client.CheckLife(call))
 	client.EndCall(call)
 
-	again, err := client.BeginCall(soon(t), rxrpc.BeginParams{UserID: 1, Notify: wake})
+	again, err := client.BeginCall(soon(t), BeginParams{UserID: 1, Notify: wake})
 	require.NoError(t, err)
 	_, err = client.SendData(soon(t), again, []byte("request"), false)
 	require.NoError(t, err)
