@@ -6,6 +6,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnbus/cnbus/cbid"
+	"github.com/cnbus/cnbus/connector"
 	"github.com/cnbus/cnbus/connector/internal/frame"
 )
 
@@ -50,5 +51,45 @@ func FuzzInput(f *testing.F) {
 		require.Empty(t, s.h.ids)
 		require.Zero(t, s.h.watch.Watchers())
 		require.Zero(t, s.h.notify.Len())
+	})
+}
+
+// FuzzBridge gives what a bridge has from other hosts to the hub: no panic, and nothing left behind when the host
+// is given up.
+func FuzzBridge(f *testing.F) {
+	id := cbid.Make(5, 6)
+	f.Add(uint32(1), msg(frame.Header{Flags: frame.FlagAck}, id, 1, 2, "data"), frame.Header{Type: frame.Ack, Tag: 1}.Append(nil))
+	f.Add(uint32(2), msg(frame.Header{Group: 5}, id, 1, 2, "data"), frame.Header{Type: frame.Stop, Group: 5}.Append(nil))
+	f.Add(uint32(1<<20), frame.Header{Type: frame.Follow, Port: 1, Pos: 3}.Append(nil), frame.Header{Type: frame.PortGone, Port: 2<<20 | 1, Pos: 1}.Append(nil))
+	f.Add(uint32(0), msg(frame.Header{Port: 1<<20 | 1, Flags: 0xff}, id, 1, 2, ""), frame.Header{Type: frame.Gone, Port: 2<<20 | 1}.Append(nil, frame.AppendID(nil, id)...))
+	f.Add(uint32(9), frame.Header{Type: frame.Fail}.Append(nil, make([]byte, 36)...), frame.Header{Type: frame.Lost, Group: 5, Pos: 7}.Append(nil))
+	f.Fuzz(func(t *testing.T, port uint32, in, answer []byte) {
+		s := newSiteSim(t, 1, nil)
+		h := s.hosts[0]
+		h.loop.HostUp(2)
+		p := h.root()
+		p.add(cbid.Make(8, 8), "local")
+		h.join(p, 5)
+		h.loop.RemoteInterest(5, []uint32{2})
+		require.NoError(t, h.loop.IDAdded(connector.IDInfo{ID: cbid.Make(7, 7), Port: connector.SitePort(2, 1)}))
+		p.send(frame.Header{Flags: frame.FlagAck | frame.FlagCall, Tag: 4}, cbid.Make(7, 7), "x")
+		p.send(frame.Header{Flags: frame.FlagAck | frame.FlagWait, Group: 5, Tag: 5}, cbid.Make(7, 7), "x")
+		p.write(frame.Header{Type: frame.Follow, Port: connector.SitePort(2, 1), Pos: 1})
+		_ = h.loop.Input(port, connector.Cred{UID: 3}, "far", append([]byte(nil), in...))
+		_ = h.loop.Group(port, connector.Cred{UID: 3}, append([]byte(nil), in...))
+		_ = h.loop.Deliver(2, port, answer)
+		_ = h.loop.Deliver(2, p.c.port, answer)
+		h.turn()
+		p.read()
+		h.loop.HostDown(connector.HostOf(port), "fuzzed")
+		h.loop.HostDown(2, "fuzzed")
+		h.loop.IDRemoved(cbid.Make(7, 7))
+		h.loop.RemoteInterest(5, nil)
+		h.h.close(p.c)
+		h.turn()
+		require.Empty(t, h.h.site.proxies)
+		require.Empty(t, h.h.ids)
+		require.Empty(t, h.h.conns)
+		require.Empty(t, h.h.accounts)
 	})
 }

@@ -132,10 +132,11 @@ type conn struct {
 	// Towards other hosts, while the broker is joined to any.
 	inlines map[uint64]*inline // of this process's Bus: callbacks that run on the loop
 
-	abroad   bool                // a frame was forwarded
-	far      map[uint32]*far     // by host
-	called   map[uint32]struct{} // ports there that were called and are not gone
-	farStops map[farKey]*[]stop  // what hosts told this client not to send to
+	abroad   bool                  // a frame was forwarded
+	far      map[uint32]*far       // by host
+	called   map[uint32]struct{}   // ports there that were called and are not gone
+	farAcks  map[ackKey]pendingAck // awaited from hosts
+	farStops map[farKey]*[]stop    // what hosts told this client not to send to
 
 	// The last id sent to, with its registration unless that is dead, and the last
 	// port's client.

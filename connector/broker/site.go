@@ -31,7 +31,6 @@ type site struct {
 
 	reach   map[uint32]struct{} // hosts that are up
 	nextTag uint32
-	acks    map[ackKey]pendingAck
 }
 
 // ackKey is an acknowledgement that is awaited from a host.
@@ -60,7 +59,7 @@ func (h *hub) join(cfg *JoinConfig) *site {
 		h: h, host: cfg.Host, up: cfg.Uplink, wide: cfg.SiteWide,
 		proxies: make(map[uint32]*conn), ids: make(map[uint64]*reg), claims: make(map[uint64]*claim),
 		listen: make(map[uint32][]uint32), joins: make(map[uint32][]held), dels: make(map[uint64][]held),
-		acks: make(map[ackKey]pendingAck), reach: make(map[uint32]struct{}),
+		reach: make(map[uint32]struct{}),
 	}
 	h.site = s
 	for num, g := range h.groups {
@@ -130,10 +129,10 @@ func (s *site) hosts() map[uint32]struct{} {
 	for port := range s.proxies {
 		all[connector.HostOf(port)] = struct{}{}
 	}
-	for k := range s.acks {
-		all[k.host] = struct{}{}
-	}
 	for _, c := range s.h.conns {
+		for k := range c.farAcks {
+			all[k.host] = struct{}{}
+		}
 		for host := range c.far {
 			all[host] = struct{}{}
 		}
@@ -285,7 +284,7 @@ func (s *site) transmit(c *conn, host uint32, hd *frame.Header, fr []byte) {
 	fwd.Pos = c.stat.FramesIn
 	fwd.Tag = 0
 	if hd.Type == frame.Follow || hd.Type == frame.Send && hd.Flags&frame.FlagAck != 0 {
-		for s.nextTag++; s.nextTag == 0 || s.acks[ackKey{host, s.nextTag}].c != nil; s.nextTag++ {
+		for s.nextTag++; s.nextTag == 0 || c.farAcks[ackKey{host, s.nextTag}].c != nil; s.nextTag++ {
 		}
 		fwd.Tag = s.nextTag
 	}
@@ -301,7 +300,12 @@ func (s *site) transmit(c *conn, host uint32, hd *frame.Header, fr []byte) {
 }
 
 // awaitAck makes the Ack of what transmit sent last count as one of a.
-func (s *site) awaitAck(host uint32, a pendingAck) { s.acks[ackKey{host, s.nextTag}] = a }
+func (s *site) awaitAck(host uint32, a pendingAck) {
+	if a.c.farAcks == nil {
+		a.c.farAcks = make(map[ackKey]pendingAck)
+	}
+	a.c.farAcks[ackKey{host, s.nextTag}] = a
+}
 
 // sendPort is for a port of another host.
 func (s *site) sendPort(c *conn, host uint32, hd *frame.Header, fr []byte) (*connector.Error, bool) {

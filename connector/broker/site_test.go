@@ -373,7 +373,7 @@ func TestAHostThatIsGivenUp(t *testing.T) {
 	x.send(frame.Header{Flags: frame.FlagAck}, id1, "x")
 	assert.Equal(t, connector.ErrNoID.Code(), x.code())
 	assert.Empty(t, a.h.site.proxies)
-	assert.Empty(t, a.h.site.acks)
+	assert.Empty(t, x.c.farAcks)
 }
 
 func TestPortsOfOtherHostsAreFollowed(t *testing.T) {

@@ -150,7 +150,7 @@ func (s *site) closed(c *conn) {
 	for _, f := range c.far {
 		s.h.releaseStops(&f.stops) // no more than entries of c itself
 	}
-	c.far, c.called, c.farStops = nil, nil, nil
+	c.far, c.called, c.farStops, c.farAcks = nil, nil, nil, nil
 	for _, cl := range s.claims {
 		if cl.r.owner == c {
 			cl.r.dead = true // Granted finds it so
@@ -190,11 +190,14 @@ func (s *site) deliver(host uint32, c *conn, hd *frame.Header, body []byte) erro
 	switch hd.Type {
 	case frame.Ack:
 		key := ackKey{host, hd.Tag}
-		a, known := s.acks[key]
-		if !known || a.c != c {
-			return nil // it was given up
+		if c == nil {
+			return nil
 		}
-		delete(s.acks, key)
+		a, known := c.farAcks[key]
+		if !known {
+			return nil
+		}
+		delete(c.farAcks, key)
 		why := refusal(connector.ErrorFromCode(hd.Code))
 		s.settle(a, why, string(body))
 		return nil
@@ -305,13 +308,6 @@ func (s *site) down(host uint32, why string) {
 			s.remove(c)
 		}
 	}
-	for key, a := range s.acks {
-		if key.host != host {
-			continue
-		}
-		delete(s.acks, key)
-		s.settle(a, connector.ErrInterrupted, sprintf("host %d: %s", host, why))
-	}
 	delete(s.reach, host)
 	for _, r := range s.ids {
 		if connector.HostOf(r.owner.port) == host {
@@ -319,6 +315,12 @@ func (s *site) down(host uint32, why string) {
 		}
 	}
 	for _, c := range h.conns {
+		for key, a := range c.farAcks {
+			if key.host == host {
+				delete(c.farAcks, key)
+				s.settle(a, connector.ErrInterrupted, sprintf("host %d: %s", host, why))
+			}
+		}
 		s.forgetHost(c, host)
 	}
 }
