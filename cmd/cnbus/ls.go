@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"math"
 	"strconv"
 	"time"
@@ -29,7 +30,8 @@ func newLs(app *cli.App) *cobra.Command {
 		Short: "List the registered ids",
 		Long: `List the registered ids, as /proc/net/connector does, and more: how many listen
 to the group, how many messages the callback got and how many were published to
-the group, and who registered it. A busy agent asked its senders to wait.
+the group, and who registered it. A busy agent asked its senders to wait; the
+host of an unreachable one cannot be seen at present.
 
 IDS are ids, names or ranges (1:1, proc, 0x100-0x1ff:*); default: all.`,
 		Example: `  # who is there
@@ -160,6 +162,12 @@ func printIDs(app *cli.App, lines []idLine, rate bool) error {
 			cells = append(cells, formatRate(l.GroupRate))
 		}
 		program := l.Owner.Name
+		if l.Host != 0 {
+			program = fmt.Sprintf("on host %d", l.Host)
+		}
+		if l.Unknown {
+			program += " (unreachable)"
+		}
 		if l.Held {
 			program += " (busy)" // its senders wait
 		}

@@ -15,12 +15,13 @@ import (
 // changeLine is one line of `watch --json`. A marker stands between what was there
 // and what changes; after a resync the present state follows anew.
 type changeLine struct {
-	Change string     `json:"change"` // present, marker, added, removed, resync
-	Time   time.Time  `json:"time"`
-	ID     *cbid.ID   `json:"id,omitempty"`
-	Name   string     `json:"name,omitempty"`
-	Group  *uint32    `json:"group,omitempty"`
-	Owner  *ownerLine `json:"owner,omitempty"`
+	Change  string     `json:"change"` // present, marker, added, removed, unknown, resync
+	Time    time.Time  `json:"time"`
+	ID      *cbid.ID   `json:"id,omitempty"`
+	Name    string     `json:"name,omitempty"`
+	Group   *uint32    `json:"group,omitempty"`
+	Owner   *ownerLine `json:"owner,omitempty"`
+	Unknown bool       `json:"unknown,omitempty"` // its host cannot be reached
 }
 
 type ownerLine struct {
@@ -99,6 +100,7 @@ func printChange(app *cli.App, ch connector.Change, present int) error {
 		if ch.Kind != connector.ChangeMarker && ch.Kind != connector.ChangeResync {
 			i := &ch.Info
 			l.ID, l.Name, l.Group = &i.ID, i.Name, &i.Group
+			l.Unknown = i.Unknown
 			l.Owner = &ownerLine{i.Port, i.Owner.UID, i.Owner.GID, i.Owner.PID}
 		}
 		return app.Out.JSON(l)
@@ -119,8 +121,17 @@ func printChange(app *cli.App, ch connector.Change, present int) error {
 		word = s.Green(word)
 	case connector.ChangeRemoved:
 		word = s.Red(word)
+	case connector.ChangeUnknown:
+		word = s.Yellow(word)
 	}
-	_, err := fmt.Fprintf(app.Out, "%s  %s  %s  %s  %s\n", at, word, s.Cyan(cli.ID(ch.Info.ID)), ch.Info.Name, s.Dim(cli.OwnerOf(ch.Info.Owner, "")))
+	owner := cli.OwnerOf(ch.Info.Owner, "")
+	if host := connector.HostOf(ch.Info.Port); host != 0 {
+		owner += fmt.Sprintf(" on host %d", host)
+	}
+	if ch.Info.Unknown && ch.Kind == connector.ChangePresent {
+		owner += ", which cannot be reached"
+	}
+	_, err := fmt.Fprintf(app.Out, "%s  %s  %s  %s  %s\n", at, word, s.Cyan(cli.ID(ch.Info.ID)), ch.Info.Name, s.Dim(owner))
 	return err
 }
 
