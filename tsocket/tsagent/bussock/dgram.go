@@ -93,7 +93,7 @@ func (n *Node) Publish(ctx context.Context, id cbid.ID, name string, d *tsocket.
 			return
 		}
 		h, body, ok := parse(del.Msg.Data)
-		a := answer{port: n.ep.Port(), number: uint32(own.num)}
+		port, a := n.where()
 		switch {
 		case !ok || len(body) > 0:
 			a = answer{errno: syscall.EINVAL, text: "no message of a socket"}
@@ -101,6 +101,8 @@ func (n *Node) Publish(ctx context.Context, id cbid.ID, name string, d *tsocket.
 			a = answer{errno: syscall.EOPNOTSUPP, text: "this is the name of a datagram socket"}
 		case h.arg != Version:
 			a = answer{errno: syscall.EPROTONOSUPPORT, text: fmt.Sprintf("version %d is not spoken here, but %d", h.arg, Version)}
+		case a.errno == 0:
+			a = answer{port: port, number: uint32(own.num)}
 		}
 		_ = del.Reply(ctx, a.append(nil, h.op)) // a caller that is gone needs none
 	}))
@@ -208,11 +210,11 @@ func (d *dgram) arrived(port uint32, number uint16, body []byte) {
 
 func (d *dgram) missed(messages uint64) { d.lost.Add(messages) }
 
-// undelivered is told that a message to a port did not arrive.
-func (d *dgram) undelivered(port uint32, why error) {
+// undelivered is told that a message to a socket did not arrive.
+func (d *dgram) undelivered(to tsocket.Addr, why error) {
 	d.undeliveredCount.Add(1)
 	if d.notices.Load() {
-		d.tell(&tsocket.Notice{Dst: Addr(port, 0), Errno: ofBus(why, "").Errno})
+		d.tell(&tsocket.Notice{Dst: to, Errno: ofBus(why, "").Errno})
 	}
 }
 
@@ -434,7 +436,7 @@ func (d *dgram) post(ctx context.Context) error {
 	}
 	b.count = 0
 	header{op: opDgrams, sock: uint32(b.number)}.put(b.c.b[:])
-	m := connector.Message{ID: cbid.BusSock, Seq: uint32(d.num), Data: b.c.b[:b.c.n]}
+	m := connector.Message{ID: cbid.BusSock, Seq: uint32(d.num), Ack: uint32(b.number), Data: b.c.b[:b.c.n]}
 	to := connector.Dest{Port: b.port, Full: connector.FullDrop}
 	if d.cfg.Wait {
 		to.Full = connector.FullDefault

@@ -45,6 +45,12 @@ func (e *Error) Unwrap() error { return e.Err }
 // Timeout is there for net.Error.
 func (e *Error) Timeout() bool { return e.Errno == syscall.ETIMEDOUT }
 
+// What streams say of the bus, and of their peers.
+const (
+	interrupted = "the connection to the bus was interrupted"
+	peerIsGone  = "the peer is gone"
+)
+
 // ofBus gives an error of the bus the errno that a socket has in its place.
 func ofBus(err error, text string) *Error {
 	e := &Error{Text: text, Err: err}

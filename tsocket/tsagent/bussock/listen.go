@@ -134,6 +134,10 @@ func (l *Listener) connect(d *connector.Delivery, h header) answer {
 			return answer{errno: e.Errno, text: err.Error()}
 		}
 	}
+	port, refused := l.n.where()
+	if refused.errno != 0 {
+		return refused
+	}
 	s := newStream(l.n)
 	s.backlog = l
 	s.in.limit = uint64(l.n.cfg.Window)
@@ -146,7 +150,7 @@ func (l *Listener) connect(d *connector.Delivery, h header) answer {
 		return answer{errno: tsocket.Errno(err), text: err.Error()}
 	}
 	s.connected(from.port, from.number, d.From.Cred)
-	return answer{port: l.n.ep.Port(), number: s.num, window: uint32(l.n.cfg.Window)}
+	return answer{port: port, number: s.num, window: uint32(l.n.cfg.Window)}
 }
 
 // enter takes a place in the backlog.

@@ -29,6 +29,7 @@ type Node struct {
 	mu        sync.Mutex // guards what follows; nothing is called under it
 	closed    bool
 	up        *life // of the present connection to the bus
+	isDown    bool  // the endpoint has no connection, and is about to get another port id
 	next      uint32
 	streams   map[uint32]*stream
 	nextDgram uint16
@@ -164,6 +165,10 @@ func (n *Node) receive() {
 			n.failed(&ev)
 		case connector.EventDown:
 			n.down(ev.Err, true)
+		case connector.EventUp:
+			n.mu.Lock()
+			n.isDown = false
+			n.mu.Unlock()
 		}
 	}
 }
@@ -222,7 +227,7 @@ func (n *Node) failed(ev *connector.Event) {
 	case s != nil:
 		s.undelivered(ev.From.Port, ev.Err)
 	case d != nil:
-		d.undelivered(ev.From.Port, ev.Err)
+		d.undelivered(Addr(ev.From.Port, uint16(ev.Msg.Ack)), ev.Err)
 	}
 }
 
@@ -244,13 +249,15 @@ func (n *Node) down(cause error, tell bool) {
 	n.mu.Lock()
 	old := n.up
 	n.up = newLife(n.ctx)
+	n.isDown = true
 	streams, dgrams := values(n.streams), values(n.dgrams)
 	n.mu.Unlock()
 	old.end()
 	if !tell {
 		return
 	}
-	err := &Error{Errno: syscall.ECONNRESET, Text: "the connection to the bus was interrupted", Err: cause}
+	err := ofBus(cause, interrupted)
+	err.Errno = syscall.ECONNRESET
 	for _, s := range streams {
 		s.fail(err, false)
 	}
@@ -280,6 +287,17 @@ func (n *Node) add(s *stream) error {
 	s.num, s.up = n.next, n.up
 	n.streams[s.num] = s
 	return nil
+}
+
+// where returns the port id for who asks by an id; not while it is about to change.
+func (n *Node) where() (port uint32, refused answer) {
+	n.mu.Lock()
+	down := n.isDown
+	n.mu.Unlock()
+	if down {
+		return 0, answer{errno: syscall.ECONNREFUSED, text: "connecting to the bus again"}
+	}
+	return n.ep.Port(), answer{}
 }
 
 // forget takes a stream out. Nothing of it is to be sent any more.

@@ -1,6 +1,7 @@
 package bussock
 
 import (
+	"errors"
 	"syscall"
 
 	"github.com/cnbus/cnbus/cbid"
@@ -84,9 +85,10 @@ func (n *Node) fence(port uint32) {
 	up := n.up
 	n.wg.Go(func() {
 		m := connector.Message{ID: cbid.BusSock, Data: header{op: opFence, arg: uint64(port)}.append(nil)}
-		if err := n.ep.Post(up.ctx, m, connector.Dest{Port: n.ep.Port()}); err != nil {
-			n.peerGone(port)
-		}
+		err := n.ep.Post(up.ctx, m, connector.Dest{Port: n.ep.Port()})
+		if errors.Is(err, connector.ErrPermission) || errors.Is(err, connector.ErrLimit) {
+			n.peerGone(port) // it cannot be waited for
+		} // other errors are those of the connection to the bus, whose end ends all streams
 	})
 }
 
@@ -101,7 +103,7 @@ func (n *Node) peerGone(port uint32) {
 	}
 	n.mu.Unlock()
 	for _, s := range streams {
-		s.fail(&Error{Errno: syscall.ECONNRESET, Text: "the peer is gone"}, true)
+		s.fail(&Error{Errno: syscall.ECONNRESET, Text: peerIsGone}, true)
 	}
 }
 

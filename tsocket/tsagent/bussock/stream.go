@@ -2,6 +2,7 @@ package bussock
 
 import (
 	"context"
+	"errors"
 	"io"
 	"sync"
 	"syscall"
@@ -164,7 +165,11 @@ func (s *stream) undelivered(port uint32, why error) {
 		s.mu.Unlock()
 		return
 	}
-	s.failLocked(ofBus(why, "the peer is gone"), false)
+	text := peerIsGone
+	if errors.Is(why, connector.ErrInterrupted) {
+		text = interrupted
+	}
+	s.failLocked(ofBus(why, text), false)
 	news := s.news()
 	s.mu.Unlock()
 	news()
