@@ -138,7 +138,7 @@ func (c *Client) greet(ctx context.Context) (port uint32, err error) {
 	window := int(native.Uint32(body[8:]) & 0x7fffffff)
 	port = ev.From.Port
 	// Where the bus cannot tell, an agent that has gone is found out by the next request.
-	stop, err := followPort(ctx, c.bus, port, func() { c.lost(port) })
+	stop, err := connector.FollowPort(ctx, c.bus, port, func() { c.lost(port) })
 	if err != nil {
 		stop = nil
 	}

@@ -49,7 +49,7 @@ func (a *Agent) owner(from connector.From, sink cbid.ID) (*owner, error) {
 
 // follow waits for word from the bus that the port is gone.
 func (o *owner) follow() {
-	stop, err := followPort(o.ctx, o.a.bus, o.port, o.end)
+	stop, err := connector.FollowPort(o.ctx, o.a.bus, o.port, o.end)
 	switch {
 	case err == nil:
 	case errors.Is(err, connector.ErrNotSupported):
