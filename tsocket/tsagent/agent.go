@@ -31,7 +31,9 @@ type Agent struct {
 	socks  map[uint32]*sock
 	owners map[uint32]*owner
 	uids   map[uint32]*account
-	linger map[*sock]struct{} // closed, but what was written is not written yet
+
+	reserved int                // of socks: places for what will be accepted
+	linger   map[*sock]struct{} // closed, but what was written is not written yet
 
 	stats counters
 

@@ -162,7 +162,7 @@ func (r *request) open() error {
 	case len(r.body) != 0:
 		return invalid("open: the body is neither empty nor an id of 8 bytes")
 	}
-	s, err := a.newSock(r.d.From, sink, family, kind)
+	s, err := a.newSock(r.d.From, sink, family, kind, false)
 	if err != nil {
 		return err
 	}
@@ -176,8 +176,8 @@ func (r *request) open() error {
 	return nil
 }
 
-// newSock makes a socket, within the limits.
-func (a *Agent) newSock(from connector.From, sink cbid.ID, family, kind int) (*sock, error) {
+// newSock makes a socket, within the limits, or only a place for one.
+func (a *Agent) newSock(from connector.From, sink cbid.ID, family, kind int, reserved bool) (*sock, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.closed {
@@ -207,15 +207,27 @@ func (a *Agent) newSock(from connector.From, sink cbid.ID, family, kind int) (*s
 	}
 	for a.next++; a.next == 0 || a.socks[a.next] != nil; a.next++ {
 	}
-	s := &sock{a: a, own: o, num: a.next, family: family, kind: kind, wake: make(chan struct{}, 1)}
+	s := &sock{a: a, own: o, num: a.next, family: family, kind: kind, reserved: reserved, wake: make(chan struct{}, 1)}
 	s.ctx, s.cancelAll = context.WithCancel(o.ctx)
 	s.outCtx, s.stopOut = context.WithCancel(context.Background())
 	a.socks[s.num], o.socks[s.num] = s, s
 	uid.sockets++
 	uid.bytes += a.cfg.Window
 	a.uids[from.Cred.UID] = uid
-	a.stats.opened.Add(1)
+	if reserved {
+		a.reserved++
+	} else {
+		a.stats.opened.Add(1)
+	}
 	return s, nil
+}
+
+// fill says that a reserved place has its socket now, or that it will not have one. a.mu is held.
+func (s *sock) fill() {
+	if s.reserved {
+		s.reserved = false
+		s.a.reserved--
+	}
 }
 
 // forget takes a closed socket off the tables. Its uid still answers for it until release.
@@ -223,6 +235,7 @@ func (s *sock) forget() {
 	a, o := s.a, s.own
 	a.mu.Lock()
 	delete(a.socks, s.num)
+	s.fill()
 	a.mu.Unlock()
 	o.mu.Lock()
 	delete(o.socks, s.num)

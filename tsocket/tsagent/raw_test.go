@@ -330,3 +330,5 @@ func TestBatchInSeveralMessages(t *testing.T) {
 	require.Equal(t, tsagent.EvError, h.Op)
 	require.EqualValues(t, syscall.EMSGSIZE, binary.NativeEndian.Uint32(why))
 }
+
+func dest(port uint32) connector.Dest { return connector.Dest{Port: port} }

@@ -41,6 +41,7 @@ type sock struct {
 	own          *owner
 	num          uint32
 	family, kind int
+	reserved     bool // it is a place for what will be accepted; guarded by a.mu
 
 	ctx       context.Context // ends when it is closed
 	cancelAll context.CancelFunc
@@ -371,7 +372,6 @@ func (s *sock) close() {
 	s.children = nil
 	s.mu.Unlock()
 	s.claim()
-	s.forget()
 	for c := range children {
 		c.close()
 	}
@@ -379,6 +379,7 @@ func (s *sock) close() {
 	if monitor != nil {
 		monitor.finish(errSockGone, 0, nil)
 	}
+	defer s.forget()
 	if !lingers {
 		s.free()
 		return

@@ -370,7 +370,7 @@ func (s *sock) acceptLoop() {
 // acceptOne accepts a connection as a new socket of the same owner. The place for it is taken before, so that a
 // connection for which there is none goes on to wait.
 func (s *sock) acceptOne(ctx context.Context) (*sock, error) {
-	ns, err := s.a.newSock(connectorFrom(s.own), s.own.sink, s.family, kindStream)
+	ns, err := s.a.newSock(connectorFrom(s.own), s.own.sink, s.family, kindStream, true)
 	if err != nil {
 		return nil, err
 	}
@@ -385,6 +385,10 @@ func (s *sock) acceptOne(ctx context.Context) (*sock, error) {
 		ns.become(stream)
 	}
 	ns.mu.Unlock()
+	s.a.mu.Lock()
+	ns.fill()
+	s.a.mu.Unlock()
+	s.a.stats.opened.Add(1)
 	if closed {
 		_ = stream.Close()
 		return nil, errSockGone

@@ -48,7 +48,7 @@ func (a *Agent) Stats() Stats {
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	s.Sockets, s.Owners = len(a.socks), len(a.owners)
+	s.Sockets, s.Owners = len(a.socks)-a.reserved, len(a.owners)
 	return s
 }
 
@@ -57,7 +57,9 @@ func (a *Agent) Sockets() []SocketInfo {
 	a.mu.Lock()
 	all := make([]*sock, 0, len(a.socks)+len(a.linger))
 	for _, s := range a.socks {
-		all = append(all, s)
+		if !s.reserved {
+			all = append(all, s)
+		}
 	}
 	for s := range a.linger {
 		all = append(all, s)
