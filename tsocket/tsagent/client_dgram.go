@@ -423,11 +423,15 @@ func (s *clientDgram) SendTo(ctx context.Context, b []byte, dst tsocket.Addr) er
 // Disconnect closes the socket.
 func (s *clientDgram) Disconnect(ctx context.Context) error {
 	s.mu.Lock()
-	lost := s.err != nil
+	down := errors.Is(s.err, ErrDown)
 	s.mu.Unlock()
-	if !lost {
-		if _, _, err := s.c.call(ctx, Header{Op: OpDisconnect, Sock: s.num}, nil); err != nil && ctx.Err() != nil {
+	if !down {
+		_, _, err := s.c.call(ctx, Header{Op: OpDisconnect, Sock: s.num}, nil)
+		switch {
+		case err != nil && ctx.Err() != nil:
 			return err
+		case err != nil:
+			return s.Close()
 		}
 	}
 	s.shut()
@@ -451,7 +455,7 @@ func (s *clientDgram) shut() bool {
 	s.mu.Unlock()
 	wake(s.readable)
 	wake(s.writable)
-	return !was && lost != error(ErrDown)
+	return !was && !errors.Is(lost, ErrDown)
 }
 
 // LocalAddr returns the address; the kernel chooses a port as late as with the first datagram that is sent.

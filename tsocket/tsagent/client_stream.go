@@ -2,6 +2,7 @@ package tsagent
 
 import (
 	"context"
+	"errors"
 	"io"
 	"sync"
 	"syscall"
@@ -323,11 +324,15 @@ func (s *clientStream) CloseWrite(ctx context.Context) error {
 // Disconnect returns when everything is written and the socket closed. The end of the agent ends the socket too.
 func (s *clientStream) Disconnect(ctx context.Context) error {
 	s.mu.Lock()
-	lost := s.err != nil
+	down := errors.Is(s.err, ErrDown)
 	s.mu.Unlock()
-	if !lost {
-		if _, _, err := s.c.call(ctx, Header{Op: OpDisconnect, Sock: s.num}, nil); err != nil && ctx.Err() != nil {
+	if !down {
+		_, _, err := s.c.call(ctx, Header{Op: OpDisconnect, Sock: s.num}, nil)
+		switch {
+		case err != nil && ctx.Err() != nil:
 			return err
+		case err != nil:
+			return s.Close()
 		}
 	}
 	s.shut()
@@ -352,7 +357,7 @@ func (s *clientStream) shut() bool {
 	lost := s.err
 	s.mu.Unlock()
 	s.wakeAll(nil)
-	return !was && (lost == nil || lost != error(ErrDown))
+	return !was && !errors.Is(lost, ErrDown)
 }
 
 func (s *clientStream) LocalAddr() tsocket.Addr {

@@ -35,6 +35,9 @@ func (r *request) fail(err error) {
 		sendReply(r.d, Reply{Op: r.h.Op, Sock: r.h.Sock, Errno: errnoOf(err)}, errorText(err))
 		return
 	}
+	if r.h.Op == OpCancel {
+		return // it was faster
+	}
 	if r.s != nil {
 		r.s.pushError(r.h.Op, err)
 		return

@@ -69,10 +69,6 @@ func local4(port uint16) tsocket.Addr {
 	return tsocket.MustAddr(tsocket.AddrFrom(netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), port)))
 }
 
-func any4() tsocket.Addr {
-	return tsocket.MustAddr(tsocket.AddrFrom(netip.AddrPortFrom(netip.IPv4Unspecified(), 0)))
-}
-
 // onEach runs a test on every kind of bus.
 func onEach(t *testing.T, c *tsagent.Config, test func(t *testing.T, s *site)) {
 	if c == nil {
@@ -93,3 +89,7 @@ func onEach(t *testing.T, c *tsagent.Config, test func(t *testing.T, s *site)) {
 
 // onBroker makes a site on a broker, where there are brokers.
 var onBroker func(t testing.TB, c *tsagent.Config) *site
+
+func any4() tsocket.Addr {
+	return tsocket.MustAddr(tsocket.AddrFrom(netip.AddrPortFrom(netip.IPv4Unspecified(), 0)))
+}

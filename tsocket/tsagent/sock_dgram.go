@@ -75,9 +75,6 @@ func (s *sock) sendTo(r *request) error {
 	return nil
 }
 
-// roomDgram is room.
-func (s *sock) roomDgram(n int) { s.room(n) }
-
 // mayAllSend returns how many of msgs may be sent before one may not, and why.
 func (s *sock) mayAllSend(msgs []tsocket.Message) (int, error) {
 	for i := range msgs {
