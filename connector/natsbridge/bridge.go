@@ -74,6 +74,7 @@ func Join(ctx context.Context, b *broker.Broker, cfg *Config) (*Bridge, error) {
 		g.nc.Close()
 		return nil, joinError(err)
 	}
+	g.meet(ctx)
 	return g, nil
 }
 

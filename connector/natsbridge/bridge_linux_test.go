@@ -17,6 +17,7 @@ import (
 	"github.com/cnbus/cnbus/cbid"
 	"github.com/cnbus/cnbus/connector"
 	"github.com/cnbus/cnbus/connector/broker"
+	"github.com/cnbus/cnbus/connector/bustest"
 	"github.com/cnbus/cnbus/connector/client"
 )
 
@@ -123,4 +124,48 @@ func TestThinPath(t *testing.T) {
 		assert.ErrorIs(t, err, connector.ErrNoID, "who removes an id is answered when every host knows")
 	}()
 	goleak.VerifyNone(t, before)
+}
+
+// siteOfHosts is a bus of several hosts for the conformance suite: each handle is on the next one.
+type siteOfHosts struct {
+	e     *Embedded
+	hosts []*host
+	mu    sync.Mutex // guards next
+	next  int
+}
+
+func (s *siteOfHosts) Bus(t testing.TB, opt bustest.BusOptions) connector.Bus {
+	s.mu.Lock()
+	h := s.hosts[s.next%len(s.hosts)]
+	s.next++
+	s.mu.Unlock()
+	return h.dial(t, opt.Name)
+}
+
+func (s *siteOfHosts) Close() {
+	for _, h := range s.hosts {
+		h.stop()
+	}
+	s.e.Close()
+}
+
+// TestBus: two hosts are a bus as one is. What a history keeps stays on its host, and so do limits.
+func TestBus(t *testing.T) {
+	caps := bustest.All()
+	caps.History, caps.Limits = false, false
+	bustest.Run(t, bustest.Carrier{Name: "natsbridge", Caps: caps, Patience: 60 * time.Second, New: func(t testing.TB, opt bustest.SiteOptions) bustest.Site {
+		e, err := StartEmbedded(EmbeddedConfig{Name: "test", Store: t.TempDir(), Log: quiet})
+		require.NoError(t, err)
+		s := &siteOfHosts{e: e}
+		queue := 0
+		if opt.Small {
+			queue = 64 << 10
+		}
+		for i := range 2 {
+			cfg := config(e, i)
+			cfg.SiteWide = func(cbid.ID) bool { return true }
+			s.hosts = append(s.hosts, startHost(t, cfg, queue))
+		}
+		return s
+	}})
 }

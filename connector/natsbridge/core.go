@@ -87,6 +87,7 @@ type core struct {
 	pubs     map[uint32]*publication
 	pubDirty []*publication
 	subs     map[uint32]*subscription
+	changes  map[uint32]uint64              // of what Members said and the hub was not answered yet, by group
 	interest map[uint32]map[uint16]struct{} // hosts with members, by group
 
 	barriers    map[uint64]*barrier
@@ -120,7 +121,7 @@ func newCore(cfg coreConfig, h hub, w wire) *core {
 		coreConfig: cfg, hub: h, wire: w, session: cfg.first, connected: true,
 		peers: make(map[uint16]*peer), own: make(map[uint64]*ownID), site: make(map[uint64]*siteID), doubts: make(map[uint64]struct{}),
 		pubs: make(map[uint32]*publication), subs: make(map[uint32]*subscription),
-		interest: make(map[uint32]map[uint16]struct{}), barriers: make(map[uint64]*barrier),
+		changes: make(map[uint32]uint64), interest: make(map[uint32]map[uint16]struct{}), barriers: make(map[uint64]*barrier),
 		refused: make(map[string]*refusal),
 	}
 	c.now = c.clock()
@@ -169,12 +170,19 @@ func (c *core) touch(p *peer) {
 // Flush sends what was recorded since the last one. The hub calls it at the end of a turn.
 func (c *core) Flush() {
 	c.now = c.clock()
-	for i := 0; i < len(c.pubDirty); i++ {
-		c.sendPublication(c.pubDirty[i])
+	c.flushPublications()
+	c.flushLinks()
+}
+
+func (c *core) flushPublications() {
+	for _, p := range c.pubDirty {
+		c.sendPublication(p)
 	}
 	c.pubDirty = c.pubDirty[:0]
-	for i := 0; i < len(c.dirty); i++ {
-		p := c.dirty[i]
+}
+
+func (c *core) flushLinks() {
+	for _, p := range c.dirty {
 		p.dirty = false
 		if !p.gone {
 			c.flushPeer(p)

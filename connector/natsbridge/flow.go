@@ -70,6 +70,7 @@ func (c *core) Forward(host, port uint32, cred connector.Cred, fr []byte) {
 		p.flows[port] = f
 	}
 	f.push(fr)
+	c.flushPublications() // what was sent before it goes before it
 	p.out++
 	c.stats.Forwarded++
 	p.link.fill = appendSend(p.link.record(), port, cred, fr)

@@ -34,6 +34,10 @@ type source struct {
 // Publish takes an unconfirmed group message of a local client.
 func (c *core) Publish(group, port uint32, cred connector.Cred, fr []byte) {
 	p := c.publication(group)
+	if !p.dirty { // what was sent before it goes before it
+		c.flushPublications()
+		c.flushLinks()
+	}
 	if p.fill != nil && len(p.fill)+len(fr) > fillPacket {
 		c.sendPublication(p)
 	}
@@ -72,10 +76,20 @@ func (c *core) sendPublication(p *publication) {
 	p.fill = nil
 }
 
-// Members takes note that a group has its first local member, or none any more, and tells the other hosts.
+// Members takes note that a group has its first local member, or none any more, and tells the other hosts. The hub is
+// answered once they know what it said last.
 func (c *core) Members(group uint32, some bool) {
+	c.changes[group]++
+	n := c.changes[group]
+	done := func() {
+		if c.changes[group] == n {
+			delete(c.changes, group)
+			c.hub.MembersDone(group)
+		}
+	}
 	if _, is := c.subs[group]; is == some {
-		c.soon(func() { c.hub.MembersDone(group) })
+		// What it said before may be on its way still.
+		c.announce(func(b []byte) []byte { return appendMembers(b, group, some) }, done)
 		return
 	}
 	if some {
@@ -84,7 +98,7 @@ func (c *core) Members(group uint32, some bool) {
 		delete(c.subs, group)
 	}
 	c.wire.Listen(group, some)
-	c.announce(func(b []byte) []byte { return appendMembers(b, group, some) }, func() { c.hub.MembersDone(group) })
+	c.announce(func(b []byte) []byte { return appendMembers(b, group, some) }, done)
 }
 
 // setInterest takes note of whether a host has members in group.

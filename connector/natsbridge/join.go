@@ -67,3 +67,63 @@ func (s *natsStore) takeLease(ctx context.Context, number uint16, run uint64, na
 		}
 	}
 }
+
+// hosts returns the numbers of the hosts that have a lease.
+func (s *natsStore) hosts(ctx context.Context) (numbers []uint16, err error) {
+	ctx, cancel := context.WithTimeout(ctx, storeTime)
+	defer cancel()
+	keys, err := s.buckets[bucketHosts].ListKeys(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for key := range keys.Keys() {
+		var n uint16
+		if _, err := fmt.Sscanf(key, "h.%d", &n); err == nil {
+			numbers = append(numbers, n)
+		}
+	}
+	return numbers, nil
+}
+
+// meetTime is how long a host that joins waits for those that are there to know of it.
+const meetTime = 2 * time.Second
+
+// meet waits until the hosts of the site and this one know of each other. One that does not answer, whose
+// lease may be all that is left of it, is not waited for.
+func (g *Bridge) meet(ctx context.Context) {
+	numbers, err := g.store.hosts(ctx)
+	if err != nil {
+		g.log.Debug("who is in the site", "err", err)
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, meetTime)
+	defer cancel()
+	met := make(chan bool, 1)
+	for ctx.Err() == nil {
+		if !g.post(func() { met <- g.core.hasMet(numbers) }) {
+			return
+		}
+		select {
+		case all := <-met:
+			if all {
+				return
+			}
+		case <-ctx.Done():
+			return
+		}
+		select {
+		case <-time.After(5 * time.Millisecond):
+		case <-ctx.Done():
+		}
+	}
+}
+
+// hasMet reports whether those hosts are known, and know of this one.
+func (c *core) hasMet(numbers []uint16) bool {
+	for _, n := range numbers {
+		if p := c.peers[n]; n != c.host && (p == nil || !p.reachable || len(p.link.unacked) > 0) {
+			return false
+		}
+	}
+	return true
+}
