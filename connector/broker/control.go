@@ -102,5 +102,8 @@ func (h *hub) fire(id cbid.ID, removed bool) {
 			fr, _ := m.AppendNative(make([]byte, frame.HeaderLen), 0) // it has no data
 			h.multicast(nil, 0, h.self, g, fr, false, false, 0, nil)
 		}
+		if h.site != nil {
+			h.site.fire(num, m)
+		}
 	}
 }

@@ -33,13 +33,10 @@ func (h *hub) add(c *conn, hd *frame.Header, id cbid.ID, name string) {
 	}
 	takeover := hd.Flags&frame.FlagTakeover != 0
 	switch {
-	case id == cbid.Control || h.taken(id, wide && !takeover) != nil:
+	case id == cbid.Control || h.taken(id) != nil:
 		text := "id " + id.String() + " is already registered"
-		if r := h.taken(id, wide); r != nil {
+		if r := h.taken(id); r != nil {
 			text = sprintf("id %v is already registered by port %d (%s, pid %d, uid %d)", id, r.owner.port, r.owner.name, r.owner.cred.PID, r.owner.cred.UID)
-			if r.far {
-				text = sprintf("%s of host %d", text, connector.HostOf(r.owner.port))
-			}
 		}
 		h.answer(c, hd.Tag, connector.ErrDuplicate, text)
 		return
@@ -71,8 +68,8 @@ func (h *hub) add(c *conn, hd *frame.Header, id cbid.ID, name string) {
 	h.register(r, hd.Tag)
 }
 
-// taken is who has the id: on this host, or asks for it, or with wide on another one.
-func (h *hub) taken(id cbid.ID, wide bool) *reg {
+// taken is who has the id on this host, or asks for it. Whether another host has it the bridge finds out.
+func (h *hub) taken(id cbid.ID) *reg {
 	r := h.ids[id.Key()]
 	if h.site == nil {
 		return r
@@ -80,7 +77,7 @@ func (h *hub) taken(id cbid.ID, wide bool) *reg {
 	if cl := h.site.claims[id.Key()]; cl != nil && !cl.r.dead {
 		return cl.r
 	}
-	if r != nil && r.far && !wide {
+	if r != nil && r.far {
 		return nil
 	}
 	return r

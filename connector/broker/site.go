@@ -230,9 +230,18 @@ func (s *site) forward(c *conn, host uint32, key stopKey, hd *frame.Header, fr [
 	case n > h.tune.window/2 && key != (stopKey{}):
 		h.stopFor(c, &f.stops, key)
 	}
+	s.tellFar(host, f) // before what comes after it
 	f.out += len(fr)
 	s.transmit(c, host, hd, fr)
 	return nil, true
+}
+
+// tellFar tells receivers on a host what they lost for want of room.
+func (s *site) tellFar(host uint32, f *far) {
+	for port, n := range f.lost {
+		s.answer(host, port, frame.Header{Type: frame.Lost, Pos: n})
+	}
+	f.lost = nil
 }
 
 // lose counts a message for a port of another host that there is no room for; 0 is for an id, whose
@@ -263,10 +272,7 @@ func (s *site) credit(c *conn, host uint32, n int) {
 		return
 	}
 	h.releaseStops(&f.stops)
-	for port, n := range f.lost {
-		s.answer(host, port, frame.Header{Type: frame.Lost, Pos: n})
-	}
-	f.lost = nil
+	s.tellFar(host, f)
 	if f.out == 0 {
 		delete(c.far, host)
 	}

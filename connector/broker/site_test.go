@@ -74,7 +74,7 @@ func TestARegistrationForAllHasOneOwner(t *testing.T) {
 	}
 	refused := add(second, frame.FlagSite)
 	assert.Equal(t, connector.ErrDuplicate.Code(), refused.Code)
-	assert.Contains(t, string(refused.body), "of host 1")
+	assert.Contains(t, string(refused.body), "another host has it")
 
 	require.Zero(t, add(second, frame.FlagTakeover).Code)
 	lost := first.one(frame.Site)

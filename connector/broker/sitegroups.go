@@ -110,3 +110,16 @@ func (l *SiteLoop) RemoteInterest(group uint32, hosts []uint32) {
 		s.h.interest(group)
 	}
 }
+
+// fire sends a notification to the members of its group on other hosts. It comes from this broker, whose
+// port has the number of the host alone.
+func (s *site) fire(num uint32, m connector.Message) {
+	if len(s.listen[num]) == 0 {
+		return
+	}
+	fr, _ := m.AppendNative(make([]byte, frame.HeaderLen), 0) // it has no data
+	hd := frame.Header{Len: uint32(len(fr)), Type: frame.Send, Group: num}
+	hd.Put(fr)
+	s.busy = true
+	s.up.Publish(num, connector.SitePort(s.host, 0), s.h.self, fr)
+}

@@ -270,7 +270,7 @@ func (c *core) parseSend(host uint16, body []byte) (port uint32, cred connector.
 	if f.bad {
 		return 0, cred, nil, errRecord
 	}
-	if connector.HostOf(port) != uint32(host) || connector.LocalPort(port) == 0 {
+	if connector.HostOf(port) != uint32(host) {
 		return 0, cred, nil, fmt.Errorf("%w: port %d:%d in a packet of host %d", errPort, connector.HostOf(port), connector.LocalPort(port), host)
 	}
 	ownFrame(f.b)
@@ -290,6 +290,9 @@ func groupOf(fr []byte) uint32 {
 
 func (c *core) sendRecord(p *peer, body []byte) error {
 	port, cred, fr, err := c.parseSend(p.host, body)
+	if err == nil && connector.LocalPort(port) == 0 {
+		err = errPort // a broker sends to groups only
+	}
 	if err != nil {
 		return err
 	}

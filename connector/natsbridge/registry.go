@@ -26,6 +26,7 @@ type ownID struct {
 	takeover  bool
 	announced bool // the other hosts were told
 	granted   bool // and the hub
+	asked     bool // its present owner was asked whether it is
 	ended     bool // unregistered while the store was being asked
 }
 
@@ -182,12 +183,39 @@ func (c *core) contend(o *ownID, r storeResult, tries int) {
 				c.update(o, r.rev, tries) // its host is dead
 			case h.err != nil:
 				c.claimed(o, h)
+			case c.askOwner(o, v.host, tries):
 			default:
 				c.refuseID(o, connector.ErrDuplicate, fmt.Sprintf("id %v is registered by host %s (number %d), port %d (%s, pid %d, uid %d there)",
 					o.info.ID, owner.name, v.host, v.info.Port, v.info.Name, v.info.Owner.PID, v.info.Owner.UID))
 			}
 		})
 	}
+}
+
+// askOwner finds out whether the host that has the key of o's id has given the id up: it says so over the link before it
+// deletes the key. It returns false if there is nothing to ask.
+func (c *core) askOwner(o *ownID, host uint16, tries int) bool {
+	p := c.peers[host]
+	if p == nil || !p.reachable || o.state != idClaiming {
+		return false
+	}
+	key := o.info.ID.Key()
+	if s := c.site[key]; s != nil && s.host == host {
+		if o.asked {
+			return false
+		}
+		o.asked = true
+	}
+	c.lastBarrier++
+	c.barriers[c.lastBarrier] = &barrier{left: 1, due: c.now + barrierTime, done: func() {
+		if !o.ended {
+			c.claim(o, tries-1)
+		}
+	}}
+	c.wake(c.now + barrierTime)
+	c.record(p, func(b []byte) []byte { return appendPing(b, recordPing, uint64(c.now)) })
+	p.link.barrier(c.lastBarrier)
+	return true
 }
 
 func (c *core) update(o *ownID, rev uint64, tries int) {
