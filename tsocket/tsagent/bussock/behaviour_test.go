@@ -331,6 +331,7 @@ func TestRxRPC(t *testing.T) {
 				return e
 			}
 			s := rxrpc.NewServer(open(n, 7000), nil)
+			t.Cleanup(func() { _ = s.Close() })
 			require.NoError(t, s.Handle(1, rxrpc.HandlerFunc(func(_ context.Context, call *rxrpc.ServerCall) error {
 				b, err := io.ReadAll(call)
 				if err == nil {
