@@ -1,5 +1,5 @@
-// Package cclient tests the C client of the broker's protocol against the
-// broker and against the Go client.
+// Package cclient tests the C clients of the broker's protocol and of the RxRPC agent's against the
+// broker and against Go clients.
 package cclient
 
 import (
@@ -23,14 +23,14 @@ import (
 	"github.com/cnbus/cnbus/internal/testenv"
 )
 
-// build compiles the client with every warning an error.
-func build(t *testing.T) string {
+// build compiles an example with every warning an error.
+func build(t *testing.T, source string) string {
 	cc, err := exec.LookPath("cc")
 	if err != nil {
 		testenv.Skip(t, "no C compiler")
 	}
 	bin := filepath.Join(t.TempDir(), "client")
-	out, err := exec.Command(cc, "-std=gnu11", "-Wall", "-Wextra", "-Werror", "-O1", "-o", bin, filepath.Join("..", "..", "examples", "c-client", "client.c")).CombinedOutput()
+	out, err := exec.Command(cc, "-std=gnu11", "-Wall", "-Wextra", "-Werror", "-O1", "-o", bin, filepath.Join("..", "..", "examples", source)).CombinedOutput()
 	require.NoError(t, err, "%s", out)
 	return bin
 }
@@ -50,7 +50,7 @@ func serve(t *testing.T) (socket string) {
 }
 
 func TestCClientIsAnAgentAndACaller(t *testing.T) {
-	bin, socket := build(t), serve(t)
+	bin, socket := build(t, "c-client/client.c"), serve(t)
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 
