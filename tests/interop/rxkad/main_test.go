@@ -1,7 +1,5 @@
 //go:build linux
 
-// Package rxkad_test sets package rxrpc/rxkad against OpenAFS, its servers, its commands and its library, and
-// against the Linux kernel, as client and as server.
 package rxkad_test
 
 import (
