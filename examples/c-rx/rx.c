@@ -180,8 +180,8 @@ static uint32_t other_event(void)
 		memcpy(&word, m.body, 4);
 	if (m.op == EV_SENT)
 		return word;
-	if (m.op == EV_ERROR && word == ESHUTDOWN)
-		return 0; /* the call is over, which will be said */
+	if (m.op == EV_ERROR && (word == ESHUTDOWN || word == EBADSLT))
+		return 0; /* of a call that is over, which is said by its last message */
 	if (m.op == EV_ERROR || m.op == EV_CLOSED)
 		exit((fprintf(stderr, "agent: %s: %.*s\n", strerror(word), size() > 12 ? (int)size() - 12 : 0, m.body + 12), 1));
 	return 0;
