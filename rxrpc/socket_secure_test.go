@@ -1,6 +1,9 @@
 package rxrpc_test
 
 import (
+	"context"
+	"sync/atomic"
+	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -182,4 +185,71 @@ func TestClientKeyIsRevoked(t *testing.T) {
 	other := socket(t, cfg)
 	assert.ErrorIs(t, other.SetSecurityKey("afs@example.com"), errno.NoKey)
 	assert.ErrorIs(t, other.SetSecurityKeyring("others"), errno.NoKey)
+}
+
+// TestKeyOfACall: the kernel's interface takes a key for one call (rxrpc_kernel_begin_call) in place of the socket's; calls with the
+// same key share connections.
+func TestKeyOfACall(t *testing.T) {
+	e, err := rxrpc.Open(local4, nil)
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = e.Close() })
+	secret := rxkad.NewKey([]byte(firstKey))
+	srv := rxrpc.NewServer(e, &rxrpc.ServerConfig{Security: []rxrpc.ServerSecurity{rxkad.NewServer(rxkad.ServerConfig{Keys: rxkad.OneKey(3, secret)})}})
+	t.Cleanup(func() { _ = srv.Close() })
+	require.NoError(t, srv.Handle(52, rxrpc.Unary(func(_ context.Context, call *rxrpc.ServerCall, dst, _ []byte) ([]byte, error) {
+		if id, ok := call.Security().Peer.(*rxkad.Identity); ok {
+			return append(dst, id.Name...), nil
+		}
+		return append(dst, "nobody"...), nil
+	})))
+	keyOf := func(name string) rxrpc.ClientKey {
+		token, err := rxkad.PrintTicket4(secret, 3, rxkad.TicketRequest{Name: name})
+		require.NoError(t, err)
+		sec, err := rxkad.NewClient(token, rxkad.Encrypt)
+		require.NoError(t, err)
+		return rxrpc.SecurityKey(sec)
+	}
+	joe := keyOf("joe")
+	_, cfg := newKeeper(t, firstKey)
+	opened := atomic.Int32{}
+	cfg.Endpoint = &rxrpc.Config{Retain: -1, Hooks: &rxrpc.Hooks{ConnOpened: func(rxrpc.ConnInfo) { opened.Add(1) }}}
+	cfg.Pool = rxrpc.NewPool(nil)
+	s := socket(t, cfg)
+	require.NoError(t, s.SetSecurityKey("afs@example.org"))
+	k := rxrpc.NewKernelService(s)
+	for i, row := range []struct {
+		key  rxrpc.ClientKey
+		want string
+	}{{nil, "afs"}, {joe, "joe"}, {keyOf("jane"), "jane"}, {rxrpc.NullKey("example.org"), "nobody"}, {joe, "joe"}, {nil, "afs"}} {
+		news := make(chan struct{}, 1)
+		c, err := k.BeginCall(soon(t), rxrpc.BeginParams{
+			Peer: at(52, e.LocalAddr()), Key: row.key, UserID: uint64(i + 1),
+			Notify: func(*rxrpc.KernelCall) {
+				select {
+				case news <- struct{}{}:
+				default:
+				}
+			},
+		})
+		require.NoError(t, err)
+		_, err = k.SendData(soon(t), c, []byte("who?"), false)
+		require.NoError(t, err)
+		buf := make([]byte, len(row.want))
+		for {
+			_, status, err := k.RecvData(c, buf, false)
+			if err == nil {
+				require.Equal(t, rxrpc.RecvEnd, status)
+				break
+			}
+			require.ErrorIs(t, err, syscall.EAGAIN)
+			select {
+			case <-news:
+			case <-soon(t).Done():
+				require.Fail(t, "no reply")
+			}
+		}
+		assert.Equal(t, row.want, string(buf))
+		k.EndCall(c)
+	}
+	assert.EqualValues(t, 4, opened.Load(), "connections: one of each key")
 }

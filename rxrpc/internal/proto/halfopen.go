@@ -225,7 +225,8 @@ func (x *halfOpen) hold(now Time, h *wire.Header, body []byte) {
 	}
 	d := append(h.Append(make([]byte, 0, wire.HeaderSize+len(body))), body...)
 	for _, old := range x.held {
-		if bytes.Equal(old[4:16], d[4:16]) { // channel, call and seq
+		// Channel, call, seq and checksum: who forges one does not keep the client's out.
+		if bytes.Equal(old[4:16], d[4:16]) && bytes.Equal(old[24:26], d[24:26]) {
 			e.stats.Duplicates++
 			return
 		}

@@ -212,3 +212,63 @@ func TestMemoryOfAHalfOpenConnection(t *testing.T) {
 		t.Logf("%d bytes each with %d bytes of data, %d of them the record", each, row.data, unsafe.Sizeof(halfOpen{}))
 	}
 }
+
+// The call numbers of a RESPONSE say what is the past (OpenAFS and Linux count the call that they have begun; OpenAFS one more
+// between calls): what was held of it goes, calls of the present and of the future that have arrived before are taken.
+func TestCallNumbersOfAResponse(t *testing.T) {
+	sc := &xorConn{x: &xorClass{key: 7}, id: ConnID{Epoch: 0x87654321, CID: 4}}
+	for _, row := range []struct {
+		name    string
+		numbers [4]wire.CallNumber
+		held    []wire.CallNumber // calls that arrive before the RESPONSE, on channel 0
+		taken   []wire.CallNumber
+		after   wire.CallNumber // the next call that is taken
+	}{
+		{"its first call", [4]wire.CallNumber{1}, []wire.CallNumber{1}, []wire.CallNumber{1}, 2},
+		{"after a restart of the server", [4]wire.CallNumber{5}, []wire.CallNumber{5}, []wire.CallNumber{5}, 6},
+		{"one more, between calls", [4]wire.CallNumber{6}, []wire.CallNumber{6}, []wire.CallNumber{6}, 7},
+		{"nothing has arrived", [4]wire.CallNumber{5}, nil, nil, 5},
+		{"an old one, and the one of now", [4]wire.CallNumber{5}, []wire.CallNumber{3, 5}, []wire.CallNumber{5}, 6},
+		{"one that began after the response", [4]wire.CallNumber{5}, []wire.CallNumber{6}, []wire.CallNumber{6}, 7},
+		{"both", [4]wire.CallNumber{5}, []wire.CallNumber{6, 5}, []wire.CallNumber{6}, 7},
+		{"on other channels", [4]wire.CallNumber{0, 9, 2}, []wire.CallNumber{1}, []wire.CallNumber{1}, 2},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			r := securedRig(t, Config{})
+			r.begins(clientAddr, 4) // somebody else's
+			for _, n := range row.held {
+				r.sealed(clientAddr, 4, n, "x")
+			}
+			resp, err := sc.Respond(nil, []byte("who are you?"), row.numbers)
+			require.NoError(t, err)
+			h := fromClient(wire.TypeResponse, 0, 0)
+			h.CID, h.Security = 4, wire.SecurityRxKAD
+			r.in(h, resp...)
+			r.check(t)
+			var taken []wire.CallNumber
+			for _, c := range r.arrive {
+				_, _, n := c.ID()
+				taken = append(taken, n)
+			}
+			assert.Equal(t, row.taken, taken)
+			past := row.after - 1
+			was := len(r.arrive)
+			if past > 0 && len(row.taken) == 0 {
+				r.sealed(clientAddr, 4, past, "past")
+				assert.Len(t, r.arrive, was)
+			}
+			r.sealed(clientAddr, 4, row.after, "next")
+			assert.Len(t, r.arrive, was+1)
+		})
+	}
+	r := securedRig(t, Config{})
+	r.sealed(clientAddr, 4, 1, "x")
+	r.out()
+	resp, err := sc.Respond(nil, []byte("who are you?"), [4]wire.CallNumber{1, 1 << 31})
+	require.NoError(t, err)
+	h := fromClient(wire.TypeResponse, 0, 0)
+	h.CID, h.Security = 4, wire.SecurityRxKAD
+	r.in(h, resp...)
+	assert.Equal(t, []string{"ABORT -5 call 0"}, r.texts(), "RX_PROTOCOL_ERROR")
+	assert.Empty(t, r.arrive)
+}
