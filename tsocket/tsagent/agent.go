@@ -40,6 +40,7 @@ type Agent struct {
 	sinks connector.Endpoint // which sends to sinks; nil: there are none
 
 	// Of the handler, which runs once at a time.
+	request  request
 	msgs     []tsocket.Message
 	names    rawNames
 	statText []byte // the snapshot that statPort is reading
@@ -134,7 +135,9 @@ func (h handler) Handle(ctx context.Context, d *connector.Delivery) {
 	a := h.a
 	a.stats.requests.Add(1)
 	head, body, err := ParseHeader(d.Msg.Data)
-	r := request{a: a, d: d, h: head, body: body}
+	r := &a.request // nobody keeps it
+	*r = request{a: a, d: d, h: head, body: body}
+	defer r.forget()
 	if err != nil {
 		r.fail(err)
 		return
@@ -165,7 +168,7 @@ func (h handler) Handle(ctx context.Context, d *connector.Delivery) {
 		r.fail(invalid(head.Op.String() + " does not come in several messages"))
 		return
 	}
-	r.fail(handlers[head.Op](s, &r))
+	r.fail(handlers[head.Op](s, r))
 }
 
 // handlers are the operations on a socket. An error is the completion; without one the operation completes

@@ -259,11 +259,14 @@ func (c *Client) post(num uint32, data []byte) error {
 
 // postHeader sends a request without a body.
 func (c *Client) postHeader(h Header) error {
-	var b [HeaderLen]byte
+	b := headers.Get().(*[HeaderLen]byte)
+	defer headers.Put(b)
 	h.Flags |= FlagNoReply
 	h.put(b[:])
 	return c.post(h.Sock, b[:])
 }
+
+var headers = sync.Pool{New: func() any { return new([HeaderLen]byte) }}
 
 // busError turns a failure of the bus into one of the socket.
 func (c *Client) busError(err error) error {

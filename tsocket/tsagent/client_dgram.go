@@ -201,10 +201,9 @@ func (s *clientDgram) pop() (*inBatch, error) {
 		return nil, tsocket.ErrClosed
 	case len(s.queue) > 0:
 		b := s.queue[0]
-		s.queue[0] = nil
-		if s.queue = s.queue[1:]; len(s.queue) == 0 {
-			s.queue = nil
-		}
+		n := copy(s.queue, s.queue[1:]) // short, and its memory is used again
+		s.queue[n] = nil
+		s.queue = s.queue[:n]
 		if b.err != nil {
 			return nil, b.err
 		}

@@ -104,11 +104,16 @@ func TestOwnerDies(t *testing.T) {
 		_, err = p.Readv(soon(t), make([]byte, 1))
 		require.Error(t, err, "its connections end")
 		require.Eventually(t, func() bool { return s.agent.Stats().Sockets == 1 }, patience, time.Millisecond)
-		again, err := other.ListenTCP(soon(t), free, nil)
-		require.NoError(t, err, "its ports are free")
-		require.NoError(t, again.Close())
-		d, err := other.UDP(soon(t), udp, tsocket.Addr{})
-		require.NoError(t, err)
+		// Its ports are free, as soon as who used the sockets has looked up.
+		require.Eventually(t, func() bool {
+			again, err := other.ListenTCP(soon(t), free, nil)
+			return err == nil && again.Close() == nil
+		}, patience, time.Millisecond)
+		var d *tsocket.Dgram
+		require.Eventually(t, func() bool {
+			d, err = other.UDP(soon(t), udp, tsocket.Addr{})
+			return err == nil
+		}, patience, time.Millisecond)
 		_, err = d.SendTo(soon(t), []byte("x"), keep.LocalAddr())
 		require.NoError(t, err)
 		_, src, err := keep.RecvFrom(soon(t), make([]byte, 9))

@@ -22,6 +22,7 @@ type owner struct {
 	ctx    context.Context
 	cancel context.CancelFunc
 	wake   chan struct{}
+	header [HeaderLen]byte // an event without a body; of the pump
 
 	mu      sync.Mutex // guards the fields below
 	ended   bool
@@ -135,7 +136,9 @@ func (o *owner) pump() {
 				break
 			}
 			s := o.queue[0]
-			o.queue = o.queue[1:]
+			n := copy(o.queue, o.queue[1:]) // its memory is used again
+			o.queue[n] = nil
+			o.queue = o.queue[:n]
 			s.told = false
 			o.mu.Unlock()
 			s.sendNews()

@@ -22,6 +22,9 @@ type request struct {
 	s    *sock
 }
 
+// forget lets go of the message.
+func (r *request) forget() { r.d, r.body, r.s = nil, nil, nil }
+
 // wantsReply reports whether a completion is to be sent.
 func (r *request) wantsReply() bool { return r.h.Flags&FlagNoReply == 0 }
 

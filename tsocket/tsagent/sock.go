@@ -150,7 +150,7 @@ func (s *sock) sendNews() {
 		return
 	}
 	if n.window > 0 {
-		s.event(Header{Op: EvWindow, Arg: uint64(n.window)}, headroom(0))
+		s.event(Header{Op: EvWindow, Arg: uint64(n.window)}, s.own.header[:])
 	}
 	if n.writeErr != nil {
 		s.event(Header{Op: EvWriteError}, appendErrno(headroom(64), n.writeErr))
@@ -203,13 +203,13 @@ func (s *sock) wakeIn() {
 }
 
 // startIn starts who reads, if it does not run. s.mu is held.
-func (s *sock) startIn(loop func()) {
+func (s *sock) startIn(loop func(*sock)) {
 	if s.in.running {
 		s.wakeIn()
 		return
 	}
 	if !s.in.ended && !s.closed {
-		s.in.running = s.a.spawn(loop)
+		s.in.running = s.a.spawn(func() { loop(s) })
 	}
 }
 
@@ -236,14 +236,14 @@ func (s *sock) window(r *request) error {
 }
 
 // inLoop returns what reads on this kind of socket, s.mu held.
-func (s *sock) inLoop() (func(), error) {
+func (s *sock) inLoop() (func(*sock), error) {
 	switch {
 	case s.stream != nil:
-		return s.readLoop, nil
+		return (*sock).readLoop, nil
 	case s.lis != nil:
-		return s.acceptLoop, nil
+		return (*sock).acceptLoop, nil
 	case s.kind == kindDgram:
-		return s.recvLoop, s.makeDgram()
+		return (*sock).recvLoop, s.makeDgram()
 	}
 	return nil, errNotConnected
 }
@@ -260,7 +260,7 @@ var (
 )
 
 // beginIn makes r the outstanding operation of the reading side. s.mu is held.
-func (s *sock) beginIn(r *request, want int, loop func()) error {
+func (s *sock) beginIn(r *request, want int, loop func(*sock)) error {
 	switch {
 	case s.in.pushing:
 		return errWindowed

@@ -248,7 +248,7 @@ func (s *sock) recvFrom(r *request) error {
 	if most == 0 {
 		most = maxBatch
 	}
-	return s.beginIn(r, most, s.recvLoop)
+	return s.beginIn(r, most, (*sock).recvLoop)
 }
 
 // recvBatchSize is how many datagrams are received at a time.

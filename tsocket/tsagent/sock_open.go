@@ -269,7 +269,7 @@ func (s *sock) grant(credit uint64) {
 	if !s.closed {
 		s.in.pushing = true
 		s.in.credit += int64(min(credit, 1<<30))
-		s.startIn(s.readLoop)
+		s.startIn((*sock).readLoop)
 	}
 	s.mu.Unlock()
 }
@@ -321,7 +321,7 @@ func (s *sock) accept(r *request) error {
 	if s.lis == nil {
 		return &Error{syscall.EINVAL, "accept: the socket does not listen"}
 	}
-	return s.beginIn(r, int(min(r.h.Arg, 1<<30)), s.acceptLoop)
+	return s.beginIn(r, int(min(r.h.Arg, 1<<30)), (*sock).acceptLoop)
 }
 
 // acceptLoop accepts: for ACCEPT, or for as many as WINDOW says, each of which is told by an event.

@@ -27,7 +27,7 @@ func (s *sock) readv(r *request) error {
 	case r.h.Arg > MaxBody:
 		return &Error{syscall.EMSGSIZE, "readv: more than one message takes"}
 	}
-	return s.beginIn(r, int(r.h.Arg), s.readLoop)
+	return s.beginIn(r, int(r.h.Arg), (*sock).readLoop)
 }
 
 // readLoop reads for READV, or as much as WINDOW says, which goes out as EvData.

@@ -1,0 +1,5 @@
+//go:build race
+
+package tsagent_test
+
+const raceEnabled = true
