@@ -220,11 +220,11 @@ func TestDatagramsThatTheBusDrops(t *testing.T) {
 	d, err := n.Dgram(&bussock.DgramConfig{Number: 9})
 	require.NoError(t, err)
 	r := newRaw(t, b)
-	sent := 0
 	waitFor(t, "a loss", func() bool {
 		m := connector.Message{ID: cbid.BusSock, Seq: 7, Data: frame(opDgrams, 0, 9, 0, 1, 0, 'x')}
-		require.NoError(t, r.ep.Post(soon(t), m, connector.Dest{Port: n.Port(), Full: connector.FullDrop}))
-		sent++
+		for range 100 {
+			require.NoError(t, r.ep.Post(soon(t), m, connector.Dest{Port: n.Port(), Full: connector.FullDrop}))
+		}
 		st, _ := bussock.DgramStatsOf(d)
 		return st.Lost > 0
 	})
