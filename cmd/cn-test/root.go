@@ -58,7 +58,7 @@ func newRoot(app *cli.App) *cobra.Command {
 	root.PersistentFlags().StringVar(&e.bus, "bus", "", busflag.Usage)
 	_ = root.RegisterFlagCompletionFunc("bus", cobra.FixedCompletions(busflag.Names, cobra.ShellCompDirectiveNoSpace))
 	root.AddCommand(
-		newNotify(e), newSend(e), newRecv(e), newPing(e), newFlood(e), newSoak(e), newProc(e), cli.NewVersion(app),
+		newNotify(e), newSend(e), newRecv(e), newPing(e), newFlood(e), newSoak(e), newProc(e), newSock(e), newRx(e), cli.NewVersion(app),
 	)
 	return root
 }

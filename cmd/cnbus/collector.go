@@ -6,6 +6,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/cnbus/cnbus/cmd/internal/agents"
 	"github.com/cnbus/cnbus/connector/broker"
 )
 
@@ -13,10 +14,11 @@ import (
 type collector struct {
 	b    *broker.Broker
 	proc func() (procStat, bool)
+	net  *agents.Agents
 }
 
-func newCollector(b *broker.Broker, proc func() (procStat, bool)) *collector {
-	return &collector{b, proc}
+func newCollector(b *broker.Broker, proc func() (procStat, bool), net *agents.Agents) *collector {
+	return &collector{b, proc, net}
 }
 
 // metric is one value of the broker's Stat.
@@ -85,6 +87,7 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 		}
 	}
 	c.collectProc(ch)
+	c.collectAgents(ch)
 }
 
 func (c *collector) collectProc(ch chan<- prometheus.Metric) {

@@ -66,12 +66,12 @@ func listenMetrics(addr string) (*metricsServer, error) {
 }
 
 // serve answers until close.
-func (m *metricsServer) serve(b *broker.Broker, proc func() (procStat, bool), log *slog.Logger) {
+func (m *metricsServer) serve(c *collector, b *broker.Broker, log *slog.Logger) {
 	if m == nil {
 		return
 	}
 	reg := prometheus.NewRegistry()
-	reg.MustRegister(newCollector(b, proc), collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	reg.MustRegister(c, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	mux := http.NewServeMux()
 	mux.Handle("/metrics", promhttp.HandlerFor(reg, promhttp.HandlerOpts{}))
 	mux.HandleFunc("/healthz", func(w http.ResponseWriter, r *http.Request) { health(w, r, b) })

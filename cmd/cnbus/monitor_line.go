@@ -11,6 +11,7 @@ import (
 	"github.com/cnbus/cnbus/connector"
 	"github.com/cnbus/cnbus/connector/client"
 	"github.com/cnbus/cnbus/connector/procevent"
+	"github.com/cnbus/cnbus/rxrpc/rxagent/rxmsg"
 )
 
 // monLine is one line of `monitor --json`: a message, and how it was sent.
@@ -20,6 +21,7 @@ type monLine struct {
 	ToPort  uint32          `json:"to_port,omitempty"` // unicast; neither this nor group: to the callback
 	Result  string          `json:"result"`            // ok, or why the broker refused it
 	Process json.RawMessage `json:"process,omitempty"` // the process event in it
+	Decoded string          `json:"decoded,omitempty"` // what it means to the agents of sockets and RxRPC
 }
 
 func newMonLine(ev *client.MonEvent) monLine {
@@ -30,6 +32,7 @@ func newMonLine(ev *client.MonEvent) monLine {
 	if e, ok := processEvent(ev); ok {
 		l.Process, _ = json.Marshal(e) // of a struct of numbers: cannot fail
 	}
+	l.Decoded, _ = agentText(ev)
 	return l
 }
 
@@ -84,7 +87,20 @@ func body(ev *client.MonEvent, limit int) string {
 	if c, ok := notifyText(ev); ok {
 		return c
 	}
+	if a, ok := agentText(ev); ok {
+		return a
+	}
 	return cli.Data(ev.Msg.Data, limit)
+}
+
+// agentText decodes a message to or from an agent, and one of a virtual socket.
+func agentText(ev *client.MonEvent) (string, bool) {
+	for _, describe := range []func(connector.Message) (string, bool){rxmsg.Describe} {
+		if text, ok := describe(ev.Msg); ok {
+			return text, true
+		}
+	}
+	return "", false
 }
 
 // processEvent decodes a message of the proc agent, or an answer of it.

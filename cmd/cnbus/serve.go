@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/cnbus/cnbus/cmd/internal/agents"
 	"github.com/cnbus/cnbus/cmd/internal/cli"
 	"github.com/cnbus/cnbus/connector/broker"
 )
@@ -17,7 +18,9 @@ const serveLong = `Run the broker. It needs no configuration and no privilege: a
 the host at /run/cnbus/cnbus.sock, as another user that user alone.
 
 Where the kernel offers process events to this user, they are on the bus under
-the id proc (1:1), shared by any number of subscribers; see 'cnbus proc'.
+the id proc (1:1), shared by any number of subscribers; see 'cnbus proc'. Sockets
+for whoever the policy lets have them are there under the id tsocket, RxRPC, the
+transport of AFS, under the id rxrpc; see 'cnbus sock' and 'cnbus rx'.
 
 SIGTERM and SIGINT end it when all that waits has been written, a second one
 at once. SIGHUP reads the policy file again and keeps the connections. Sockets
@@ -28,6 +31,9 @@ type serveFlags struct {
 	queue   byteSize
 	metrics string
 	noProc  bool
+	noSock  bool
+	noRx    bool
+	rxPort  uint16
 	drain   time.Duration
 }
 
@@ -50,6 +56,10 @@ func newServe(app *cli.App) *cobra.Command {
 	fl.Var(&f.queue, "queue", "`bytes` that may wait for one client before its senders are told to stop")
 	fl.StringVar(&f.metrics, "metrics", "", "serve /metrics, /healthz and /debug/pprof at this loopback `address` or unix:PATH")
 	fl.BoolVar(&f.noProc, "no-proc", false, "do not offer the kernel's process events")
+	fl.BoolVar(&f.noSock, "no-sock", false, "do not offer sockets")
+	fl.BoolVar(&f.noRx, "no-rx", false, "do not offer RxRPC")
+	fl.Uint16Var(&f.rxPort, "rx-port", 0, "UDP `port` that RxRPC calls leave from which want none of their own; 0: any")
+	_ = c.RegisterFlagCompletionFunc("rx-port", cobra.NoFileCompletions)
 	fl.DurationVar(&f.drain, "drain", 5*time.Second, "how long a stop may take to write what waits")
 	_ = c.MarkFlagFilename("policy", "toml")
 	return c
@@ -87,8 +97,9 @@ func serve(ctx context.Context, app *cli.App, f serveFlags) error {
 	if !f.noProc {
 		agent = startProc(ctx, b, log)
 	}
-	mon.serve(b, agent.stat, log)
-	app.Notice("%s", greeting(b, f, &agent))
+	net := startAgents(ctx, b, f, log)
+	mon.serve(newCollector(b, agent.stat, net), b, log)
+	app.Notice("%s", greeting(b, f, &agent, net))
 	systemdReady()
 
 	for {
@@ -101,17 +112,19 @@ func serve(ctx context.Context, app *cli.App, f serveFlags) error {
 		case <-ctx.Done():
 			systemdStopping()
 			log.Debug("stopping, what waits is written first")
+			net.Stop()
 			agent.stop()
 			stopBroker()
 			err = <-served
 		}
+		net.Stop()
 		agent.stop()
 		return err
 	}
 }
 
 // greeting is the one line that a user sees.
-func greeting(b *broker.Broker, f serveFlags, agent *procAgent) string {
+func greeting(b *broker.Broker, f serveFlags, agent *procAgent, net *agents.Agents) string {
 	at := b.Path()
 	if at == "" {
 		at = "sockets from systemd"
@@ -127,5 +140,5 @@ func greeting(b *broker.Broker, f serveFlags, agent *procAgent) string {
 	if agent.why != "" {
 		events = "no (" + agent.why + ")"
 	}
-	return fmt.Sprintf("serving %s; policy: %s; process events: %s", at, policy, events)
+	return fmt.Sprintf("serving %s; policy: %s; process events: %s; sockets: %s; RxRPC: %s", at, policy, events, offered(net.Sock.Err, "--no-sock"), offered(net.Rx.Err, "--no-rx"))
 }

@@ -12,11 +12,13 @@ import (
 )
 
 // statLine is what `stat --json` prints: the broker's numbers, its clients (those
-// of the own uid, all for an administrator) and its groups.
+// of the own uid, all for an administrator), its groups, and its agents.
 type statLine struct {
 	Broker  broker.StatRow    `json:"broker"`
 	Clients []broker.ConnRow  `json:"clients"`
 	Groups  []broker.GroupRow `json:"groups"`
+	Sock    *sockStatLine     `json:"sock,omitempty"`
+	Rx      *rxStatLine       `json:"rx,omitempty"`
 }
 
 func newStat(app *cli.App) *cobra.Command {
@@ -25,8 +27,9 @@ func newStat(app *cli.App) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "stat",
 		Short: "Show the broker's numbers, who is slow and who lost what",
-		Long: `Show what the broker counted, which clients are slow or lost messages, and which
-groups dropped some. You see your own clients; an administrator sees all.`,
+		Long: `Show what the broker counted, which clients are slow or lost messages, which
+groups dropped some, and what the agents of sockets and RxRPC did. You see your
+own clients; an administrator sees all.`,
 		Example: `  # is all well?
   cnbus stat
 
@@ -82,6 +85,8 @@ func queryStat(ctx context.Context, bus *client.Bus) (*statLine, error) {
 	if s.Clients, err = cli.Query[[]broker.ConnRow](ctx, bus, "conns"); err != nil {
 		return nil, err
 	}
-	s.Groups, err = cli.Query[[]broker.GroupRow](ctx, bus, "groups")
-	return &s, err
+	if s.Groups, err = cli.Query[[]broker.GroupRow](ctx, bus, "groups"); err != nil {
+		return nil, err
+	}
+	return &s, queryAgents(ctx, bus, &s)
 }

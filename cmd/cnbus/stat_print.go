@@ -45,6 +45,7 @@ func printStat(app *cli.App, s, last *statLine, all, live bool) error {
 	for _, key := range slices.Sorted(maps.Keys(b.Denied)) {
 		row("denied", "%s: %s of the policy", cli.Count(b.Denied[key]), key)
 	}
+	agentRows(s, row)
 	printUsers(app, b.Users)
 	if err := printClients(app, s.Clients, all); err != nil {
 		return err

@@ -15,7 +15,7 @@ import (
 // An agent by hand, seen by every command.
 func TestCommandsOutput(t *testing.T) {
 	s := newSite(t)
-	s.broker("--no-proc")
+	s.broker("--no-proc", "--no-sock", "--no-rx")
 	watch := s.start("cnbus", "watch", "0x100-0x1ff:*")
 	watch.expect(`no ids registered; now watching`)
 	mon := s.start("cnbus", "monitor")

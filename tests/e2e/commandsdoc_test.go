@@ -35,7 +35,7 @@ func TestCommandsDoc(t *testing.T) {
 
 	s := newSite(t)
 	for _, path := range append(commandsOf(s, "cnbus"), commandsOf(s, "cn-test")...) {
-		if name := strings.Join(path, " "); name != "cnbus" && name != "cnbus policy" && name != "cnbus rx" {
+		if name := strings.Join(path, " "); name != "cnbus" && name != "cnbus policy" && name != "cnbus rx" && name != "cnbus sock" {
 			assert.Contains(t, doc, "`"+name+"`")
 		}
 	}
@@ -61,6 +61,17 @@ func TestCommandsDoc(t *testing.T) {
 		s.run("cn-test", "flood", "--json", "-n", "10").out,
 		s.run("cn-test", "proc", "--json", "-n", "1").out,
 	}
+	l := s.start("cnbus", "rx", "listen", "127.0.0.1:0", "1234", "--json")
+	at := l.expect(`at (127\S+)$`)[1]
+	outputs = append(outputs,
+		s.ok("rx", "call", at, "1234", "x", "--json"),
+		s.run("cnbus", "rx", "call", at, "1235", "x", "--json").out,
+		s.ok("rx", "conns", "--json"),
+		s.ok("rx", "peers", "--json"),
+		s.run("cn-test", "rx", "--json", "-n", "1", "--bulk", "1").out,
+		s.run("cn-test", "sock", "--json", "--datagrams", "1", "--bytes", "1").out,
+	)
+	outputs = append(outputs, l.expect(`"event":"call"`)[0])
 	mon.exit()
 	outputs = append(outputs, strings.Join(mon.all()[1:], "\n"))
 	seen := make(map[string]bool)

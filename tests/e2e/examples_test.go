@@ -57,7 +57,7 @@ func endless(line string) bool {
 	if strings.Contains(line, " --count ") || strings.Contains(line, " -n ") {
 		return false
 	}
-	return regexp.MustCompile(`^(cnbus (serve|watch|monitor|listen|proc)|cnbus stat .*--watch|cn-test (notify|recv))\b`).MatchString(line)
+	return regexp.MustCompile(`^(cnbus (serve|watch|monitor|listen|proc|rx listen)|cnbus stat .*--watch|cn-test (notify|recv))\b`).MatchString(line)
 }
 
 // alone tells the examples that want no broker to be there already.
@@ -76,15 +76,17 @@ join = ["*"]
 
 // busySite has a broker, an agent, somebody in a group, and a bustle of
 // messages, registrations and processes.
-func busySite(t *testing.T) *site {
-	s := newSite(t)
+func busySite(t *testing.T) (s *site, echo string) {
+	s = newSite(t)
 	s.file("policy.toml", examplePolicy)
 	s.broker()
+	l := s.start("cnbus", "rx", "listen", "127.0.0.1:0", "1234", "52")
+	echo = l.expect(`serving service 1234, 52 at (\S+)$`)[1]
 	s.start("cnbus", "listen", "--id", "0x123:0x456", "--name", "demo", "--reply", "pong", "--keep", "10").expect(`registered`)
 	s.start("cnbus", "listen", "291").expect(`listening`)
 	s.start("cn-test", "send", "-q", "0x123:0x456", "--group", "291", "-n", "1000000", "--interval", "5ms")
 	s.start("sh", "-c", "while :; do cn-test -q -n 1 --interval 1ms --id 0x12a:0x456 >/dev/null; sh -c 'exit 3'; done")
-	return s
+	return s, echo
 }
 
 // Every example in the help of every command works.
@@ -93,7 +95,9 @@ func TestExamples(t *testing.T) {
 	paths := append(commandsOf(s, "cnbus"), commandsOf(s, "cn-test")...)
 	require.Greater(t, len(paths), 20)
 	seen := map[string]bool{}
-	busy := busySite(t)
+	busy, echo := busySite(t)
+	own := regexp.MustCompile(`\brx listen (127\.0\.0\.1:)?\d+`) // any port
+	called := regexp.MustCompile(`\brx call 127\.0\.0\.1:\d+`)
 	server := regexp.MustCompile(`\bafs1\.example\.com(:\d+)?`) // stands for a server of the reader's
 	rx := replay(t)
 	for _, path := range paths {
@@ -107,7 +111,11 @@ func TestExamples(t *testing.T) {
 				continue
 			}
 			seen[line] = true
-			t.Run(line, func(t *testing.T) { runExample(t, busy, server.ReplaceAllString(line, rx)) })
+			t.Run(line, func(t *testing.T) { 
+				line = own.ReplaceAllString(line, "rx listen ${1}0")
+				line = called.ReplaceAllString(line, "rx call "+echo)
+				runExample(t, busy, server.ReplaceAllString(line, rx))
+			})
 		}
 	}
 }

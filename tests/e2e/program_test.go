@@ -231,6 +231,9 @@ func (p *program) end(sig syscall.Signal) int {
 	return p.exit()
 }
 
+// deadline is when patience ends.
+func (s *site) deadline() <-chan time.Time { return time.After(patience) }
+
 // broker starts a broker at the site and waits until it serves.
 func (s *site) broker(args ...string) *program {
 	s.t.Helper()

@@ -23,7 +23,7 @@ func TestServeGreetsAndStops(t *testing.T) {
 		t.Run(sig.String(), func(t *testing.T) {
 			s := newSite(t)
 			b := s.broker()
-			assert.Regexp(t, `^serving `+s.socket()+`; policy: user \(\w+ and root\); process events: (yes|no \(.*\))$`, b.all()[0])
+			assert.Regexp(t, `^serving `+s.socket()+`; policy: user \(\w+ and root\); process events: (yes|no \(.*\)); sockets: yes; RxRPC: (yes|no \(.*\))$`, b.all()[0])
 			assert.Len(t, b.all(), 1)
 			assert.Zero(t, b.end(sig))
 			assert.Len(t, b.all(), 1, "a quiet life has a quiet end")
@@ -125,6 +125,7 @@ func TestServeMetrics(t *testing.T) {
 	metrics := get("/metrics")
 	assert.Contains(t, metrics, "\ncnbus_messages_sent_total 1\n")
 	assert.Contains(t, metrics, "\n"+`cnbus_messages_failed_total{reason="no such id"} 1`+"\n")
+	assert.Contains(t, metrics, "\ncnbus_sock_sockets 0\n")
 	assert.Equal(t, "ok\n", get("/healthz"))
 	assert.Contains(t, get("/debug/pprof/goroutine?debug=1"), "goroutine profile")
 	fi, err := os.Stat(path)

@@ -116,7 +116,16 @@ func (c *Client) UDP(ctx context.Context, local, remote tsocket.Addr) (*tsocket.
 	if !local.IsInet("ip") || !remote.IsZero() && !remote.IsInet("ip") {
 		return nil, opError(ctx, "udp socket", local, tsocket.ErrInvalid)
 	}
-	return c.dgram(ctx, local, remote)
+	return c.dgram(ctx, local, remote, 0)
+}
+
+// ExclusiveUDP is UDP for a server: the socket is bound at once, also where local is the wildcard without a port, and to a port
+// that nobody else can be bound to: EADDRINUSE if somebody is.
+func (c *Client) ExclusiveUDP(ctx context.Context, local tsocket.Addr) (*tsocket.Dgram, error) {
+	if !local.IsInet("ip") {
+		return nil, opError(ctx, "udp socket", local, tsocket.ErrInvalid)
+	}
+	return c.dgram(ctx, local, tsocket.Addr{}, FlagExclusive)
 }
 
 // UDPBroadcast is tsocket.UDPBroadcast by the agent, whose policy is asked about broadcasts.
@@ -124,7 +133,7 @@ func (c *Client) UDPBroadcast(ctx context.Context, local tsocket.Addr) (*tsocket
 	if !local.IsInet("ipv4") {
 		return nil, opError(ctx, "udp socket", local, tsocket.ErrInvalid)
 	}
-	d, err := c.dgram(ctx, local, tsocket.Addr{})
+	d, err := c.dgram(ctx, local, tsocket.Addr{}, 0)
 	if err != nil {
 		return nil, err
 	}
@@ -143,10 +152,11 @@ func (c *Client) UnixDgram(ctx context.Context, local, remote tsocket.Addr) (*ts
 	if !local.IsUnix() || !remote.IsZero() && !remote.IsUnix() {
 		return nil, opError(ctx, "unix socket", local, tsocket.ErrInvalid)
 	}
-	return c.dgram(ctx, local, remote)
+	return c.dgram(ctx, local, remote, 0)
 }
 
-func (c *Client) dgram(ctx context.Context, local, remote tsocket.Addr) (*tsocket.Dgram, error) {
+// dgram opens a datagram socket; bind are the flags of its BIND.
+func (c *Client) dgram(ctx context.Context, local, remote tsocket.Addr, bind uint16) (*tsocket.Dgram, error) {
 	family, err := familyOf(local, remote)
 	if err != nil {
 		return nil, opError(ctx, "bind", local, err)
@@ -160,9 +170,9 @@ func (c *Client) dgram(ctx context.Context, local, remote tsocket.Addr) (*tsocke
 		return nil, opError(ctx, "bind", local, err)
 	}
 	op, addr := "bind", local
-	if isBound(local) {
+	if isBound(local) || bind != 0 {
 		var b []byte
-		if _, b, err = c.call(ctx, Header{Op: OpBind, Sock: s.num}, AppendAddr(nil, local)); err == nil {
+		if _, b, err = c.call(ctx, Header{Op: OpBind, Flags: bind, Sock: s.num}, AppendAddr(nil, local)); err == nil {
 			local, _, err = ParseAddr(b)
 		}
 	} else if remote.IsZero() && family != unix.AF_UNIX {

@@ -102,7 +102,11 @@ func (s *sock) bind(r *request) error {
 		return invalid(fmt.Sprintf("bind: the socket is bound to %v already", s.local))
 	}
 	if s.kind == kindDgram {
-		if s.dgram, err = openDgram(local, tsocket.Addr{}); err != nil {
+		open := openDgram
+		if r.h.Flags&FlagExclusive != 0 {
+			open = openExclusive
+		}
+		if s.dgram, err = open(local, tsocket.Addr{}); err != nil {
 			return err
 		}
 		local = s.dgram.LocalAddr()

@@ -94,6 +94,7 @@ const (
 	FlagAll                          // READV: not before all bytes are there. CANCEL: arg is an op, not a seq
 	FlagKeepPath                     // LISTEN: the file of a unix socket stays
 	FlagReusePort                    // LISTEN: SO_REUSEPORT
+	FlagExclusive                    // BIND of datagrams: the port at once, and nobody else's (no SO_REUSEADDR)
 )
 
 // native is the byte order: the bus is of one host.

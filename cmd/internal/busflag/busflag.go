@@ -35,6 +35,9 @@ type Carrier struct {
 	// Registry is false where nobody keeps a list of ids: no notification.
 	Registry bool
 
+	// Own says that it is within this process: no agents are there unless they are started.
+	Own bool
+
 	// MaxGroup is the highest group number.
 	MaxGroup uint32
 
@@ -79,7 +82,7 @@ func Open(ctx context.Context, spec, socket string, log *slog.Logger) (*Carrier,
 func loopbackCarrier(log *slog.Logger) *Carrier {
 	hub := loopback.New(&loopback.Config{Log: log})
 	return &Carrier{
-		Where: "loopback within this process", Registry: true, MaxGroup: 1<<32 - 1,
+		Where: "loopback within this process", Registry: true, Own: true, MaxGroup: 1<<32 - 1,
 		open: func(context.Context, string) (connector.Bus, error) { return hub.Open(), nil },
 	}
 }

@@ -27,6 +27,7 @@ func ownBroker(log *slog.Logger) (*Carrier, error) {
 	served := make(chan error, 1)
 	go func() { served <- b.Serve(ctx) }()
 	c := unixCarrier(path, log)
+	c.Own = true
 	c.Where = fmt.Sprintf("a broker within this process (--socket %s)", path)
 	c.close = func() error {
 		stop()

@@ -22,11 +22,11 @@ type engine struct {
 	wake  func()
 
 	// Of the owner.
-	plain  *farClient            // of calls without security; its socket holds the port
-	keyed  map[string]*farClient // of calls that a key secures, by its description
-	begun  uint64                // the last tag
-	live   int                   // calls
-	events []*farCall            // with news, from head on
+	plain  *farClient         // of calls without security; its socket holds the port
+	keyed  map[Key]*farClient // of calls that a key secures
+	begun  uint64             // the last tag
+	live   int                // calls
+	events []*farCall         // with news, from head on
 	head   int
 	free   []*farCall
 	out    outbox
@@ -51,7 +51,7 @@ type engine struct {
 
 // A farClient is what the calls of clients of one security have in common.
 type farClient struct {
-	key     string
+	key     Key        // zero: none
 	s       *farSocket // nil: it has to be opened
 	waiting []*farCall // until it is
 }
@@ -111,7 +111,7 @@ func (c *Conn) Dial(addr string, cfg *rxrpc.ClientConfig) (*rxrpc.Client, error)
 }
 
 func (c *Conn) openEndpoint(ctx context.Context, local netip.AddrPort, own bool, cfg *rxrpc.Config) (*rxrpc.Endpoint, error) {
-	e := &engine{c: c, keyed: make(map[string]*farClient), services: make(map[*farService]struct{}), wake: func() {}}
+	e := &engine{c: c, keyed: make(map[Key]*farClient), services: make(map[*farService]struct{}), wake: func() {}}
 	e.ctx, e.cancel = context.WithCancel(context.Background())
 	e.out.init(e)
 	local = netip.AddrPortFrom(local.Addr().Unmap(), local.Port())
@@ -271,8 +271,8 @@ func (e *engine) NewCall(_ proto.Time, p *proto.CallParams) (remote.Call, error)
 			c.fail(proto.Result{Completion: proto.LocalError, Errno: errnoKey, Err: errForeignKey})
 			return c, nil
 		}
-		if f = e.keyed[key.description]; f == nil {
-			f = &farClient{key: key.description}
+		if f = e.keyed[*key]; f == nil {
+			f = &farClient{key: *key}
 			e.keyed[f.key] = f
 			e.mend()
 		}

@@ -7,13 +7,20 @@ import (
 	"github.com/cnbus/cnbus/rxrpc"
 	"github.com/cnbus/cnbus/rxrpc/internal/proto"
 	"github.com/cnbus/cnbus/rxrpc/internal/wire"
+	"github.com/cnbus/cnbus/rxrpc/rxkad"
 )
 
 // A Key names a key that the agent keeps for this user: it secures calls (rxrpc.ClientConfig.Security). The key itself never comes here.
-type Key struct{ description string }
+type Key struct {
+	description string
+	level       uint32 // least, as OptMinSecurityLevel has it
+}
 
 // NamedKey returns the key with that description, "afs@example.org".
-func NamedKey(description string) *Key { return &Key{description} }
+func NamedKey(description string) *Key { return &Key{description: description} }
+
+// At returns the key for calls that are secured at a level; without it that is the class's least.
+func (k *Key) At(level rxkad.Level) *Key { return &Key{k.description, uint32(level)} }
 
 // A Keyring names a keyring of the agent with the keys of a server (rxrpc.ServerConfig.Security).
 type Keyring struct{ description string }
@@ -39,7 +46,7 @@ func (k *Keyring) String() string { return k.description }
 func (k *Key) Index() wire.SecurityIndex { return wire.SecurityNone }
 
 // Key is of rxrpc.ClientSecurity.
-func (k *Key) Key() any { return k.description }
+func (k *Key) Key() any { return *k }
 
 // NewClient is of rxrpc.ClientSecurity: it is not for endpoints that run the protocol themselves.
 func (k *Key) NewClient(proto.ConnID) (proto.SecurityConn, error) {

@@ -1,6 +1,7 @@
 package rxclient
 
 import (
+	"encoding/binary"
 	"errors"
 	"time"
 
@@ -92,10 +93,15 @@ func (e *engine) mendOnce() bool {
 
 func (e *engine) mendClient(f *farClient) bool {
 	secure := func(s *farSocket) error {
-		if f.key == "" {
+		if f.key == (Key{}) {
 			return nil
 		}
-		return e.setOption(e.ctx, s, rxrpc.OptSecurityKey, []byte(f.key))
+		if f.key.level > 0 {
+			if err := e.setOption(e.ctx, s, rxrpc.OptMinSecurityLevel, binary.NativeEndian.AppendUint32(nil, f.key.level)); err != nil {
+				return err
+			}
+		}
+		return e.setOption(e.ctx, s, rxrpc.OptSecurityKey, []byte(f.key.description))
 	}
 	s, _, err := e.bind(e.ctx, rxmsg.Socket{OwnPort: true}, e.local, 0, secure)
 	if err == nil {
@@ -113,7 +119,7 @@ func (e *engine) mendClient(f *farClient) bool {
 		return true
 	}
 	var refusal *rxmsg.Error
-	if f.key == "" || !errors.As(err, &refusal) {
+	if f.key == (Key{}) || !errors.As(err, &refusal) {
 		return false
 	}
 	e.run(func(proto.Time) { // there is no such key, or it must not be used

@@ -1,0 +1,92 @@
+package main
+
+import (
+	"context"
+	"log/slog"
+	"net/netip"
+
+	"github.com/spf13/cobra"
+
+	"github.com/cnbus/cnbus/cmd/internal/cli"
+	"github.com/cnbus/cnbus/connector/client"
+	"github.com/cnbus/cnbus/rxrpc"
+	"github.com/cnbus/cnbus/rxrpc/rxagent/rxclient"
+	"github.com/cnbus/cnbus/rxrpc/rxkad"
+)
+
+// rxFlags say by whom calls are made, or served.
+type rxFlags struct {
+	direct bool
+	key    string
+	level  string
+}
+
+func (f *rxFlags) register(c *cobra.Command) {
+	fl := c.Flags()
+	fl.BoolVar(&f.direct, "direct", false, "not by the broker's agent, but by this process with a UDP socket of its own")
+	fl.StringVar(&f.key, "key", "", "secure calls with the key of this `name`, as afs@CELL: of the agent, with --direct of the kernel's keyrings")
+	fl.StringVar(&f.level, "level", "crypt", "`how` they are secured: clear, auth or crypt")
+	_ = c.RegisterFlagCompletionFunc("key", cobra.NoFileCompletions)
+	_ = c.RegisterFlagCompletionFunc("level", cobra.FixedCompletions([]string{"clear", "auth", "crypt"}, cobra.ShellCompDirectiveNoFileComp))
+}
+
+// rxDoor is how calls leave, or come.
+type rxDoor struct {
+	conn *rxclient.Conn // nil with --direct
+	bus  *client.Bus
+}
+
+// open opens the way to the agent.
+func (f *rxFlags) open(ctx context.Context, app *cli.App, name string) (*rxDoor, error) {
+	if f.direct {
+		return &rxDoor{}, nil
+	}
+	bus, err := app.DialLive(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	conn, err := rxclient.Dial(ctx, bus, nil)
+	if err != nil {
+		bus.Close()
+		return nil, agentMissing(err, "RxRPC")
+	}
+	return &rxDoor{conn, bus}, nil
+}
+
+func (d *rxDoor) close() {
+	if d.conn != nil {
+		d.conn.Close()
+		d.bus.Close()
+	}
+}
+
+// dial returns a client of the services of peer.
+func (d *rxDoor) dial(peer netip.AddrPort, cfg *rxrpc.ClientConfig) (*rxrpc.Client, error) {
+	if d.conn != nil {
+		return d.conn.Dial(peer.String(), cfg)
+	}
+	return rxrpc.Dial(peer.String(), cfg)
+}
+
+// listen returns an endpoint at a local address.
+func (d *rxDoor) listen(local netip.AddrPort, log *slog.Logger) (*rxrpc.Endpoint, error) {
+	if d.conn != nil {
+		return d.conn.Open(local, &rxrpc.Config{Logger: log})
+	}
+	return rxrpc.Open(local, &rxrpc.Config{Logger: log})
+}
+
+// security is that of --key and --level.
+func (f *rxFlags) security() (rxrpc.ClientSecurity, error) {
+	if f.key == "" {
+		return nil, nil
+	}
+	level, err := rxkad.ParseLevel(f.level)
+	switch {
+	case err != nil:
+		return nil, cli.Usagef("--level %q: clear, auth or crypt", f.level)
+	case f.direct:
+		return kernelSecurity(f.key, level)
+	}
+	return rxclient.NamedKey(f.key).At(level), nil
+}

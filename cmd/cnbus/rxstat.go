@@ -1,0 +1,188 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/cnbus/cnbus/cbid"
+	"github.com/cnbus/cnbus/cmd/internal/cli"
+	"github.com/cnbus/cnbus/connector"
+	"github.com/cnbus/cnbus/rxrpc"
+	"github.com/cnbus/cnbus/rxrpc/rxagent"
+	"github.com/cnbus/cnbus/rxrpc/rxagent/rxmsg"
+)
+
+func newRxCalls(app *cli.App) *cobra.Command {
+	return &cobra.Command{
+		Use:   "calls",
+		Short: "List the RxRPC calls of the broker's agent",
+		Long: `List the calls that the RxRPC agent has in progress for clients of the broker, as
+/proc/net/rxrpc/calls does for the kernel's. You see your own; root, and the
+broker's own user, see all. STATE is Linux's name for it.`,
+		Example: `  cnbus rx calls`,
+		Args:    cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			return rxList(c.Context(), app, "calls", func(all []rxagent.CallInfo) *cli.Table {
+				t := cli.NewTable("LOCAL", "REMOTE", ">SERVICE", "SIDE", "STATE", ">CONN", ">CALL", ">RECEIVED", ">QUEUED", ">QUIET", "USER", ">PID")
+				for i := range all {
+					k := &all[i]
+					t.Row(k.Local, k.Remote, k.Service, side(k.Client), k.State, fmt.Sprintf("%08x", k.Conn), k.Call, k.Received, k.Queued, cli.Duration(k.Quiet), userOf(k.UID), pidOf(k.PID))
+				}
+				return t
+			})
+		},
+	}
+}
+
+func newRxConns(app *cli.App) *cobra.Command {
+	return &cobra.Command{
+		Use:   "conns",
+		Short: "List the RxRPC connections of the broker's agent",
+		Long: `List the connections of the RxRPC agent, as /proc/net/rxrpc/conns does for the
+kernel's: those with calls, and those that are kept for the next ones.`,
+		Example: `  cnbus rx conns --json`,
+		Args:    cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			return rxList(c.Context(), app, "conns", func(all []rxrpc.ConnStatus) *cli.Table {
+				t := cli.NewTable("LOCAL", "REMOTE", ">SERVICE", "SIDE", ">CONN", "SECURITY", ">ACTIVE", ">SERIAL", ">IN", ">OUT")
+				for i := range all {
+					k := &all[i]
+					t.Row(k.Local, k.Remote, k.Service, side(k.Client), fmt.Sprintf("%08x", k.Conn), securityOf(k), k.Active, k.Serial, cli.Count(int(k.PacketsIn)), cli.Count(int(k.PacketsOut)))
+				}
+				return t
+			})
+		},
+	}
+}
+
+func newRxPeers(app *cli.App) *cobra.Command {
+	return &cobra.Command{
+		Use:   "peers",
+		Short: "List what the broker's agent knows of RxRPC peers",
+		Long: `List the peers of the RxRPC agent, as /proc/net/rxrpc/peers does for the kernel's:
+round-trip time, retransmission time-out, how large datagrams may be, how much
+went and was sent again.`,
+		Example: `  cnbus rx peers`,
+		Args:    cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			return rxList(c.Context(), app, "peers", func(all []rxrpc.PeerStatus) *cli.Table {
+				t := cli.NewTable("LOCAL", "REMOTE", ">CONNS", ">RTT", ">RTO", ">MTU", ">IN", ">OUT", ">SENT", ">RESENT")
+				for i := range all {
+					k := &all[i]
+					t.Row(k.Local, k.Remote, k.Conns, measured(k.RTT), cli.Duration(k.RTO), k.MTU, cli.Bytes(k.BytesIn), cli.Bytes(k.BytesOut), cli.Count(k.Sent), cli.Count(k.Resent))
+				}
+				return t
+			})
+		},
+	}
+}
+
+func side(client bool) string {
+	if client {
+		return "client"
+	}
+	return "server"
+}
+
+// nobody is the uid of a call that is no client's yet.
+const nobody = 1<<32 - 1
+
+func userOf(uid uint32) string {
+	if uid == nobody {
+		return "-"
+	}
+	return cli.User(uid)
+}
+
+func pidOf(pid uint32) string {
+	if pid == 0 {
+		return "-"
+	}
+	return fmt.Sprint(pid)
+}
+
+func measured(d time.Duration) string {
+	if d == 0 {
+		return "-"
+	}
+	return cli.Duration(d)
+}
+
+func securityOf(k *rxrpc.ConnStatus) string {
+	switch {
+	case k.Security == 0:
+		return "none"
+	case k.Security != 2:
+		return fmt.Sprintf("class %d", k.Security)
+	}
+	level := fmt.Sprint(k.Level)
+	if names := []string{"clear", "auth", "crypt"}; int(k.Level) < len(names) {
+		level = names[k.Level]
+	}
+	if !k.Authenticated {
+		return "rxkad " + level + "?"
+	}
+	return "rxkad " + level
+}
+
+// rxList asks the agent and prints what it says.
+func rxList[T any](ctx context.Context, app *cli.App, what string, table func([]T) *cli.Table) error {
+	bus, err := app.Dial(ctx, "cnbus rx")
+	if err != nil {
+		return err
+	}
+	defer bus.Close()
+	all, err := askRx[T](ctx, bus, what)
+	if err != nil {
+		return err
+	}
+	if app.JSON {
+		for i := range all {
+			if err := app.Out.JSON(&all[i]); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	if len(all) == 0 {
+		app.Notice("no %s", what)
+		return nil
+	}
+	return table(all).Print(app.Out, app.Out.Style)
+}
+
+// askRx gathers the pieces of an answer to STAT.
+func askRx[T any](ctx context.Context, bus connector.Bus, what string) ([]T, error) {
+	ep, err := bus.Endpoint(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer ep.Close()
+	var text []byte
+	for {
+		h := rxmsg.Header{Op: rxmsg.OpStat, Arg: uint64(len(text))}
+		ev, err := ep.Call(ctx, connector.Message{ID: cbid.RxRPC, Data: append(h.Append(nil), what...)}, connector.Dest{})
+		if err != nil {
+			return nil, agentMissing(err, "RxRPC")
+		}
+		r, body, err := rxmsg.ParseReply(ev.Msg.Data)
+		if err == nil {
+			err = r.Err(body)
+		}
+		if err != nil {
+			return nil, err
+		}
+		if text = append(text, body...); r.Flags&rxmsg.FlagMore == 0 || len(body) == 0 {
+			break
+		}
+	}
+	var all []T
+	if err := json.Unmarshal(text, &all); err != nil {
+		return nil, fmt.Errorf("the agent's answer: %w", err)
+	}
+	return all, nil
+}

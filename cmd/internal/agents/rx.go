@@ -1,0 +1,171 @@
+package agents
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"syscall"
+	"time"
+
+	"github.com/cnbus/cnbus/cbid"
+	"github.com/cnbus/cnbus/connector"
+	"github.com/cnbus/cnbus/connector/loopback"
+	"github.com/cnbus/cnbus/rxrpc"
+	"github.com/cnbus/cnbus/rxrpc/rxagent"
+	"github.com/cnbus/cnbus/rxrpc/rxagent/rxkeys"
+	"github.com/cnbus/cnbus/tsocket"
+	"github.com/cnbus/cnbus/tsocket/tsagent"
+)
+
+// retain is how long the UDP port of those who want none of their own is kept for the next client, with its connections and
+// what is known of peers. A port that somebody has named is free at once when he goes.
+const retain = time.Minute
+
+// RxAgent is the agent of RxRPC.
+type RxAgent struct {
+	Err   error // why there is none
+	agent *rxagent.Agent
+	bus   connector.Bus
+	udp   *inside
+	log   *slog.Logger
+}
+
+func startRx(ctx context.Context, cfg *Config) *RxAgent {
+	if cfg.NoRx {
+		return &RxAgent{Err: ErrOff}
+	}
+	udp, err := newInside(ctx, cfg)
+	if err != nil {
+		return &RxAgent{Err: err}
+	}
+	bus, err := cfg.Open(ctx)
+	if err != nil {
+		udp.close()
+		return &RxAgent{Err: err}
+	}
+	a, err := rxagent.New(ctx, bus, &rxagent.Config{
+		Open: udp.open, Endpoint: &rxrpc.Config{Logger: cfg.Log},
+		Policy: rxPolicy{cfg.Allow}, Keys: keyPolicy{rxkeys.New(nil), cfg.Allow}, Logger: cfg.Log,
+	})
+	if err != nil {
+		bus.Close()
+		udp.close()
+		return &RxAgent{Err: err}
+	}
+	return &RxAgent{agent: a, bus: bus, udp: udp, log: cfg.Log}
+}
+
+// Stats returns its counts; false without an agent.
+func (r *RxAgent) Stats() (RxStats, bool) {
+	if r.agent == nil {
+		return RxStats{}, false
+	}
+	return RxStats{Stats: r.agent.Stats(), Calls: len(r.agent.Calls()), Conns: len(r.agent.Conns()), Peers: len(r.agent.Peers())}, true
+}
+
+// RxStats are the counts of the agent, and how much there is on its endpoints.
+type RxStats struct {
+	rxagent.Stats
+	Calls, Conns, Peers int
+}
+
+func (r *RxAgent) stop() {
+	if r == nil || r.agent == nil {
+		return
+	}
+	if err := r.agent.Close(); err != nil && !errors.Is(err, connector.ErrClosed) {
+		r.log.Debug("end of the RxRPC agent", "err", err)
+	}
+	r.udp.close()
+	r.bus.Close()
+}
+
+// inside is the loopback bus with the tsocket agent that UDP sockets come from.
+type inside struct {
+	bus    connector.Bus
+	user   connector.Bus
+	agent  *tsagent.Agent
+	client *tsagent.Client
+	port   uint16
+	log    *slog.Logger
+}
+
+// sink is the id on the loopback bus to which datagrams are sent.
+var sink = cbid.ID{Idx: cbid.TSocket.Idx, Val: 2}
+
+func newInside(ctx context.Context, cfg *Config) (*inside, error) {
+	hub := loopback.New(&loopback.Config{Log: cfg.Log})
+	in := &inside{bus: hub.Open(), user: hub.Open(), port: cfg.RxPort, log: cfg.Log}
+	var err error
+	if in.agent, err = tsagent.New(ctx, in.bus, &tsagent.Config{Policy: tsagent.AllowAll(), Sinks: true, Logger: cfg.Log}); err == nil {
+		in.client, err = tsagent.NewClient(ctx, in.user, &tsagent.ClientConfig{Sink: sink})
+	}
+	if err == nil && in.port != 0 {
+		err = in.probe(ctx)
+	}
+	if err != nil {
+		in.close()
+		return nil, err
+	}
+	return in, nil
+}
+
+// probe says whether --rx-port is free: an agent that had another one would be looked for in vain.
+func (in *inside) probe(ctx context.Context) error {
+	d, err := in.udpAt(ctx, netip.AddrPortFrom(netip.IPv4Unspecified(), in.port))
+	if err != nil {
+		return fmt.Errorf("UDP port %d: %w", in.port, err)
+	}
+	return d.Close()
+}
+
+// open is rxagent.Config.Open.
+func (in *inside) open(local netip.AddrPort, cfg *rxrpc.Config) (*rxrpc.Endpoint, error) {
+	ctx := context.Background()
+	at := local
+	wanted := in.port != 0 && local.Port() == 0 && local.Addr().IsUnspecified()
+	if wanted {
+		at = netip.AddrPortFrom(local.Addr(), in.port)
+	}
+	d, err := in.udpAt(ctx, at)
+	if wanted && errors.Is(err, syscall.EADDRINUSE) { // a client has the port already
+		d, err = in.udpAt(ctx, local)
+	}
+	if err != nil {
+		return nil, &rxrpc.EndpointError{Op: "open", Local: local, Err: err}
+	}
+	c := rxrpc.Config{}
+	if cfg != nil {
+		c = *cfg
+	}
+	if c.Retain = retain; local.Port() != 0 {
+		c.Retain = -1
+	}
+	e, err := rxrpc.OpenOn(d, &c)
+	if err != nil {
+		_ = d.Close()
+	}
+	return e, err
+}
+
+// udpAt opens a socket that nobody else can be bound to.
+func (in *inside) udpAt(ctx context.Context, at netip.AddrPort) (*tsocket.Dgram, error) {
+	addr, err := tsocket.AddrFrom(at)
+	if err != nil {
+		return nil, err
+	}
+	return in.client.ExclusiveUDP(ctx, addr)
+}
+
+func (in *inside) close() {
+	if in.client != nil {
+		_ = in.client.Close()
+	}
+	if in.agent != nil {
+		_ = in.agent.Close()
+	}
+	in.user.Close()
+	in.bus.Close()
+}
