@@ -12,6 +12,8 @@ import (
 	"github.com/cnbus/cnbus/connector/client"
 	"github.com/cnbus/cnbus/connector/procevent"
 	"github.com/cnbus/cnbus/rxrpc/rxagent/rxmsg"
+	"github.com/cnbus/cnbus/tsocket/tsagent"
+	"github.com/cnbus/cnbus/tsocket/tsagent/bussock"
 )
 
 // monLine is one line of `monitor --json`: a message, and how it was sent.
@@ -95,7 +97,7 @@ func body(ev *client.MonEvent, limit int) string {
 
 // agentText decodes a message to or from an agent, and one of a virtual socket.
 func agentText(ev *client.MonEvent) (string, bool) {
-	for _, describe := range []func(connector.Message) (string, bool){rxmsg.Describe} {
+	for _, describe := range []func(connector.Message) (string, bool){rxmsg.Describe, tsagent.Describe, bussock.Describe} {
 		if text, ok := describe(ev.Msg); ok {
 			return text, true
 		}

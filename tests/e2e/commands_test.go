@@ -102,7 +102,7 @@ func TestExitCodes(t *testing.T) {
 func TestCompletion(t *testing.T) {
 	s := newSite(t)
 	assert.Equal(t, ":4\n", s.ok("__complete", "call", ""))
-	s.broker("--no-proc")
+	s.broker("--no-proc", "--no-sock", "--no-rx")
 	s.start("cnbus", "listen", "--id", "7:1", "--name", "seven").expect(`registered`)
 	assert.Equal(t, "7:1\tseven\n:4\n", s.ok("__complete", "call", ""))
 	assert.Equal(t, ":4\n", s.ok("__complete", "call", "8"))

@@ -111,7 +111,7 @@ func TestExamples(t *testing.T) {
 				continue
 			}
 			seen[line] = true
-			t.Run(line, func(t *testing.T) { 
+			t.Run(line, func(t *testing.T) {
 				line = own.ReplaceAllString(line, "rx listen ${1}0")
 				line = called.ReplaceAllString(line, "rx call "+echo)
 				runExample(t, busy, server.ReplaceAllString(line, rx))

@@ -1,7 +1,5 @@
 //go:build linux
 
-// Package e2e runs the programs as a user does: the built binaries, as other
-// processes, without root.
 package e2e
 
 import (

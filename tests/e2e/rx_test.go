@@ -141,7 +141,7 @@ func TestMonitorDecodesTheAgents(t *testing.T) {
 	mon.expect(`→ port \d+  rxrpc event MSG sock \d+.*, 5 bytes`)
 	monJSON.expect(`"decoded":"rxrpc reply BIND`)
 	s.run("cn-test", "sock", "--streams", "1", "--bytes", "10", "--datagrams", "1")
-	mon.expect(`tsocket .*→ callback  tsocket`)
+	mon.expect(`tsocket .*→ callback  open`)
 }
 
 // Every byte comes back through the whole stack, on each carrier.
