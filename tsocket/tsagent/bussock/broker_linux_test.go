@@ -20,14 +20,21 @@ func init() {
 	carriers = append(carriers, carrier{"broker", func(t testing.TB) (a, b connector.Bus) {
 		s := newSite(t)
 		return s.dial(), s.dial()
+	}}, carrier{"broker and its process", func(t testing.TB) (a, b connector.Bus) {
+		s := newSite(t)
+		b, err := s.broker.Bus(soon(t), "within")
+		require.NoError(t, err)
+		t.Cleanup(func() { _ = b.Close() })
+		return s.dial(), b
 	}})
 }
 
 // site is a broker in this process, on a socket of its own.
 type site struct {
-	t    testing.TB
-	path string
-	stop func()
+	t      testing.TB
+	path   string
+	broker *broker.Broker
+	stop   func()
 }
 
 func newSite(t testing.TB) *site {
@@ -44,6 +51,7 @@ func newSite(t testing.TB) *site {
 func (s *site) start() {
 	b, err := broker.New(&broker.Config{Socket: s.path, HistoryDir: "-", Drain: time.Second, Log: slog.New(slog.DiscardHandler)})
 	require.NoError(s.t, err)
+	s.broker = b
 	ctx, cancel := context.WithCancel(context.Background())
 	served := make(chan error, 1)
 	go func() { served <- b.Serve(ctx) }()

@@ -38,7 +38,8 @@
 //
 // # Who is allowed what
 //
-// Who may register or call an id is a matter of the broker's policy; ListenConfig.Allow decides by credentials. Anybody who may send to a port can send
+// Who may register or call an id is a matter of the broker's policy; so is who may send to ports of other users (unicast), which both
+// ends must be allowed to: otherwise the stream is reset by EACCES. ListenConfig.Allow decides by credentials. Anybody who may send to a port can send
 // datagrams to it. Messages of streams are taken from the stream's peer alone.
 //
 // The messages are in docs/agents-protocol.md, byte by byte.

@@ -166,8 +166,11 @@ func (s *stream) undelivered(port uint32, why error) {
 		return
 	}
 	text := peerIsGone
-	if errors.Is(why, connector.ErrInterrupted) {
+	switch {
+	case errors.Is(why, connector.ErrInterrupted):
 		text = interrupted
+	case errors.Is(why, connector.ErrPermission):
+		text = "the bus does not let this process send to the peer"
 	}
 	s.failLocked(ofBus(why, text), false)
 	news := s.news()
