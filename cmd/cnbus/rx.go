@@ -24,6 +24,6 @@ none with --direct.`,
   cnbus rx klog --cell example.com`,
 		Args: cobra.NoArgs,
 	}
-	c.AddCommand(newRxCall(app), newRxListen(app), newRxCalls(app), newRxConns(app), newRxPeers(app), newRxDebug(app), newRxKlog(app))
+	c.AddCommand(newRxCall(app), newRxListen(app), newRxCalls(app), newRxConns(app), newRxPeers(app), newRxDebug(app), newRxKey(app), newRxKlog(app))
 	return c
 }

@@ -15,7 +15,9 @@ import (
 	"golang.org/x/term"
 
 	"github.com/cnbus/cnbus/cmd/internal/cli"
+	"github.com/cnbus/cnbus/rxrpc/keyring"
 	"github.com/cnbus/cnbus/rxrpc/klog"
+	"github.com/cnbus/cnbus/rxrpc/rxagent/rxkeys"
 )
 
 // rxKlogLine is what `rx klog --json` prints for each token.
@@ -42,6 +44,8 @@ type rxKlog struct {
 	renew    bool
 	keyring  string
 	file     string
+	bus      bool
+	busSaid  bool // --bus or --bus=false
 	places   []place
 }
 
@@ -70,11 +74,12 @@ one (kinit fills it); by a keytab; or with --password, which is asked for on the
 terminal, or else is the first line of standard input. The ticket is for
 afs/CELL@REALM, or where there is no such service for afs@REALM.
 
-The key goes into the user's keyring of the kernel, where there are keyrings, or
-where --keyring says, and into --file, which only you can read. --renew stays,
-and replaces it by a new one when two thirds of its life are over; without, the
-command is to be run again before it expires. A cache is renewed as long as the
-KDC does it, a password or keytab is used again.
+The key goes into your keyring in the broker, for the sockets of its RxRPC agent,
+and into your keyring of the kernel: where there are such. --bus, --keyring and
+--file, which only you can read, say where instead. --renew stays, and replaces
+the key by a new one when two thirds of its life are over; without, the command
+is to be run again before it expires. A cache is renewed as long as the KDC does
+it, a password or keytab is used again.
 
 The cell is --cell, else the environment variable AFSCELL, else what OpenAFS's
 ThisCell says.`,
@@ -84,6 +89,9 @@ ThisCell says.`,
   # by password
   cnbus rx klog --cell example.com --password joe
 
+  # for the broker's sockets only
+  cnbus rx klog --cell example.com --bus
+
   # a robot, for as long as it runs
   cnbus rx klog --cell example.com --keytab robot.keytab --file key --renew`,
 		Args: cobra.MaximumNArgs(1),
@@ -91,6 +99,7 @@ ThisCell says.`,
 			if len(args) > 0 {
 				k.cfg.Principal = args[0]
 			}
+			k.busSaid = c.Flags().Changed("bus")
 			return k.run(c.Context())
 		},
 	}
@@ -104,10 +113,11 @@ ThisCell says.`,
 	f.StringSliceVar(&k.cfg.KDCs, "kdc", nil, "`address` of a KDC, instead of those of krb5.conf and DNS")
 	f.DurationVar(&k.cfg.Lifetime, "lifetime", 0, "`time` that the ticket is to be good for (default: krb5.conf's, or a day)")
 	f.BoolVar(&k.cfg.Part, "part", false, "install the encrypted part of the ticket only, which is shorter")
-	f.StringVar(&k.keyring, "keyring", "", "kernel's `keyring`: user, session, process, user-session or none (default user, and none with --file)")
+	f.StringVar(&k.keyring, "keyring", "", "kernel's `keyring`: user, session, user-session or none (default user, and none with --file or --bus)")
+	f.BoolVar(&k.bus, "bus", false, "install the key in your keyring in the broker (default where a broker runs, but with --keyring or --file)")
 	f.StringVar(&k.file, "file", "", "install the key in a file, too, at `path`")
 	f.BoolVar(&k.renew, "renew", false, "stay, and get a new ticket in time, again and again")
-	_ = c.RegisterFlagCompletionFunc("keyring", cobra.FixedCompletions([]string{"user", "session", "process", "user-session", ringNone}, cobra.ShellCompDirectiveNoFileComp))
+	_ = c.RegisterFlagCompletionFunc("keyring", cobra.FixedCompletions([]string{"user", "session", "user-session", ringNone}, cobra.ShellCompDirectiveNoFileComp))
 	for _, name := range []string{"keytab", "cache", "krb5-conf", "file"} {
 		_ = c.MarkFlagFilename(name)
 	}
@@ -151,27 +161,65 @@ func (k *rxKlog) prepare(ctx context.Context) (err error) {
 	case k.cfg.Lifetime < 0:
 		return cli.Usagef("--lifetime must not be negative")
 	}
-	ring := k.keyring
-	if ring == "" && k.file != "" {
-		ring = ringNone
-	}
-	if ring == "" {
-		ring = "user"
-	}
-	if ring != ringNone {
-		to, err := openKernelRing(ring)
-		if err != nil {
-			return err
-		}
-		k.places = append(k.places, place{"keyring " + ring, to})
-	}
-	if k.file != "" {
-		k.places = append(k.places, place{"file " + k.file, klog.File(k.file)})
+	if err := k.findPlaces(ctx); err != nil {
+		return err
 	}
 	if k.password {
 		k.cfg.Password, err = k.askPassword(ctx)
 	}
 	return err
+}
+
+// findPlaces finds where the key is to be installed.
+func (k *rxKlog) findPlaces(ctx context.Context) error {
+	usual := k.keyring == "" && k.file == "" && !(k.busSaid && k.bus) // nobody has said where
+	if k.bus || usual && !k.busSaid {
+		to := &brokerKeys{app: k.app, ctx: ctx}
+		switch err := to.check(); {
+		case err == nil:
+			k.places = append(k.places, place{"keyring of the broker", to})
+		case k.bus:
+			return err
+		}
+	}
+	ring := k.keyring
+	if usual {
+		ring = "user"
+	}
+	if ring != "" && ring != ringNone {
+		to, err := openKernelRing(ring)
+		switch {
+		case err == nil:
+			k.places = append(k.places, place{"keyring " + ring, to})
+		case !usual || len(k.places) == 0: // elsewhere is enough
+			return err
+		}
+	}
+	if k.file != "" {
+		k.places = append(k.places, place{"file " + k.file, klog.File(k.file)})
+	}
+	return nil
+}
+
+// brokerKeys installs keys in the broker. It connects anew each time: a broker may have been started again since.
+type brokerKeys struct {
+	app *cli.App
+	ctx context.Context
+}
+
+// check reports whether there is a broker with keys.
+func (b *brokerKeys) check() error {
+	return withKeys(b.ctx, b.app, func(ctx context.Context, k *rxKeys) error {
+		_, err := k.Keyring(ctx, rxkeys.Me)
+		return err
+	})
+}
+
+// Add adds a key to the user's keyring.
+func (b *brokerKeys) Add(typ keyring.Type, description string, payload []byte) error {
+	return withKeys(b.ctx, b.app, func(ctx context.Context, k *rxKeys) error {
+		return rxkeys.Installer{Client: k.Client, Context: ctx}.Add(typ, description, payload)
+	})
 }
 
 // defaultCell is the machine's cell.

@@ -7,13 +7,13 @@ import (
 )
 
 var kernelRings = map[string]int{
-	"user": keyring.UserKeyring, "session": keyring.SessionKeyring, "process": keyring.ProcessKeyring, "user-session": keyring.UserSessionKeyring,
+	"user": keyring.UserKeyring, "session": keyring.SessionKeyring, "user-session": keyring.UserSessionKeyring,
 }
 
 func openKernelRing(name string) (klog.Installer, error) {
 	id, ok := kernelRings[name]
 	if !ok {
-		return nil, cli.Usagef("--keyring %q: user, session, process, user-session or none", name)
+		return nil, cli.Usagef("--keyring %q: user, session, user-session or none", name)
 	}
 	return keyring.OpenKernel(id)
 }

@@ -26,7 +26,8 @@ type Kernel struct{ ring int }
 
 var _ Source = (*Kernel)(nil)
 
-// OpenKernel returns a keyring of the kernel, by its number or one of those above. Errors: ENOSYS where the kernel has none
+// OpenKernel returns a keyring of the kernel, by its number or one of those above. ThreadKeyring and ProcessKeyring are of the thread
+// that asks, and of those that it starts later: they are for who has called runtime.LockOSThread. Errors: ENOSYS where the kernel has none
 // or does not let this process use them, ENOKEY, EACCES, EKEYREVOKED ...
 func OpenKernel(ring int) (*Kernel, error) {
 	id, err := unix.KeyctlGetKeyringID(ring, true)

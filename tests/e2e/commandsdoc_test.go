@@ -35,7 +35,7 @@ func TestCommandsDoc(t *testing.T) {
 
 	s := newSite(t)
 	for _, path := range append(commandsOf(s, "cnbus"), commandsOf(s, "cn-test")...) {
-		if name := strings.Join(path, " "); name != "cnbus" && name != "cnbus policy" && name != "cnbus rx" && name != "cnbus sock" {
+		if name := strings.Join(path, " "); name != "cnbus" && name != "cnbus policy" && name != "cnbus rx" && name != "cnbus rx key" && name != "cnbus sock" {
 			assert.Contains(t, doc, "`"+name+"`")
 		}
 	}
@@ -67,6 +67,8 @@ func TestCommandsDoc(t *testing.T) {
 		s.ok("rx", "call", at, "1234", "x", "--json"),
 		s.run("cnbus", "rx", "call", at, "1235", "x", "--json").out,
 		s.ok("rx", "conns", "--json"),
+		s.key("0123456789abcdef", "add", "rxrpc_s", "52:2", "--hex", "--timeout", "1h", "--json").out,
+		s.ok("rx", "key", "ls", "--json"),
 		s.ok("rx", "peers", "--json"),
 		s.run("cn-test", "rx", "--json", "-n", "1", "--bulk", "1").out,
 		s.run("cn-test", "sock", "--json", "--datagrams", "1", "--bytes", "1").out,

@@ -126,6 +126,10 @@ func runExample(t *testing.T, busy *site, line string) {
 		return
 	}
 	s := &site{t: t, dir: busy.dir, env: busy.env}
+	if strings.HasPrefix(line, "cnbus rx key") { // of keys that are there
+		require.Zero(t, s.key("", "add", "rxrpc", "afs@example.com").code)
+		require.Zero(t, s.key(serviceKey, "add", "rxrpc_s", "52:2", "--hex").code)
+	}
 	if alone(line) {
 		s = newSite(t)
 		s.file("policy.toml", examplePolicy)

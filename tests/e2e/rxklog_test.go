@@ -3,8 +3,12 @@
 package e2e
 
 import (
+	"context"
 	"encoding/json"
+	"fmt"
+	"net/netip"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -14,8 +18,11 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/cnbus/cnbus/internal/testenv"
 	"github.com/cnbus/cnbus/internal/testkdc"
+	"github.com/cnbus/cnbus/rxrpc"
 	"github.com/cnbus/cnbus/rxrpc/keyring"
+	"github.com/cnbus/cnbus/rxrpc/rxkad"
 )
 
 const klogPassword = "correct horse"
@@ -69,15 +76,38 @@ func TestRxKlog(t *testing.T) {
 	require.NoError(t, err)
 	assert.NotEqual(t, payload, next, "replaced")
 	assert.NotContains(t, r.out+r.err, klogPassword)
+}
 
-	// The keyring of whoever runs it; it can be read by the same user, so here only that it was done.
-	r = s.klogs(k, klogPassword, "--password", "joe", "--cell", "klog.test", "--keyring", "process", "--json")
-	if _, err := keyring.OpenKernel(keyring.ProcessKeyring); err == nil {
-		require.Zero(t, r.code, "%s", r.err)
-		assert.Contains(t, r.out, `"installed":["keyring process"]`)
-	} else {
-		assert.Equal(t, 1, r.code)
+// TestRxKlogInTheKernel: the user's keyring of the kernel, from which another program of the user has the key: a client whose
+// socket names it calls a server that has its key from the KDC, encrypted.
+func TestRxKlogInTheKernel(t *testing.T) {
+	if _, err := keyring.OpenKernel(keyring.UserKeyring); err != nil {
+		testenv.Skip(t, "no keyrings of the kernel: "+err.Error())
 	}
+	s, k := newSite(t), testkdc.Start(t, "KLOG.TEST")
+	k.AddUser(t, "joe", klogPassword)
+	keytab := keyring.Keytab(k.AddService(t, "afs/klog.test"))
+	out, err := exec.CommandContext(t.Context(), "go", "build", "-o", filepath.Join(bin, "rx-listen"), "github.com/cnbus/cnbus/examples/rx-listen").CombinedOutput()
+	require.NoError(t, err, "%s", out)
+	r := s.klogs(k, klogPassword, "--password", "joe", "--cell", "klog.test", "--keyring", "user", "--json")
+	require.Zero(t, r.code, "%s", r.err)
+	assert.Contains(t, r.out, `"installed":["keyring user"]`)
+
+	e, err := rxrpc.Open(netip.MustParseAddrPort("127.0.0.1:0"), nil)
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = e.Close() })
+	srv := rxrpc.NewServer(e, &rxrpc.ServerConfig{Secured: true, Security: []rxrpc.ServerSecurity{
+		rxkad.NewServer(rxkad.ServerConfig{Keys: keytab, MinLevel: rxkad.Encrypt}),
+	}})
+	t.Cleanup(func() { _ = srv.Close() })
+	require.NoError(t, srv.Handle(52, rxrpc.Unary(func(_ context.Context, call *rxrpc.ServerCall, dst, request []byte) ([]byte, error) {
+		return fmt.Appendf(dst, "%s of %v", request, call.Security().Peer), nil
+	})))
+	r = s.run(filepath.Join(bin, "rx-listen"), "-connect", e.LocalAddr().String(), "-key", "afs@klog.test", "-level", "2", "hello")
+	require.Zero(t, r.code, "%s", r.err)
+	assert.Equal(t, "hello of joe@KLOG.TEST\n", r.out)
+	r = s.klogs(k, klogPassword, "--password", "joe", "--cell", "klog.test", "--keyring", "process")
+	assert.Equal(t, 2, r.code, "it would be gone with the command")
 }
 
 func TestRxKlogSaysWhatIsWrong(t *testing.T) {
@@ -161,6 +191,9 @@ func runKlogExample(t *testing.T, line string) {
 		s.env, "KRB5_CONFIG="+own("krb5.conf", k.Conf),
 		"KRB5CCNAME=FILE:"+own("cache", strings.TrimPrefix(k.Init(t, "joe", klogPassword), "FILE:")),
 	)
+	if strings.Contains(line, "--bus") {
+		s.broker()
+	}
 	if strings.Contains(line, "--renew") { // until Ctrl-C
 		p := s.start("sh", "-c", "exec "+line)
 		p.expect(`installed as`)

@@ -43,7 +43,7 @@ const (
 // it, what takes keys out of a keyring to unlink them.
 var keyOps = map[rxmsg.Op]string{
 	rxmsg.OpKeyAdd: keyAdd, rxmsg.OpKeyLink: keyAdd, rxmsg.OpKeyTimeout: keyAdd, rxmsg.OpKeySetPerm: keyAdd,
-	rxmsg.OpKeySearch: keyList, rxmsg.OpKeyList: keyList, rxmsg.OpKeyKeyring: keyList,
+	rxmsg.OpKeySeal: keyAdd, rxmsg.OpKeySearch: keyList, rxmsg.OpKeyList: keyList, rxmsg.OpKeyKeyring: keyList,
 	rxmsg.OpKeyDescribe: keyDescribe, rxmsg.OpKeyRevoke: keyRevoke,
 	rxmsg.OpKeyUnlink: keyUnlink, rxmsg.OpKeyClear: keyUnlink,
 }

@@ -1,0 +1,135 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/cnbus/cnbus/cmd/internal/cli"
+	"github.com/cnbus/cnbus/rxrpc/keyring"
+)
+
+type rxKeyAdd struct {
+	file, ring string
+	hex        bool
+	timeout    time.Duration
+}
+
+func newRxKeyAdd(app *cli.App) *cobra.Command {
+	var f rxKeyAdd
+	c := &cobra.Command{
+		Use:   "add TYPE DESCRIPTION",
+		Short: "Add a key to your keyring in the broker",
+		Long: `Add a key to your keyring in the broker, and print its number. One of the same
+type and description gets what is in the new one.
+
+TYPE and DESCRIPTION are those of the kernel's keys for RxRPC:
+
+  rxrpc    a client's key, by custom afs@CELL; see also: cnbus rx klog
+  rxrpc_s  a service's key: SERVICE:2 is its DES key, of 8 bytes;
+           SERVICE:2:VERSION:TYPE one of Kerberos's encryption types
+  keyring  for other keys; nothing is in it at first
+
+What is in the key comes from --file or standard input, and never from the
+command line, which others can see.`,
+		Example: `  # the key of service 52
+  echo a7838acbc783ec94 | cnbus rx key add rxrpc_s 52:2 --hex
+
+  # for a server that names a keyring
+  cnbus rx key add keyring AFSkeys`,
+		Args:              cobra.ExactArgs(2),
+		ValidArgsFunction: cobra.FixedCompletions([]string{string(keyring.TypeClient), string(keyring.TypeServer), string(keyring.TypeKeyring)}, cobra.ShellCompDirectiveNoFileComp),
+		RunE: func(c *cobra.Command, args []string) error {
+			return f.run(c.Context(), app, keyring.Type(args[0]), args[1])
+		},
+	}
+	fl := c.Flags()
+	fl.StringVar(&f.file, "file", "", "`path` of a file with what is in the key (default: standard input)")
+	fl.BoolVar(&f.hex, "hex", false, "it is hexadecimal")
+	fl.StringVar(&f.ring, "ring", "", "into this `keyring` in yours")
+	fl.DurationVar(&f.timeout, "timeout", 0, "`time` after which the key expires (default: when its tickets do)")
+	_ = c.MarkFlagFilename("file")
+	_ = c.RegisterFlagCompletionFunc("ring", cobra.NoFileCompletions)
+	return c
+}
+
+func (f *rxKeyAdd) run(ctx context.Context, app *cli.App, typ keyring.Type, description string) error {
+	switch {
+	case f.timeout < 0:
+		return cli.Usagef("--timeout must not be negative")
+	case typ != keyring.TypeClient && typ != keyring.TypeServer && typ != keyring.TypeKeyring:
+		return cli.Usagef("%q: keys are of type rxrpc, rxrpc_s or keyring", typ)
+	}
+	payload, err := f.payload(app, typ)
+	if err != nil {
+		return err
+	}
+	defer clear(payload)
+	return withKeys(ctx, app, func(ctx context.Context, k *rxKeys) error {
+		ring, err := k.ring(ctx, f.ring, -1)
+		if err != nil {
+			return err
+		}
+		id, err := k.Add(ctx, typ, description, payload, ring, f.timeout)
+		if err != nil {
+			return err
+		}
+		if !app.JSON {
+			app.Out.Printf("%d\n", int(id))
+			return nil
+		}
+		info, err := k.Describe(ctx, id)
+		if err != nil {
+			return err
+		}
+		return printKey(app, &info)
+	})
+}
+
+// maxKeyInput is the most that is read for a key, in bytes.
+const maxKeyInput = 1 << 16
+
+func (f *rxKeyAdd) payload(app *cli.App, typ keyring.Type) ([]byte, error) {
+	in, name := app.In, "standard input"
+	switch {
+	case typ == keyring.TypeKeyring && (f.file != "" || f.hex):
+		return nil, cli.Usagef("a keyring is empty at first")
+	case typ == keyring.TypeKeyring:
+		return nil, nil
+	case f.file != "":
+		h, err := os.Open(f.file)
+		if err != nil {
+			return nil, err
+		}
+		defer h.Close()
+		in, name = h, f.file
+	case isTerminal(in):
+		return nil, cli.Usagef("what is in the key? --file, or standard input")
+	}
+	b, err := io.ReadAll(io.LimitReader(in, maxKeyInput+1))
+	if err != nil {
+		return nil, err
+	}
+	if len(b) > maxKeyInput {
+		clear(b)
+		return nil, fmt.Errorf("%s: more than %d bytes", name, maxKeyInput)
+	}
+	if !f.hex {
+		return b, nil
+	}
+	defer clear(b)
+	digits := bytes.Join(bytes.Fields(b), nil)
+	defer clear(digits)
+	out := make([]byte, hex.DecodedLen(len(digits)))
+	if _, err := hex.Decode(out, digits); err != nil {
+		clear(out)
+		return nil, cli.Usagef("%s: not hexadecimal", name) // what is wrong would show a part of it
+	}
+	return out, nil
+}

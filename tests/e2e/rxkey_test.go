@@ -1,0 +1,141 @@
+//go:build linux
+
+package e2e
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+const serviceKey = "a7838acbc783ec94"
+
+// key runs `cnbus rx key` with that on its standard input.
+func (s *site) key(in string, args ...string) result {
+	s.t.Helper()
+	c := s.command("cnbus", append([]string{"rx", "key"}, args...)...)
+	c.Stdin = strings.NewReader(in)
+	return s.runCmd(c)
+}
+
+// keyLine is a line of `rx key ls --json`.
+type keyLine struct {
+	KeyID       int `json:"key_id"`
+	Type        string
+	Description string
+	UID         int
+	State       string
+	Size        int
+	Expires     time.Time
+}
+
+func (s *site) keyLines(args ...string) []keyLine {
+	s.t.Helper()
+	r := s.key("", append([]string{"ls", "--json"}, args...)...)
+	require.Zero(s.t, r.code, "%s", r.err)
+	var all []keyLine
+	for line := range strings.Lines(r.out) {
+		var l keyLine
+		require.NoError(s.t, json.Unmarshal([]byte(line), &l))
+		all = append(all, l)
+	}
+	return all
+}
+
+// TestRxKey: a user's keys, from their beginning to their end; nobody is shown what is in them, those who watch the bus included.
+func TestRxKey(t *testing.T) {
+	s := newSite(t)
+	s.broker()
+	mon := s.start("cnbus", "monitor")
+	mon.expect(`watching`)
+	said := ""
+	must := func(r result) string {
+		t.Helper()
+		require.Zero(t, r.code, "%s", r.err)
+		said += r.out + r.err
+		return strings.TrimSpace(r.out)
+	}
+	assert.Equal(t, "cnbus: no keys\n", "cnbus: "+s.key("", "ls").err)
+	ring := must(s.key("", "add", "keyring", "AFSkeys"))
+	id := must(s.key(serviceKey+"\n", "add", "rxrpc_s", "52:2", "--hex", "--ring", "AFSkeys", "--timeout", "1h"))
+	assert.Regexp(t, `^[1-9][0-9]*$`, ring+id)
+	table := must(s.key("", "ls", "AFSkeys"))
+	assert.Regexp(t, `(?m)^ *KEY +TYPE +DESCRIPTION +EXPIRES +SIZE +USER\n *`+id+` +rxrpc_s +52:2 +\S+ \S+ +8 B +`+userName(), table)
+	own := s.keyLines()
+	require.Len(t, own, 1)
+	assert.Equal(t, []any{"keyring", "AFSkeys", 1, userID(), "good"}, []any{own[0].Type, own[0].Description, own[0].Size, own[0].UID, own[0].State})
+	in := s.keyLines("AFSkeys")
+	require.Len(t, in, 1)
+	assert.WithinDuration(t, time.Now().Add(time.Hour), in[0].Expires, time.Minute)
+
+	assert.Contains(t, must(s.key("", "show", id)), "PERMISSIONS")
+	must(s.key("", "revoke", id))
+	assert.Contains(t, must(s.key("", "show", id)), "revoked")
+	must(s.key("", "unlink", id, "--ring", "AFSkeys"))
+	must(s.key("", "unlink", "AFSkeys"))
+	assert.Empty(t, s.keyLines())
+	mon.end(2)
+	watched := strings.Join(mon.all(), "\n")
+	assert.Contains(t, watched, "KEY_ADD")
+	raw := "\xa7\x83\x8a\xcb\xc7\x83\xec\x94"
+	for _, secret := range []string{serviceKey, raw, strings.ToUpper(serviceKey), "a7 83 8a cb"} {
+		assert.NotContains(t, said+watched, secret)
+	}
+}
+
+func TestRxKeySaysWhatIsWrong(t *testing.T) {
+	s := newSite(t)
+	r := s.key("", "ls")
+	assert.Equal(t, 1, r.code, "%s", r.err)
+	s.broker()
+	for _, c := range []struct {
+		in, want string
+		code     int
+		args     string
+	}{
+		{"x", "keys are of type", 2, "add user x"},
+		{"", "a keyring is empty", 2, "add keyring x --hex"},
+		{"zz", "not hexadecimal", 2, "add rxrpc_s 52:2 --hex"},
+		{"1234", "malformed description or payload", 1, "add rxrpc_s 52:2"},
+		{"0101010101010101", "not acceptable", 1, "add rxrpc_s 52:2 --hex"},
+		{strings.Repeat("x", 1<<16+1), "more than 65536 bytes", 1, "add rxrpc afs@x"},
+		{"", "no such file", 1, "add rxrpc afs@x --file nowhere"},
+		{"", "no key", 1, "show afs@nowhere"},
+		{"", "no such key", 1, "show 4711"},
+		{"", "no such key", 1, "revoke 4711"},
+		{"", "no such key", 1, "ls --uid 4711"},
+		{"", "no user", 2, "ls --uid -7"},
+	} {
+		r := s.key(c.in, strings.Fields(c.args)...)
+		assert.Equal(t, c.code, r.code, "%s: %s", c.args, r.err)
+		assert.Contains(t, r.err, c.want, c.args)
+		assert.Empty(t, r.out)
+	}
+}
+
+// TestRxKlogInstallsInTheBroker: where a broker runs the ticket is for its sockets too, unless it is said where.
+func TestRxKlogInstallsInTheBroker(t *testing.T) {
+	s, k := newSite(t), kdc(t)
+	r := s.klogs(k, klogPassword, "--password", "joe", "--cell", "klog.test", "--bus")
+	assert.Equal(t, 1, r.code, "there is no broker")
+	s.broker()
+	installed := func(args ...string) []string {
+		r := s.klogs(k, klogPassword, append([]string{"--password", "joe", "--cell", "klog.test", "--json"}, args...)...)
+		require.Zero(t, r.code, "%s", r.err)
+		var line struct{ Installed []string }
+		require.NoError(t, json.Unmarshal([]byte(r.out), &line))
+		return line.Installed
+	}
+	assert.Equal(t, []string{"file key"}, installed("--file", "key"))
+	assert.Empty(t, s.keyLines())
+	assert.Contains(t, installed(), "keyring of the broker")
+	assert.Equal(t, []string{"keyring of the broker"}, installed("--bus"))
+	all := s.keyLines()
+	require.Len(t, all, 1)
+	assert.Equal(t, []any{"rxrpc", "afs@klog.test", "good"}, []any{all[0].Type, all[0].Description, all[0].State})
+	assert.WithinDuration(t, time.Now().Add(24*time.Hour), all[0].Expires, 24*time.Hour)
+}
