@@ -155,6 +155,21 @@ func FollowPort(ctx context.Context, b Bus, port uint32, gone func()) (stop func
 	return nil, &OpError{Op: "follow", Port: port, Err: ErrNotSupported}
 }
 
+// TryReceiver is an Endpoint that knows what it has received already.
+type TryReceiver interface {
+	// TryRecv is Recv for what is here: false where Recv would have to wait, or to look. It is for who handles
+	// together what has come together, and has the same one caller.
+	TryRecv() (Event, bool)
+}
+
+// TryRecv calls e.TryRecv if e can.
+func TryRecv(e Endpoint) (Event, bool) {
+	if t, ok := e.(TryReceiver); ok {
+		return t.TryRecv()
+	}
+	return Event{}, false
+}
+
 // Poster is a Bus that can send without waiting for the confirmation: the
 // agent's fast way to publish. Every carrier of this module has it.
 type Poster interface {
@@ -162,6 +177,14 @@ type Poster interface {
 	// message. A Bus has no stream in which a later failure (no listener, no such
 	// port) could be told: it is counted. Post waits when the receiver is known to be full.
 	Post(ctx context.Context, m Message, to Dest) error
+}
+
+// A Corker is a Bus or an Endpoint that can hold posts together, which then leave in one write.
+type Corker interface {
+	// PostMore is Post for who posts something else right after it, or calls Flush: what it posts may be held until then.
+	PostMore(ctx context.Context, m Message, to Dest) error
+	// Flush lets go of what PostMore has held. It does not wait.
+	Flush()
 }
 
 // Post calls b.Post if b can, and b.Send if not.

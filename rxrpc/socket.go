@@ -159,6 +159,9 @@ type SocketError struct {
 	// NoCall says that there is no call with that tag, because it was not begun: nothing of it will be received.
 	// Submit sets it.
 	NoCall bool
+	// Ended says that the call has ended, which is the reason or is why nobody knows one: how it has will be received. Submit
+	// sets it.
+	Ended bool
 }
 
 func (e *SocketError) Error() string {

@@ -336,6 +336,15 @@ func (s *Socket) wakeAll() {
 // themselves. Whoever waits gets EBADF. It is idempotent.
 func (s *Socket) Close() error {
 	s.mu.Lock()
+	for _, x := range s.calls {
+		if len(x.subs) > 0 { // what was submitted, and has room, is sent
+			e := x.e
+			s.mu.Unlock()
+			e.do(func(proto.Time) {})
+			s.mu.Lock()
+			break
+		}
+	}
 	if s.closed {
 		s.mu.Unlock()
 		return nil

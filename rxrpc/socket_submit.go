@@ -94,8 +94,11 @@ func (s *Socket) submit(u *Submission) *Submission {
 		errno, why = syscall.EBUSY, "the call waits for a channel"
 	}
 	if errno != 0 {
+		ended := x != nil && x.ended
 		s.mu.Unlock()
-		return fail(sockErr("sendmsg", errno, why).of(c.CallID))
+		e := sockErr("sendmsg", errno, why).of(c.CallID)
+		e.Ended = ended
+		return fail(e)
 	}
 	if x == nil {
 		np := newCallParams{key: s.key, level: s.level}
@@ -284,7 +287,11 @@ func (u *Submission) step(now proto.Time) (done bool, err error) {
 	x, s := u.x, u.x.s
 	defer func() {
 		if err != nil {
-			err = (&SocketError{Op: "sendmsg", Err: err}).of(x.id)
+			e := (&SocketError{Op: "sendmsg", Err: err}).of(x.id)
+			s.mu.Lock()
+			e.Ended = x.ended && x.phase == callLive
+			s.mu.Unlock()
+			err = e
 		}
 	}()
 	if p := u.begin; p != nil {

@@ -148,6 +148,14 @@ func (s *Bus) Post(ctx context.Context, m connector.Message, to connector.Dest) 
 	return nil
 }
 
+// PostMore implements connector.Corker.
+func (s *Bus) PostMore(ctx context.Context, m connector.Message, to connector.Dest) error {
+	if s.within() {
+		return s.Post(ctx, m, to)
+	}
+	return s.Bus.PostMore(ctx, m, to)
+}
+
 // post gives m to the hub on the loop. It returns false if m would have to wait.
 func (s *Bus) post(m *connector.Message, to connector.Dest) bool {
 	h, c := s.loop.hub, s.agent.c

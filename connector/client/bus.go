@@ -166,6 +166,15 @@ func (b *Bus) Post(ctx context.Context, m connector.Message, to connector.Dest) 
 	return err
 }
 
+// PostMore implements connector.Corker.
+func (b *Bus) PostMore(ctx context.Context, m connector.Message, to connector.Dest) error {
+	_, _, err := b.agent.transmit(ctx, nil, &m, to, b.agent.flags(to), paceCork)
+	return err
+}
+
+// Flush implements connector.Corker.
+func (b *Bus) Flush() { b.agent.uncork() }
+
 // SetHistory makes a group keep its last messages. A callback with id.Idx equal
 // to group must be registered by this Bus. It is set again after a reconnection.
 func (b *Bus) SetHistory(ctx context.Context, group uint32, h connector.History) error {

@@ -46,31 +46,58 @@ func (e *Endpoint) Recv(ctx context.Context) (ev connector.Event, err error) {
 	}
 }
 
+// TryRecv implements connector.TryReceiver: it takes what was read with the last event, and reads nothing.
+func (e *Endpoint) TryRecv() (ev connector.Event, ok bool) {
+	if e.closed.Load() {
+		return ev, false
+	}
+	if e.pend.n.Load() > 0 {
+		return e.take(), true
+	}
+	if !e.token.CompareAndSwap(false, true) {
+		return ev, false
+	}
+	if e.pend.n.Load() == 0 {
+		e.side.buf.giveBack()
+		ev = e.parsed()
+	}
+	e.release()
+	return ev, ev.Kind != 0
+}
+
+// parsed takes the next event out of what was read; of no kind if there is none. The caller holds token.
+func (e *Endpoint) parsed() (ev connector.Event) {
+	s := &e.side
+	for s.cur != nil && s.restore == 0 {
+		h, body, ok, err := s.buf.next()
+		if err == nil && !ok {
+			break
+		}
+		var m connector.Message
+		var stream bool
+		if err == nil {
+			stream, err = e.sort(&h, body, &m)
+		}
+		switch {
+		case err != nil:
+			e.broke(err)
+		case stream:
+			s.buf.lend()
+			return event(&h, m)
+		}
+	}
+	return ev
+}
+
 // readEvent takes the next event out of the read buffer, reading as often as it
 // must. It returns none when there is one in pend. The caller holds token.
 func (e *Endpoint) readEvent(ctx context.Context) (ev connector.Event, err error) {
-	s := &e.side
 	for e.pend.n.Load() == 0 {
 		if err := e.advance(ctx, true); err != nil {
 			return ev, err
 		}
-		for s.cur != nil && s.restore == 0 {
-			h, body, ok, err := s.buf.next()
-			if err == nil && !ok {
-				break
-			}
-			var m connector.Message
-			var stream bool
-			if err == nil {
-				stream, err = e.sort(&h, body, &m)
-			}
-			switch {
-			case err != nil:
-				e.broke(err)
-			case stream:
-				s.buf.lend()
-				return event(&h, m), nil
-			}
+		if ev := e.parsed(); ev.Kind != 0 {
+			return ev, nil
 		}
 	}
 	return ev, nil

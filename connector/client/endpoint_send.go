@@ -33,6 +33,18 @@ func (e *Endpoint) Post(ctx context.Context, m connector.Message, to connector.D
 	return err
 }
 
+// PostMore implements connector.Corker.
+func (e *Endpoint) PostMore(ctx context.Context, m connector.Message, to connector.Dest) error {
+	_, _, err := e.transmit(ctx, nil, &m, to, 0, paceCork)
+	if err == nil && e.unread.Add(int64(m.Size())) > readAhead {
+		e.glance()
+	}
+	return err
+}
+
+// Flush implements connector.Corker.
+func (e *Endpoint) Flush() { e.uncork() }
+
 // Call sends m as a request and waits for its reply.
 func (e *Endpoint) Call(ctx context.Context, m connector.Message, to connector.Dest) (connector.Event, error) {
 	var ev connector.Event

@@ -120,8 +120,16 @@ func (s *sender) unbegin(o *op) {
 	}
 }
 
+// uncork writes what is held together.
+func (s *sender) uncork() {
+	if l := s.link.Load(); l != nil {
+		l.w.flush()
+	}
+}
+
 // clear waits until there is a connection and the receiver is not stopped.
 func (s *sender) clear(ctx context.Context, m *connector.Message, to connector.Dest) (*link, error) {
+	s.uncork() // or what it waits for may not come
 	w := s.newOp(opSend)
 	defer w.free()
 	defer s.waits.passOn()
@@ -145,6 +153,7 @@ func (s *sender) awaitRoom(ctx context.Context, l *link, n int) error {
 	defer s.waits.passOn()
 	l.w.await(1)
 	defer l.w.await(-1)
+	l.w.flush()
 	for {
 		gen := s.gen.Load()
 		ok, broken := l.w.room(frame.HeaderLen + n)

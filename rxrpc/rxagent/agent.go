@@ -19,6 +19,7 @@ import (
 type Agent struct {
 	cfg  Config
 	bus  connector.Bus
+	post func(ctx context.Context, m connector.Message, to connector.Dest) error // what a flush follows
 	pool *rxrpc.Pool
 	run  uint64
 
@@ -56,6 +57,12 @@ func New(ctx context.Context, bus connector.Bus, cfg *Config) (*Agent, error) {
 	a := &Agent{
 		cfg: cfg.withDefaults(), bus: bus, run: rand.Uint64(), owners: make(map[uint32]*owner), users: make(map[uint32]int),
 		done: make(chan struct{}),
+	}
+	a.post = func(ctx context.Context, m connector.Message, to connector.Dest) error {
+		return connector.Post(ctx, bus, m, to)
+	}
+	if c, ok := bus.(connector.Corker); ok {
+		a.post = c.PostMore
 	}
 	a.pool = rxrpc.NewPool(a.cfg.Open)
 	a.lastSock.Store(rand.Uint32() >> 1) // what was meant for a socket of the agent before must not hit one of this

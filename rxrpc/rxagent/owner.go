@@ -240,6 +240,8 @@ func (o *owner) fail(r *request, err error) {
 	h := rxmsg.Header{Op: rxmsg.EventError, Sock: r.h.Sock}
 	var e *rxrpc.SocketError
 	switch {
+	case errors.As(err, &e) && e.Ended && !e.NoCall:
+		return // the end of the call is told
 	case errors.As(err, &e) && e.HasCallID:
 		h.Flags, h.Arg = rxmsg.FlagTag, e.CallID
 		f.HasTag, f.NoCall = true, e.NoCall

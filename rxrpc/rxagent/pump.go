@@ -68,7 +68,7 @@ func (o *owner) news(k *sock) {
 }
 
 // turn is how many messages of a socket are sent before it is another's turn.
-const turn = 32
+const turn = 64
 
 // pump sends what is to be sent to the owner, until that is gone.
 func (o *owner) pump() {
@@ -93,6 +93,9 @@ func (o *owner) pump() {
 			}
 		}
 		for i := range out {
+			if out[i].last {
+				o.flush()
+			}
 			if out[i].last || !o.deliver(&out[i], buf) {
 				return
 			}
@@ -104,6 +107,7 @@ func (o *owner) pump() {
 			}
 		}
 		clear(ready)
+		o.flush()
 	}
 }
 
@@ -140,7 +144,7 @@ func (o *owner) post(k *sock, b []byte) bool {
 		m.Seq = k.seq
 	}
 	o.a.counters.events.Add(1)
-	err := connector.Post(o.ctx, o.a.bus, m, connector.Dest{Port: o.from.Port})
+	err := o.a.post(o.ctx, m, connector.Dest{Port: o.from.Port})
 	switch {
 	case err == nil:
 		return true
@@ -151,6 +155,13 @@ func (o *owner) post(k *sock, b []byte) bool {
 		o.a.cfg.Logger.Warn("rxrpc agent: an event", "port", o.from.Port, "error", err)
 	}
 	return o.ctx.Err() == nil
+}
+
+// flush lets go of events that are held to leave together.
+func (o *owner) flush() {
+	if c, ok := o.a.bus.(connector.Corker); ok {
+		c.Flush()
+	}
 }
 
 // dataAt is where the data of an event are: behind the headers, a name and a tag.

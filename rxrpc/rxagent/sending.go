@@ -81,6 +81,11 @@ func (k *sock) submit(r *request, m *rxrpc.Msg) {
 		x.abandon()
 		return
 	}
+	if !x.more {
+		k.mu.Lock()
+		k.ends++
+		k.mu.Unlock()
+	}
 	if x.r.h.Flags&rxmsg.FlagFurther != 0 {
 		x.sub = k.s.SubmitMore(*m, x.done)
 	} else {
@@ -173,6 +178,9 @@ func (x *sending) waits() {
 func (x *sending) done(n int, err error) {
 	k, o := x.k, x.k.o
 	o.a.counters.sent.Add(uint64(n))
+	if !x.more {
+		k.finished()
+	}
 	if x.r.noReply() {
 		if x.post != nil {
 			k.taken(x, err)

@@ -33,8 +33,11 @@ type sock struct {
 	posting map[uint64]*posting
 	kcalls  map[uint64]*rxrpc.KernelCall
 	handles map[uint32]handle
-	last    uint32 // handle
-	calls   int    // of the kernel interface, begun or about to be
+	last    uint32        // handle
+	calls   int           // of the kernel interface, begun or about to be
+	ends    int           // of requests and replies, that the endpoint has not taken
+	ended   chan struct{} // closed when there are none; nil if nobody waits
+	server  bool          // it has listened
 }
 
 // A handle is data that an interceptor was given.
@@ -155,7 +158,12 @@ func (k *sock) socketOp(r *request, p *rxmsg.Reply) (body []byte, err error) {
 		if n != int64(int32(n)) {
 			return nil, errno(syscall.EINVAL, fmt.Sprintf("backlog %d", n))
 		}
-		return nil, s.Listen(int(n))
+		if err = s.Listen(int(n)); err == nil {
+			k.mu.Lock()
+			k.server = true
+			k.mu.Unlock()
+		}
+		return nil, err
 	case rxmsg.OpShutdown:
 		return nil, s.Shutdown(int(int32(min(r.h.Arg, 3))))
 	case rxmsg.OpSetOpt:
@@ -186,8 +194,35 @@ func (k *sock) doClose() error {
 		return noSocket(k.n)
 	}
 	o.uncount(1)
+	k.linger()
 	k.close()
 	return nil
+}
+
+// linger waits until the endpoint has the replies that were posted to their end: these are to arrive.
+func (k *sock) linger() {
+	k.mu.Lock()
+	if k.ends == 0 || !k.server {
+		k.mu.Unlock()
+		return
+	}
+	ended := make(chan struct{})
+	k.ended = ended
+	k.mu.Unlock()
+	select {
+	case <-ended:
+	case <-k.o.ctx.Done():
+	}
+}
+
+// finished counts an end less.
+func (k *sock) finished() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.ends--; k.ends == 0 && k.ended != nil {
+		close(k.ended)
+		k.ended = nil
+	}
 }
 
 // address reads an address as the socket's family has it.

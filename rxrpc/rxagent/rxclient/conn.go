@@ -26,13 +26,15 @@ type Config struct {
 // All methods may be called from any goroutine. One goroutine reads what comes and hands it on to whom it is for; it waits for nobody: the
 // windows of calls bound what it keeps.
 type Conn struct {
-	bus connector.Bus
-	ep  connector.Endpoint
-	cfg Config
+	bus    connector.Bus
+	ep     connector.Endpoint
+	corker connector.Corker // ep, if it is one
+	cfg    Config
 
 	ctx    context.Context // ends with Close
 	cancel context.CancelFunc
 	done   chan struct{} // the reader has ended
+	fresh  []*engine     // of the reader: that have noted something
 
 	// mu guards what follows.
 	mu     sync.Mutex
@@ -65,6 +67,7 @@ func Dial(ctx context.Context, bus connector.Bus, cfg *Config) (*Conn, error) {
 		return nil, fmt.Errorf("rxrpc over the bus: %w", err)
 	}
 	c := &Conn{bus: bus, ep: ep, done: make(chan struct{}), socks: make(map[uint32]*port), owners: make(map[owner]struct{})}
+	c.corker, _ = ep.(connector.Corker)
 	if cfg != nil {
 		c.cfg = *cfg
 	}
@@ -178,6 +181,20 @@ func (c *Conn) post(ctx context.Context, sock uint32, data []byte) error {
 	return c.ep.Post(ctx, connector.Message{ID: cbid.RxRPC, Seq: sock, Data: data}, connector.Dest{})
 }
 
+// postMore is post for who posts another right after it, or calls flush.
+func (c *Conn) postMore(ctx context.Context, sock uint32, data []byte) error {
+	if c.corker == nil {
+		return c.post(ctx, sock, data)
+	}
+	return c.corker.PostMore(ctx, connector.Message{ID: cbid.RxRPC, Seq: sock, Data: data}, connector.Dest{})
+}
+
+func (c *Conn) flush() {
+	if c.corker != nil {
+		c.corker.Flush()
+	}
+}
+
 // open opens a socket of the agent, whose events s takes in.
 func (c *Conn) open(ctx context.Context, family int, cfg rxmsg.Socket, s sink) (uint32, error) {
 	r, _, err := c.call(ctx, rxmsg.Header{Op: rxmsg.OpSocket, Arg: uint64(family)}, cfg.Append(nil))
@@ -211,22 +228,40 @@ func (c *Conn) read() {
 			c.loseAll(err)
 			return
 		}
-		switch ev.Kind {
-		case connector.EventMessage:
-			if ev.Msg.ID == cbid.RxRPC {
-				c.deliver(&ev.Msg)
+		for ok, n := true, 0; ok; n++ {
+			c.handle(&ev)
+			if ok = n < together; ok {
+				ev, ok = connector.TryRecv(c.ep)
 			}
-		case connector.EventFailed: // of a post, which was of the socket of that number
-			if ev.Msg.ID == cbid.RxRPC {
-				c.lose(ev.Msg.Seq, c.busError(ev.Err))
-			}
-		case connector.EventLost:
-			if ev.From.Group == 0 {
-				c.loseAll(fmt.Errorf("%d events of the agent were lost: %w", ev.Lost, ErrDown))
-			}
-		case connector.EventDown:
-			c.loseAll(c.busError(ev.Err))
 		}
+		for _, e := range c.fresh {
+			e.ring()
+		}
+		clear(c.fresh)
+		c.fresh = c.fresh[:0]
+	}
+}
+
+// together is how many events that have come together are handled together at most.
+const together = 128
+
+// handle does what an event says.
+func (c *Conn) handle(ev *connector.Event) {
+	switch ev.Kind {
+	case connector.EventMessage:
+		if ev.Msg.ID == cbid.RxRPC {
+			c.deliver(&ev.Msg)
+		}
+	case connector.EventFailed: // of a post, which was of the socket of that number
+		if ev.Msg.ID == cbid.RxRPC {
+			c.lose(ev.Msg.Seq, c.busError(ev.Err))
+		}
+	case connector.EventLost:
+		if ev.From.Group == 0 {
+			c.loseAll(fmt.Errorf("%d events of the agent were lost: %w", ev.Lost, ErrDown))
+		}
+	case connector.EventDown:
+		c.loseAll(c.busError(ev.Err))
 	}
 }
 

@@ -42,6 +42,7 @@ type engine struct {
 	// mu guards what follows.
 	mu        sync.Mutex
 	inbox     []item
+	noted     bool                   // the reader will ring
 	funcs     []func(now proto.Time) // for the owner
 	services  map[*farService]struct{}
 	mending   bool // the goroutine that opens sockets which are missing is at work
@@ -204,6 +205,27 @@ func (e *engine) Idle() bool { return e.live == 0 && e.out.empty() }
 func (e *engine) put(i item) {
 	e.mu.Lock()
 	e.inbox = append(e.inbox, i)
+	wake := e.wake
+	e.mu.Unlock()
+	wake()
+}
+
+// note is put for the reader, which rings when it has noted all that has come together.
+func (e *engine) note(i item) {
+	e.mu.Lock()
+	first := !e.noted
+	e.noted = true
+	e.inbox = append(e.inbox, i)
+	e.mu.Unlock()
+	if first {
+		e.c.fresh = append(e.c.fresh, e)
+	}
+}
+
+// ring has the owner take in what was noted.
+func (e *engine) ring() {
+	e.mu.Lock()
+	e.noted = false
 	wake := e.wake
 	e.mu.Unlock()
 	wake()

@@ -105,13 +105,14 @@ func (o *outbox) flush() {
 // post posts the messages of b, and returns how many have left.
 func (o *outbox) post(ctx context.Context, b *batch) int {
 	at := 0
+	defer o.e.c.flush()
 	for i, m := range b.msgs {
 		data := b.mem[at:m.end]
 		at = m.end
 		if m.s.gone.Load() {
 			continue
 		}
-		if err := o.e.c.post(ctx, m.s.number, data); err != nil {
+		if err := o.e.c.postMore(ctx, m.s.number, data); err != nil {
 			if ctx.Err() != nil {
 				return i
 			}

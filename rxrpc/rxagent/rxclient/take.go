@@ -37,7 +37,7 @@ func (s *farSocket) event(h rxmsg.Header, body []byte) {
 		s.lost(fmt.Errorf("an event of the agent makes no sense: %w: %w", err, ErrDown))
 		return
 	}
-	s.e.put(i)
+	s.e.note(i)
 }
 
 func (i *item) message(body []byte) error {
