@@ -384,6 +384,50 @@ func TestNodeThatIsClosed(t *testing.T) {
 	require.Error(t, err)
 }
 
+// A Bus that is closed under its nodes ends their streams: nobody waits for ever.
+func TestBusThatIsClosed(t *testing.T) {
+	for _, c := range carriers {
+		t.Run(c.name, func(t *testing.T) {
+			x, y := c.open(t)
+			n, m := node(t, x, nil), node(t, y, nil)
+			a, b := pair(t, n, m)
+			d, err := n.Dgram(nil)
+			require.NoError(t, err)
+			reading := a.ReadvSend(soon(t), make([]byte, 1))
+			there := b.ReadvSend(soon(t), make([]byte, 1))
+			require.NoError(t, x.Close())
+			_, err = reading.Wait(soon(t))
+			require.ErrorIs(t, err, syscall.ECONNRESET)
+			_, err = there.Wait(soon(t))
+			require.ErrorIs(t, err, syscall.ECONNRESET)
+			_, _, err = d.RecvFrom(soon(t), make([]byte, 1))
+			require.ErrorIs(t, err, syscall.ECONNRESET)
+			_, err = n.Dial(soon(t), listenID)
+			require.Error(t, err)
+			require.NoError(t, a.Close())
+			_, err = n.Listen(soon(t), listenID, nil)
+			require.Error(t, err)
+		})
+	}
+}
+
+// One who has said goodbye is not missed when it is gone.
+func TestGoodbyeThenGone(t *testing.T) {
+	b := bus(t)
+	n, m := node(t, b, nil), node(t, b, nil)
+	a, c := pair(t, n, m)
+	_, err := c.Writev(soon(t), []byte("bye"))
+	require.NoError(t, err)
+	require.NoError(t, c.Close())
+	require.NoError(t, m.Close())
+	read(t, a, "bye")
+	_, err = a.Readv(soon(t), make([]byte, 1))
+	require.ErrorIs(t, err, io.EOF)
+	waitFor(t, "its goodbye", func() bool { _, err := a.PendingBytes(); return errors.Is(err, syscall.EPIPE) })
+	_, err = a.Writev(soon(t), []byte("x"))
+	require.ErrorIs(t, err, syscall.EPIPE)
+}
+
 func TestDescribe(t *testing.T) {
 	for want, data := range map[string][]byte{
 		"bussock: stream 70000 to 70001: 3 bytes at 9, end, closed": frame(opData, 3, 70_001, 9, []byte("abc")...),

@@ -52,14 +52,20 @@ func (n *Node) dial(ctx context.Context, id cbid.ID) (*stream, error) {
 	s.connected(a.port, a.number, from.Cred)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.broken != nil {
+	switch {
+	case s.broken != nil:
 		return nil, s.broken
+	case n.ctx.Err() != nil:
+		return nil, errClosed
 	}
 	s.isReady = true
 	s.out.limit = uint64(a.window)
 	s.in.due = true // the first window tells the listener that this end is ready
 	s.out.posting = true
 	s.post(true)
+	if s.closed { // with the node
+		return nil, errClosed
+	}
 	return s, nil
 }
 

@@ -2,7 +2,6 @@ package bussock
 
 import (
 	"context"
-	"errors"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -149,11 +148,10 @@ func (n *Node) receive() {
 	for {
 		ev, err := n.ep.Recv(n.ctx)
 		if err != nil {
-			if n.ctx.Err() == nil && !errors.Is(err, connector.ErrClosed) {
-				// The connection is not made again: Reconnect is disabled.
-				n.down(err, true)
+			if n.ctx.Err() == nil {
+				// The Bus was closed, or its connection is not made again.
+				n.down(err)
 			}
-			n.down(err, false)
 			return
 		}
 		switch ev.Kind {
@@ -164,7 +162,7 @@ func (n *Node) receive() {
 		case connector.EventFailed:
 			n.failed(&ev)
 		case connector.EventDown:
-			n.down(ev.Err, true)
+			n.down(ev.Err)
 		case connector.EventUp:
 			n.mu.Lock()
 			n.isDown = false
@@ -245,7 +243,7 @@ func (n *Node) lost(messages uint64) {
 
 // down ends what does not outlive the connection to the bus: every stream, and with it the port id
 // by which the peers of datagram sockets know this endpoint. Each socket tells it once.
-func (n *Node) down(cause error, tell bool) {
+func (n *Node) down(cause error) {
 	n.mu.Lock()
 	old := n.up
 	n.up = newLife(n.ctx)
@@ -253,9 +251,6 @@ func (n *Node) down(cause error, tell bool) {
 	streams, dgrams := values(n.streams), values(n.dgrams)
 	n.mu.Unlock()
 	old.end()
-	if !tell {
-		return
-	}
 	err := ofBus(cause, interrupted)
 	err.Errno = syscall.ECONNRESET
 	for _, s := range streams {

@@ -2,7 +2,6 @@ package bussock
 
 import (
 	"errors"
-	"syscall"
 
 	"github.com/cnbus/cnbus/cbid"
 	"github.com/cnbus/cnbus/connector"
@@ -103,7 +102,7 @@ func (n *Node) peerGone(port uint32) {
 	}
 	n.mu.Unlock()
 	for _, s := range streams {
-		s.fail(&Error{Errno: syscall.ECONNRESET, Text: peerIsGone}, true)
+		s.orphaned()
 	}
 }
 

@@ -158,6 +158,17 @@ func (s *stream) failLocked(why *Error, tell bool) {
 	wake(s.writable)
 }
 
+// orphaned is told that the other end's endpoint is no more. One that had said goodbye is not missed.
+func (s *stream) orphaned() {
+	s.mu.Lock()
+	if !s.in.gone {
+		s.failLocked(&Error{Errno: syscall.ECONNRESET, Text: peerIsGone}, true)
+	}
+	news := s.news()
+	s.mu.Unlock()
+	news()
+}
+
 // undelivered is told that a message to the peer did not arrive.
 func (s *stream) undelivered(port uint32, why error) {
 	s.mu.Lock()
