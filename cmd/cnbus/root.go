@@ -43,7 +43,7 @@ func newRoot(app *cli.App) *cobra.Command {
 	)
 	for group, cmds := range map[string][]*cobra.Command{
 		"run":  {newServe(app), newPolicy(app), newDoctor(app)},
-		"look": {newLs(app), newWatch(app), newStat(app), newMonitor(app), newSock(app)},
+		"look": {newLs(app), newWatch(app), newHosts(app), newStat(app), newMonitor(app), newSock(app)},
 		"use":  {newSend(app), newCall(app), newListen(app), newProc(app), newRx(app)},
 	} {
 		for _, c := range cmds {

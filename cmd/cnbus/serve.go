@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -35,6 +36,7 @@ type serveFlags struct {
 	noRx    bool
 	rxPort  uint16
 	drain   time.Duration
+	join    joinFlags
 }
 
 func newServe(app *cli.App) *cobra.Command {
@@ -47,7 +49,10 @@ func newServe(app *cli.App) *cobra.Command {
   cnbus serve
 
   # at another place, with a policy (docs/policy.md) and figures for Prometheus
-  cnbus serve --socket demo.sock --policy policy.toml --metrics unix:metrics.sock`,
+  cnbus serve --socket demo.sock --policy policy.toml --metrics unix:metrics.sock
+
+  # with the brokers of other hosts (docs/hosts.md): this one has the NATS server within
+  cnbus serve --join embedded --host one`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return serve(c.Context(), app, f) },
 	}
@@ -62,6 +67,7 @@ func newServe(app *cli.App) *cobra.Command {
 	_ = c.RegisterFlagCompletionFunc("rx-port", cobra.NoFileCompletions)
 	fl.DurationVar(&f.drain, "drain", 5*time.Second, "how long a stop may take to write what waits")
 	_ = c.MarkFlagFilename("policy", "toml")
+	f.join.add(c)
 	return c
 }
 
@@ -69,6 +75,9 @@ func newServe(app *cli.App) *cobra.Command {
 func serve(ctx context.Context, app *cli.App, f serveFlags) error {
 	log := app.Log(slog.LevelInfo)
 	hangup := app.Hangup() // from here on it is no longer the end
+	if err := f.join.check(); err != nil {
+		return err
+	}
 	policy, err := f.loadPolicy()
 	if err != nil {
 		return err
@@ -84,6 +93,7 @@ func serve(ctx context.Context, app *cli.App, f serveFlags) error {
 	}
 	b, err := broker.New(&broker.Config{
 		Socket: app.SocketPath(), Listeners: sockets, Policy: policy, QueueBytes: int(f.queue), Drain: f.drain, Log: log,
+		WillJoin: f.join.join != "",
 	})
 	if err != nil {
 		return err
@@ -93,6 +103,13 @@ func serve(ctx context.Context, app *cli.App, f serveFlags) error {
 	defer stopBroker()
 	go func() { served <- b.Serve(bctx) }()
 
+	var site *joined
+	if f.join.join != "" {
+		if site, err = startJoin(ctx, b, &f.join, log, app.Notice); err != nil {
+			stopBroker()
+			return errors.Join(err, <-served)
+		}
+	}
 	agent := procAgent{why: "switched off by --no-proc"}
 	if !f.noProc {
 		agent = startProc(ctx, b, log)
@@ -114,11 +131,13 @@ func serve(ctx context.Context, app *cli.App, f serveFlags) error {
 			log.Debug("stopping, what waits is written first")
 			net.Stop()
 			agent.stop()
+			site.stop()
 			stopBroker()
 			err = <-served
 		}
 		net.Stop()
 		agent.stop()
+		site.stop()
 		return err
 	}
 }

@@ -95,9 +95,13 @@ func (g *Bridge) connect(ctx context.Context) (err error) {
 			g.log.Warn("NATS", "err", err)
 		}),
 	}
-	opts = append(opts, g.cfg.Options...)
+	opts = append(opts, g.cfg.options()...)
+	url := g.cfg.URL
+	if g.cfg.Server != nil {
+		url = ""
+	}
 	for {
-		if g.nc, err = nats.Connect(g.cfg.URL, opts...); err == nil {
+		if g.nc, err = nats.Connect(url, opts...); err == nil {
 			break
 		}
 		select {
@@ -138,7 +142,7 @@ func (g *Bridge) start(ctx context.Context, b *broker.Broker) error {
 		return err
 	}
 	cfg := coreConfig{
-		host: g.number, name: g.cfg.Host, run: g.run, first: uint64(began.UnixNano()), lease: int64(g.cfg.Lease), leaseRev: rev,
+		host: g.number, name: g.cfg.Host, run: g.run, first: uint64(began.UnixNano()), lease: int64(g.cfg.Lease), leaseRev: rev, local: g.cfg.Local,
 		clock: func() int64 { return int64(time.Since(began)) + int64(time.Hour) }, log: g.log,
 	}
 	if !g.cfg.SameUsers {

@@ -9,7 +9,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats.go"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
@@ -80,7 +79,7 @@ func (h *host) dial(t testing.TB, name string) connector.Bus {
 }
 
 func config(e *Embedded, i int) *Config {
-	return &Config{Host: fmt.Sprintf("host%d", i), Options: []nats.Option{e.Option()}, SameUsers: true, Lease: 5 * time.Second, Log: quiet}
+	return &Config{Host: fmt.Sprintf("host%d", i), Server: e, SameUsers: true, Lease: 5 * time.Second, Log: quiet}
 }
 
 // TestThinPath: an agent registered site-wide on one host is called from the other; the reply's genealogy is
@@ -164,6 +163,7 @@ func TestBus(t *testing.T) {
 		for i := range 2 {
 			cfg := config(e, i)
 			cfg.SiteWide = func(cbid.ID) bool { return true }
+			cfg.Local = func(uint32) bool { return false }
 			s.hosts = append(s.hosts, startHost(t, cfg, queue))
 		}
 		return s

@@ -30,7 +30,14 @@ type Config struct {
 	// URL is where NATS is: one or several URLs with commas between them.
 	URL string
 
-	// Options are further ones for the connection: credentials, TLS, an in-process server.
+	// Server, if not nil, is the NATS server in this process; URL is not used then.
+	Server *Embedded
+
+	// Credentials is a file with NATS credentials; CA one with the certificates that sign those of the servers; Cert
+	// and Key are those of this broker. "" means none.
+	Credentials, CA, Cert, Key string
+
+	// Options are further ones for the connection.
 	Options []nats.Option
 
 	// Lease is how long a host counts after it was last heard of; all hosts of a site have the same. 0
@@ -47,8 +54,28 @@ type Config struct {
 	// SiteWide says which ids are registered for the site without the agent's asking; nil: none.
 	SiteWide func(cbid.ID) bool
 
+	// Local says which groups stay on their host; nil: those below 0x100, which are the kernel's.
+	Local func(group uint32) bool
+
 	// Log receives what an operator wants to know; nil means slog.Default.
 	Log *slog.Logger
+}
+
+// options are those of the connection that the fields ask for.
+func (c *Config) options() (opts []nats.Option) {
+	if c.Server != nil {
+		opts = append(opts, nats.InProcessServer(c.Server.s))
+	}
+	if c.Credentials != "" {
+		opts = append(opts, nats.UserCredentials(c.Credentials))
+	}
+	if c.CA != "" {
+		opts = append(opts, nats.RootCAs(c.CA))
+	}
+	if c.Cert != "" {
+		opts = append(opts, nats.ClientCert(c.Cert, c.Key))
+	}
+	return append(opts, c.Options...)
 }
 
 var siteName = regexp.MustCompile(`^[A-Za-z0-9_-]{1,63}$`)
@@ -64,6 +91,9 @@ func (c *Config) withDefaults() (*Config, error) {
 	}
 	if d.Lease == 0 {
 		d.Lease = DefaultLease
+	}
+	if d.Local == nil {
+		d.Local = func(group uint32) bool { return group < 0x100 }
 	}
 	if d.Log == nil {
 		d.Log = slog.Default()

@@ -59,6 +59,7 @@ type coreConfig struct {
 
 	leaseRev uint64                              // of the lease that was got before
 	cred     func(connector.Cred) connector.Cred // what credentials of other hosts mean here; nil: the same
+	local    func(group uint32) bool             // groups that stay on their host; nil: none
 	clock    func() int64                        // ns, never back
 	log      *slog.Logger
 }

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
-	"github.com/nats-io/nats.go"
 
 	"github.com/cnbus/cnbus/connector"
 )
@@ -107,9 +106,6 @@ func hostPort(addr string) (string, int, error) {
 	}
 	return host, int(n), nil
 }
-
-// Option connects to the server without a socket; give it in Config.Options.
-func (e *Embedded) Option() nats.Option { return nats.InProcessServer(e.s) }
 
 // URL is where other hosts find the server.
 func (e *Embedded) URL() string { return e.s.ClientURL() }

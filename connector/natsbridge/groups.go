@@ -87,6 +87,10 @@ func (c *core) Members(group uint32, some bool) {
 			c.hub.MembersDone(group)
 		}
 	}
+	if c.local != nil && c.local(group) {
+		c.soon(done)
+		return
+	}
 	if _, is := c.subs[group]; is == some {
 		// What it said before may be on its way still.
 		c.announce(func(b []byte) []byte { return appendMembers(b, group, some) }, done)

@@ -26,7 +26,7 @@ func startServer(t testing.TB) *Embedded {
 
 func testStore(t *testing.T, lease time.Duration) *natsStore {
 	e := startServer(t)
-	nc, err := nats.Connect("", e.Option())
+	nc, err := nats.Connect("", nats.InProcessServer(e.s))
 	require.NoError(t, err)
 	t.Cleanup(nc.Close)
 	js, err := jetstream.New(nc)

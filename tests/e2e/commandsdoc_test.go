@@ -40,7 +40,7 @@ func TestCommandsDoc(t *testing.T) {
 		}
 	}
 
-	s.broker()
+	s.broker("--join", "embedded", "--host", "one").expect(`joined site`)
 	a := s.start("cnbus", "listen", "--id", "0x123:0x456", "--keep", "3", "--reply", "x")
 	a.expect(`registered`)
 	s.run("cnbus", "send", "0x123:0x456", "--group", "291", "kept")
@@ -52,6 +52,7 @@ func TestCommandsDoc(t *testing.T) {
 		s.ok("watch", "--json", "-n", "1"),
 		s.ok("listen", "291", "--json", "--history", "-n", "1"),
 		s.ok("policy", "show", "--json"),
+		s.ok("hosts", "--json"),
 		s.ok("version", "--json"),
 		s.run("cnbus", "doctor", "--json").out,
 		s.ok("rx", "debug", replay(t), "--json", "--allconnections", "--peers", "--rxstats"),

@@ -79,7 +79,7 @@ join = ["*"]
 func busySite(t *testing.T) (s *site, echo string) {
 	s = newSite(t)
 	s.file("policy.toml", examplePolicy)
-	s.broker()
+	s.broker("--join", "embedded", "--host", "one").expect(`joined site`)
 	l := s.start("cnbus", "rx", "listen", "127.0.0.1:0", "1234", "52")
 	echo = l.expect(`serving service 1234, 52 at (\S+)$`)[1]
 	s.start("cnbus", "listen", "--id", "0x123:0x456", "--name", "demo", "--reply", "pong", "--keep", "10").expect(`registered`)
