@@ -64,6 +64,7 @@ func TestTicketsOfARealKDC(t *testing.T) {
 	assert.ErrorIs(t, createUser(t, cell, secured(t, stranger.Token, rxkad.Encrypt), "x"), rxrpc.Abort(rxkad.BadTicket.AbortCode()))
 
 	t.Run("command", func(t *testing.T) { klogCommand(t, k, cell, password) })
+	t.Run("through the bus", func(t *testing.T) { throughTheBus(t, k, cell, password) })
 }
 
 // klogCommand: what `cnbus rx klog` has left in a file.
