@@ -10,6 +10,14 @@ import (
 var promised = map[string]float64{
 	"stream-unix": 0.5,
 	"stream-nats": 1,
+
+	"rx-calls-1":      0.4,
+	"rx-calls-64":     0.6,
+	"rx-bulk-down":    0.5,
+	"rx-bulk-up":      0.5,
+	"rx-udp-calls-64": 0.9,
+	"rx-udp-bulk":     0.9,
+	"rx-librx-64":     0.7,
 }
 
 func TestSuiteHasEachPromisedRow(t *testing.T) {

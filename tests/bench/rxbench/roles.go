@@ -19,18 +19,21 @@ import (
 const (
 	roleServer = "rx-server"
 	roleClient = "rx-client"
+	roleBroker = "rx-broker"
 )
 
 // Roles are the processes of the suite.
-var Roles = map[string]role.Func{roleServer: runServer, roleClient: runClient}
+var Roles = map[string]role.Func{roleServer: runServer, roleClient: runClient, roleBroker: runBroker}
 
 // endArgs are how an end is made.
 type endArgs struct {
-	Peer  netip.AddrPort // of a client
-	Large bool           // the largest packets that the path takes; otherwise no jumbo datagrams
-	Calls bool           // of a server: it serves Nop alone
-	Level string         // of security, as rxpeer has it: clear, auth or crypt; "" none
-	Open  int            // calls at a time that must be possible; 0: the defaults
+	Peer   netip.AddrPort // of a client
+	Large  bool           // the largest packets that the path takes; otherwise no jumbo datagrams
+	Calls  bool           // of a server: it serves Nop alone
+	Level  string         // of security, as rxpeer has it: clear, auth or crypt; "" none
+	Broker string         // socket of the broker whose agent has the endpoint
+	BusUDP bool           // the endpoint has its UDP socket from a tsocket agent on a bus within the process
+	Open   int            // calls at a time that must be possible; 0: the defaults
 }
 
 func (a *endArgs) config() *rxrpc.Config {
@@ -50,10 +53,11 @@ func runServer(ctx context.Context, p *role.Proc) error {
 	if err := p.Args(&a); err != nil {
 		return err
 	}
-	e, err := rxrpc.Open(netip.MustParseAddrPort("127.0.0.1:0"), a.config())
+	e, done, err := a.openEndpoint(ctx)
 	if err != nil {
 		return err
 	}
+	defer done()
 	defer e.Close()
 	s := rxrpc.NewServer(e, a.secureServer(&rxrpc.ServerConfig{Workers: max(a.Open, 1024)}))
 	defer s.Close()
@@ -114,10 +118,11 @@ func runClient(ctx context.Context, p *role.Proc) error {
 	if err := p.Args(&a); err != nil {
 		return err
 	}
-	e, err := rxrpc.Open(netip.MustParseAddrPort("127.0.0.1:0"), a.config())
+	e, done, err := a.openEndpoint(ctx)
 	if err != nil {
 		return err
 	}
+	defer done()
 	defer e.Close()
 	cfg, err := a.clientConfig()
 	if err != nil {
