@@ -13,6 +13,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/cnbus/cnbus/cbid"
 	"github.com/cnbus/cnbus/connector"
 	"github.com/cnbus/cnbus/connector/broker"
 )
@@ -156,7 +157,10 @@ func (g *Bridge) start(ctx context.Context, b *broker.Broker) error {
 			return err
 		}
 	}
-	site, err := b.Join(ctx, &broker.JoinConfig{Host: uint32(g.number), Uplink: g.core, SiteWide: g.cfg.SiteWide})
+	wide := func(id cbid.ID) bool {
+		return id != HostsID && g.cfg.SiteWide != nil && g.cfg.SiteWide(id)
+	}
+	site, err := b.Join(ctx, &broker.JoinConfig{Host: uint32(g.number), Uplink: g.core, SiteWide: wide})
 	if err != nil {
 		return err
 	}

@@ -46,12 +46,15 @@ func (s *natsStore) takeLease(ctx context.Context, number uint16, run uint64, na
 			return r.rev, nil
 		}
 		if !errors.Is(r.err, errStoreExists) {
+			if ctx.Err() == nil && errors.Is(r.err, context.DeadlineExceeded) {
+				continue
+			}
 			return 0, fmt.Errorf("lease: %w", r.err)
 		}
 		op = storeOp{kind: storeGet, bucket: bucketHosts, key: leaseKey(number)}
 		r = s.do(ctx, &op)
 		switch {
-		case errors.Is(r.err, errStoreNotFound):
+		case errors.Is(r.err, errStoreNotFound), ctx.Err() == nil && errors.Is(r.err, context.DeadlineExceeded):
 			continue
 		case r.err != nil:
 			return 0, fmt.Errorf("lease: %w", r.err)

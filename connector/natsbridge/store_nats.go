@@ -15,13 +15,14 @@ const storeTime = 5 * time.Second
 // natsStore is the two buckets in JetStream.
 type natsStore struct {
 	js      jetstream.JetStream
+	renewal time.Duration // how long a renewal of the lease may take: the next one is due then
 	buckets map[bucket]jetstream.KeyValue
 }
 
 // openStore opens the buckets of a site, and makes them if they are not there. They are read from the
 // leader of the stream only: another server may be behind, and a lease that it does not know yet is no lease that has ended.
 func openStore(ctx context.Context, js jetstream.JetStream, site string, lease time.Duration, replicas int) (*natsStore, error) {
-	s := &natsStore{js: js, buckets: make(map[bucket]jetstream.KeyValue)}
+	s := &natsStore{js: js, renewal: lease / renewals, buckets: make(map[bucket]jetstream.KeyValue)}
 	for _, b := range []struct {
 		bucket bucket
 		name   string
@@ -81,7 +82,11 @@ func bucketConfig(name string, age time.Duration, replicas int) jetstream.Stream
 
 // do is storeOp on the store; it waits for the answer.
 func (s *natsStore) do(ctx context.Context, op *storeOp) (r storeResult) {
-	ctx, cancel := context.WithTimeout(ctx, storeTime)
+	patience := storeTime
+	if op.bucket == bucketHosts && op.kind != storeDelete {
+		patience = min(patience, s.renewal)
+	}
+	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	kv := s.buckets[op.bucket]
 	switch op.kind {
