@@ -35,6 +35,7 @@ type mmsgIn struct {
 	op   fdOp
 	gro  atomic.Bool
 	msgs []Message // of the caller; nil: receive pieces
+	into []Piece   // memory of the caller for pieces; nil: slots
 	n    int
 	err  error
 
@@ -65,7 +66,6 @@ func (x *mmsgIn) grow(n int) {
 	x.hdrs = make([]mmsghdr, n)
 	x.iovs = make([]unix.Iovec, 2*n)
 	x.names = make([]rawSockaddr, n)
-	x.slots = make([]byte, n*slotStride)
 	x.small = make([]byte, n*smallSlot)
 	for i := range x.hdrs {
 		h := &x.hdrs[i].hdr
@@ -77,7 +77,12 @@ func (x *mmsgIn) grow(n int) {
 	}
 }
 
-func (x *mmsgIn) slot(i int) []byte { return x.slots[i*slotStride:][:maxUDP] }
+func (x *mmsgIn) slot(i int) []byte {
+	if len(x.slots) < len(x.hdrs)*slotStride {
+		x.slots = make([]byte, len(x.hdrs)*slotStride)
+	}
+	return x.slots[i*slotStride:][:maxUDP]
+}
 
 // tryRecvBatch receives once; false: it would wait.
 func (s *udpDgram) tryRecvBatch(fd int) bool {
@@ -120,14 +125,22 @@ func (s *udpDgram) prepareRecv() int {
 	x := &s.in
 	if x.msgs == nil {
 		x.grow(groPieces)
-		for i := range groPieces {
+		count := groPieces
+		if x.into != nil {
+			count = min(count, len(x.into))
+		}
+		for i := range count {
 			h := &x.hdrs[i].hdr
 			h.Namelen = sizeSockaddrU
-			setIovec(&x.iovs[2*i], x.slot(i))
+			if x.into != nil {
+				setIovec(&x.iovs[2*i], x.into[i].Buf)
+			} else {
+				setIovec(&x.iovs[2*i], x.slot(i))
+			}
 			h.SetIovlen(1)
 			h.SetControllen(len(x.oob[i]))
 		}
-		return groPieces
+		return count
 	}
 	n := min(len(x.msgs), batchMax)
 	x.grow(n)
@@ -168,6 +181,13 @@ func (s *udpDgram) received(n int) {
 		for i := range n {
 			all := int(x.hdrs[i].n)
 			x.sizes[i].all, x.sizes[i].each = all, segmentSize(x.oob[i][:], x.hdrs[i].hdr.Controllen, all)
+		}
+		if x.into != nil {
+			for i := range n {
+				p, size := &x.into[i], x.sizes[i]
+				p.Data, p.Size, p.Addr = p.Buf[:size.all:size.all], min(size.each, size.all), s.source(i)
+			}
+			return
 		}
 		x.pieces, x.piece, x.off = n, 0, 0
 		x.src = s.source(0)

@@ -115,6 +115,53 @@ func (s *udpDgram) TryRecvBatch(msgs []Message) (int, error) {
 	return x.n, nil
 }
 
+// RecvPieces is RecvBatch that does not take apart what the kernel hands over as one piece (EnableGRO): many datagrams
+// with the cost of one, each piece in memory of the caller. It returns how many pieces there are. ErrNotSupported on a
+// socket without EnableGRO, ErrInvalid if a Buf is shorter than 64 KiB; otherwise the errors are those of RecvBatch.
+func (d *Dgram) RecvPieces(ctx context.Context, pieces []Piece) (int, error) {
+	const op = "recvpieces"
+	s, ok := d.ops.(*udpDgram)
+	if !ok || !s.in.gro.Load() {
+		return 0, &OpError{Op: op, Err: ErrNotSupported}
+	}
+	refused := ErrInvalid
+	if validPieces(pieces) {
+		refused = d.word.enter(bitIn, mayRead)
+	}
+	if refused != nil {
+		return 0, &OpError{Op: op, Err: refused}
+	}
+	n, err := d.recvPieces(ctx, s, pieces)
+	if err != nil {
+		n, err = 0, d.batchError(ctx, err)
+	}
+	d.word.leave(bitIn)
+	return n, err
+}
+
+func (d *Dgram) recvPieces(ctx context.Context, s *udpDgram, pieces []Piece) (int, error) {
+	in, p := &d.in, &pieces[0]
+	if in.isHeld {
+		in.isHeld = false
+		p.whole(in.held, in.heldSrc)
+		return 1, nil
+	}
+	if err := in.takeError(); err != nil {
+		return 0, err
+	}
+	if data, src, ok := s.in.next(); ok { // what is left of a piece that was taken apart
+		p.whole(data, src)
+		return 1, nil
+	}
+	s.in.into = pieces
+	err := s.fill(ctx)
+	s.in.into = nil
+	if err != nil {
+		return 0, err
+	}
+	return s.in.n, nil
+}
+
 // fill receives pieces into memory of the socket.
 func (s *udpDgram) fill(ctx context.Context) error {
 	return s.transfer(ctx, &s.in.op, s.in.outcome)

@@ -81,6 +81,11 @@ func (w *BatchWriter) close() {
 	}
 }
 
+// fits reports whether a datagram of n bytes to addr can be added without B becoming longer than most, pessimistically.
+func (w *BatchWriter) fits(n, most int) bool {
+	return len(w.B)+recordLen+maxRaw+n+2*4 <= most
+}
+
 // Body ends the batch and returns all of B.
 func (w *BatchWriter) Body() []byte {
 	w.close()

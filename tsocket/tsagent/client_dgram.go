@@ -19,6 +19,7 @@ type clientDgram struct {
 	local, remote tsocket.Addr
 
 	out  BatchWriter // of who sends
+	sent int         // bytes of batches; of who sends
 	last *inBatch    // which the last receive was of; of who receives
 
 	mu       sync.Mutex // guards the fields below
@@ -285,35 +286,75 @@ func (s *clientDgram) RecvBatch(ctx context.Context, msgs []tsocket.Message) (in
 	}
 }
 
-// encode makes the message of as many of msgs as belong together, and returns how many.
-func (s *clientDgram) encode(h Header, msgs []tsocket.Message) int {
-	w := &s.out
-	w.Reset(append(w.B[:0], zeroHeader[:]...))
-	for i := range msgs {
-		if i > 0 && (len(w.B)+len(msgs[i].Data) > batchBytes || i == maxBatch) {
+// together returns how many of msgs go as one batch, and at most how many bytes that is.
+func together(msgs []tsocket.Message) (n, most int) {
+	for n < len(msgs) && n < maxBatch {
+		k := len(msgs[n].Data)
+		if n > 0 && most+k > batchBytes {
 			break
 		}
-		w.Add(msgs[i].Data, msgs[i].Addr)
+		most += k + recordLen + 2*4
+		if n == 0 || msgs[n].Addr != msgs[n-1].Addr {
+			most += maxRaw
+		}
+		n++
 	}
-	h.put(w.Body())
-	return w.Len()
+	return n, most
 }
 
-var zeroHeader [HeaderLen]byte
-
-// pieces sends all but the last message of what was encoded, and returns that.
-func (s *clientDgram) pieces(h Header) (last []byte, err error) {
-	m := s.out.B
-	for len(m) > HeaderLen+MaxBody && err == nil {
-		more := h
-		more.Flags |= FlagMore | FlagNoReply
+// encode makes the messages of a batch and sends all but the last, which it returns. Each is a batch by itself and small enough to
+// be in the processor's cache when it is read again; only a datagram that is longer than a message is cut up.
+func (s *clientDgram) encode(h Header, msgs []tsocket.Message) (last []byte, err error) {
+	w := &s.out
+	more := h
+	more.Flags |= FlagMore | FlagNoReply
+	w.Reset(append(w.B[:0], zeroHeader[:]...))
+	for i := range msgs {
+		if w.Len() > 0 && !w.fits(len(msgs[i].Data), HeaderLen+MaxBody) {
+			if err := s.flush(more); err != nil {
+				return nil, err
+			}
+		}
+		w.Add(msgs[i].Data, msgs[i].Addr)
+		if len(w.B) > HeaderLen+MaxBody && i < len(msgs)-1 {
+			if err := s.flush(more); err != nil {
+				return nil, err
+			}
+		}
+	}
+	m := w.Body()
+	for len(m) > HeaderLen+MaxBody {
 		more.put(m)
-		err = s.c.post(s.num, m[:HeaderLen+MaxBody])
+		if err := s.postPart(m[:HeaderLen+MaxBody]); err != nil {
+			return nil, err
+		}
 		m = m[MaxBody:] // the header of the next piece is where the end of this one was
 	}
 	h.put(m)
-	return m, err
+	return m, nil
 }
+
+// postPart sends a message of a batch.
+func (s *clientDgram) postPart(m []byte) error {
+	s.sent += len(m) - HeaderLen
+	return s.c.post(s.num, m)
+}
+
+// flush sends what there is as a part of a batch.
+func (s *clientDgram) flush(more Header) error {
+	m := s.out.Body()
+	var err error
+	for len(m) > HeaderLen && err == nil {
+		n := min(len(m), HeaderLen+MaxBody)
+		more.put(m)
+		err = s.postPart(m[:n])
+		m = m[n-HeaderLen:]
+	}
+	s.out.Reset(append(s.out.B[:0], zeroHeader[:]...))
+	return err
+}
+
+var zeroHeader [HeaderLen]byte
 
 // mayPost reports whether a send is not to wait for its completion, and what is wrong.
 func (s *clientDgram) mayPost() (bool, error) {
@@ -334,20 +375,21 @@ func (s *clientDgram) mayPost() (bool, error) {
 
 // post sends as many of msgs as go together, if the window has room for them.
 func (s *clientDgram) post(msgs []tsocket.Message) (int, error) {
-	h := Header{Op: OpSendTo, Flags: FlagNoReply, Sock: s.num}
-	n := s.encode(h, msgs)
-	cost := len(s.out.B) - HeaderLen
+	n, most := together(msgs)
 	s.mu.Lock()
-	if s.window < min(cost, s.limit) {
+	if s.window < min(most, s.limit) {
 		s.mu.Unlock()
 		return 0, tsocket.ErrAgain
 	}
-	s.window -= cost
 	s.mu.Unlock()
-	last, err := s.pieces(h)
+	before := s.sent
+	last, err := s.encode(Header{Op: OpSendTo, Flags: FlagNoReply, Sock: s.num}, msgs[:n])
 	if err == nil {
-		err = s.c.post(s.num, last)
+		err = s.postPart(last)
 	}
+	s.mu.Lock()
+	s.window -= s.sent - before
+	s.mu.Unlock()
 	if err != nil {
 		return 0, err
 	}
@@ -398,8 +440,8 @@ func (s *clientDgram) SendBatch(ctx context.Context, msgs []tsocket.Message) (n 
 // confirmed sends as many of msgs as go together and waits for the outcome.
 func (s *clientDgram) confirmed(ctx context.Context, msgs []tsocket.Message) (int, error) {
 	h := Header{Op: OpSendTo, Sock: s.num}
-	s.encode(h, msgs)
-	last, err := s.pieces(h)
+	n, _ := together(msgs)
+	last, err := s.encode(h, msgs[:n])
 	if err != nil {
 		return 0, err
 	}

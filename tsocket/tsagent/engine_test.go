@@ -16,9 +16,9 @@ import (
 
 // onSink makes a site in this process whose clients have sinks.
 func onSink(t testing.TB, c tsagent.Config) *site {
-	c.Sinks = true
+	c.Sinks, c.Window, c.Policy = true, 4<<20, tsagent.AllowAll()
 	s := onLoopback(t, &c)
-	s.sink = true
+	s.sink, s.window = true, 4<<20
 	return s
 }
 

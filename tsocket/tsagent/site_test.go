@@ -29,9 +29,10 @@ func soon(t testing.TB) context.Context {
 
 // site is a bus with an agent.
 type site struct {
-	agent *tsagent.Agent
-	bus   func(t testing.TB) connector.Bus // another process
-	sink  bool
+	agent  *tsagent.Agent
+	bus    func(t testing.TB) connector.Bus // another process
+	sink   bool
+	window int
 }
 
 // onLoopback makes a site in this process.
@@ -57,7 +58,7 @@ func (s *site) start(t testing.TB, c *tsagent.Config) {
 func (s *site) client(t testing.TB) *tsagent.Client {
 	var c *tsagent.ClientConfig
 	if s.sink {
-		c = &tsagent.ClientConfig{Sink: cbid.Make(0x5000, 1)}
+		c = &tsagent.ClientConfig{Sink: cbid.Make(0x5000, 1), Window: s.window}
 	}
 	client, err := tsagent.NewClient(soon(t), s.bus(t), c)
 	require.NoError(t, err)

@@ -259,6 +259,7 @@ func (s *sock) recvLoop() {
 	msgs := make([]tsocket.Message, recvBatchSize)
 	var w BatchWriter
 	var held *tsocket.Message
+	var in pieceReader
 	for {
 		o, want, _, ok := s.nextIn()
 		if !ok {
@@ -268,6 +269,14 @@ func (s *sock) recvLoop() {
 		if o != nil {
 			held = s.recvFor(o, want, held, &w)
 			continue
+		}
+		if held == nil {
+			if done, err := in.receive(s); done {
+				if err != nil && s.ctx.Err() == nil {
+					s.recvFailed(err)
+				}
+				continue
+			}
 		}
 		n, err := 0, error(nil)
 		w.Reset(append(w.B[:0], zeroHeader[:]...))
@@ -284,12 +293,16 @@ func (s *sock) recvLoop() {
 			continue
 		}
 		s.received(&w, msgs[:n])
-		m := w.Body()
-		s.mu.Lock()
-		s.in.credit -= int64(len(m) - HeaderLen)
-		s.mu.Unlock()
-		s.pieces(EvDatagrams, m)
+		s.sendBatch(w.Body(), false)
 	}
+}
+
+// sendBatch sends a batch, or a part of one that has more, as EvDatagrams. m begins with room for a header.
+func (s *sock) sendBatch(m []byte, more bool) {
+	s.mu.Lock()
+	s.in.credit -= int64(len(m) - HeaderLen)
+	s.mu.Unlock()
+	s.pieces(EvDatagrams, m, more)
 }
 
 func (s *sock) received(w *BatchWriter, msgs []tsocket.Message) {
@@ -303,12 +316,16 @@ func (s *sock) received(w *BatchWriter, msgs []tsocket.Message) {
 }
 
 // pieces sends an event in as many messages as it takes. m begins with room for a header.
-func (s *sock) pieces(op Op, m []byte) {
+func (s *sock) pieces(op Op, m []byte, more bool) {
 	for len(m) > HeaderLen+MaxBody {
 		s.event(Header{Op: op, Flags: FlagMore}, m[:HeaderLen+MaxBody])
 		m = m[MaxBody:] // the header of the next piece is where the end of this one was
 	}
-	s.event(Header{Op: op}, m)
+	h := Header{Op: op}
+	if more {
+		h.Flags = FlagMore
+	}
+	s.event(h, m)
 }
 
 // recvFailed tells of an error that came instead of a datagram: once, and the next receive goes on.
