@@ -22,6 +22,9 @@ type Config struct {
 	// hands them over.
 	Listeners []*os.File
 
+	// TLS lets clients on other machines connect; nil does not.
+	TLS *TLSConfig
+
 	// Policy is who may do what; nil means UserPolicy, or SystemPolicy for root.
 	Policy *Policy
 
@@ -49,6 +52,7 @@ type Broker struct {
 	cfg  Config
 	log  *slog.Logger
 	loop *loop
+	tls  *tlsServer  // nil without TLS
 	lock *socketLock // nil if the sockets are not ours
 	path string
 }
@@ -86,6 +90,13 @@ func New(cfg *Config) (*Broker, error) {
 		b.loop.end()
 		return nil, err
 	}
+	if b.cfg.TLS != nil {
+		if b.tls, err = newTLSServer(b.loop, b.cfg.TLS); err != nil {
+			b.loop.end()
+			b.cleanup()
+			return nil, err
+		}
+	}
 	if err := b.openHistories(); err != nil {
 		b.loop.end()
 		b.cleanup()
@@ -115,11 +126,22 @@ func newInstance() uint64 {
 // Path is the socket's path, "" where listeners were handed over.
 func (b *Broker) Path() string { return b.path }
 
+// TLSAddr is where clients connect over TLS, "" if they cannot.
+func (b *Broker) TLSAddr() string {
+	if b.tls == nil {
+		return ""
+	}
+	return b.tls.addr()
+}
+
 // Serve runs the broker until ctx ends; then it stops accepting, writes what waits for clients,
 // tells them that it stops, and returns nil.
 func (b *Broker) Serve(ctx context.Context) error {
 	stop := context.AfterFunc(ctx, func() { b.Stop() })
 	defer stop()
+	if b.tls != nil {
+		b.tls.start()
+	}
 	err := b.loop.run()
 	b.cleanup()
 	return err

@@ -19,6 +19,12 @@ type local struct{}
 
 func (p *local) reply(context.Context, []byte) error { return connector.ErrNotSupported }
 
+type tlsServer struct{}
+
+func newTLSServer(*loop, *TLSConfig) (*tlsServer, error) { return nil, connector.ErrNotSupported }
+func (s *tlsServer) start()                              {}
+func (s *tlsServer) addr() string                        { return "" }
+
 type socketLock struct{ path string }
 
 func newLoop(*hub, *slog.Logger) (*loop, error) {

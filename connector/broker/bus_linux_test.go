@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"testing"
 	"time"
@@ -25,7 +26,10 @@ type inside struct {
 }
 
 func serve(t testing.TB, cfg broker.Config) *inside {
-	cfg.Socket = filepath.Join(t.TempDir(), "s")
+	dir, err := os.MkdirTemp("", "cnbus") // t.TempDir() may be too long for a socket's path
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	cfg.Socket = filepath.Join(dir, "s")
 	cfg.HistoryDir, cfg.Drain, cfg.Log = "-", time.Second, slog.New(slog.DiscardHandler)
 	b, err := broker.New(&cfg)
 	require.NoError(t, err)

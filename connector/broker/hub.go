@@ -97,6 +97,7 @@ type conn struct {
 	cred   connector.Cred
 	gids   []uint32 // supplementary groups
 	name   string
+	remote string // of a client over TLS: where it is, and its certificate's subject
 	since  int64
 	acct   *account
 	rights *rights

@@ -71,6 +71,9 @@ func duplicate(f *os.File) (fd int, err error) {
 }
 
 func (b *Broker) cleanup() {
+	if b.tls != nil {
+		b.tls.stop()
+	}
 	for _, f := range b.cfg.Listeners {
 		f.Close()
 	}

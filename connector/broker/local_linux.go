@@ -7,7 +7,6 @@ import (
 	"syscall"
 
 	"github.com/cnbus/cnbus/connector"
-	"github.com/cnbus/cnbus/connector/internal/frame"
 	"github.com/cnbus/cnbus/tsocket"
 )
 
@@ -37,6 +36,13 @@ type local struct {
 	ended   bool   // the client writes no more
 	closed  bool   // the client is gone
 	broken  bool   // the loop has closed the connection
+
+	// With landing, what comes down counts as written only when landed says so: it goes on to a peer from here. over
+	// ends with the connection, by cut.
+	landing bool
+	flown   int
+	over    context.Context
+	cut     context.CancelFunc
 }
 
 // use tells whether a large buffer is worth keeping: not when little was in it for long.
@@ -62,10 +68,7 @@ func newLocal(l *loop) *local {
 func (l *loop) localPair(ctx context.Context) (*local, *tsocket.Stream, error) {
 	p := newLocal(l)
 	err := l.do(ctx, func() {
-		c := l.hub.open(l.hub.self, nil)
-		c.local, p.c = p, c
-		l.waiting = append(l.waiting, c)
-		l.joined = true
+		l.adoptLocal(p, l.hub.open(l.hub.self, nil))
 	})
 	if err != nil {
 		// If it is adopted still, it has ended.
@@ -73,6 +76,13 @@ func (l *loop) localPair(ctx context.Context) (*local, *tsocket.Stream, error) {
 		return nil, nil, err
 	}
 	return p, tsocket.NewStream(p), nil
+}
+
+// adoptLocal makes p the connection of c.
+func (l *loop) adoptLocal(p *local, c *conn) {
+	c.local, p.c = p, c
+	l.waiting = append(l.waiting, c)
+	l.joined = true
 }
 
 func wake(c chan struct{}) {
@@ -102,10 +112,19 @@ func (p *local) turn() int {
 		p.mu.Unlock()
 		return 0
 	}
+	flown := p.flown
+	p.flown = 0
 	if p.room {
 		p.room = false
 		c.mute = false
 		l.hub.touch(c)
+	}
+	if flown > 0 {
+		p.mu.Unlock()
+		c.mute = false
+		l.hub.written(c, flown)
+		l.hub.touch(c)
+		p.mu.Lock()
 	}
 	if c.paused || c.last {
 		p.idle = true
@@ -158,13 +177,14 @@ func (p *local) turn() int {
 // input handles bytes of the stream. A frame that was cut is put together by itself: the others stay where they are.
 func (p *local) input(in []byte) {
 	l, c := p.l, p.c
-	if part := c.in; len(part) > 0 {
+	for len(c.in) > 0 && len(in) > 0 && !c.paused && !c.closed {
+		part := c.in // or several frames and a part, if it was paused
 		c.in = nil
 		for len(part) < 4 && len(in) > 0 {
 			part, in = append(part, in[0]), in[1:]
 		}
 		if len(part) >= 4 {
-			rest := min(max(0, int(native.Uint32(part))-len(part)), frame.MaxLen, len(in))
+			rest := min(max(0, int(native.Uint32(part))-len(part)), len(in))
 			part, in = append(part, in[:rest]...), in[rest:]
 		}
 		l.handle(c, part)
@@ -214,11 +234,64 @@ func (p *local) write(b []byte) int {
 	return n
 }
 
+// flight returns what landed is to be called for when it has been written. It waits for that; io.EOF is the end.
+func (p *local) flight(ctx context.Context) ([]byte, error) {
+	for {
+		p.mu.Lock()
+		b, broken := p.down, p.broken
+		p.mu.Unlock()
+		switch {
+		case broken || ctx.Err() != nil:
+			return nil, io.EOF
+		case len(b) > 0:
+			return b, nil
+		}
+		select {
+		case <-p.readable:
+		case <-ctx.Done():
+		}
+	}
+}
+
+// landed says that the flight has been written.
+func (p *local) landed() {
+	p.mu.Lock()
+	p.flown = len(p.down)
+	if p.down = p.down[:0]; !p.downUse.keep(cap(p.down), p.flown) {
+		p.down = nil
+	}
+	p.post()
+}
+
+// whole reports whether nothing is left of a flight.
+func (p *local) whole() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.down) == 0
+}
+
+// launch begins a flight, of as much as may be at a time; the client is gone if it returns false.
+func (p *local) launch(b []byte) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return false
+	}
+	if len(p.down) == 0 && p.flown == 0 {
+		p.down = append(p.down, b[:min(len(b), localMax)]...)
+		wake(p.readable)
+	}
+	return true
+}
+
 // end closes the connection from the loop's side.
 func (p *local) end() {
 	p.mu.Lock()
 	p.broken = true
 	p.taken()
+	if p.cut != nil {
+		p.cut()
+	}
 	p.mu.Unlock()
 	wake(p.readable)
 	wake(p.writable)

@@ -352,6 +352,10 @@ func (l *loop) write(c *conn) {
 
 // writeLocal is write for a client of this process.
 func (l *loop) writeLocal(c *conn) {
+	if c.local.landing {
+		l.launch(c)
+		return
+	}
 	for c.out.len() > 0 {
 		n := c.local.write(c.out.pending())
 		if n < 0 {
@@ -368,6 +372,21 @@ func (l *loop) writeLocal(c *conn) {
 		}
 	}
 	if c.last {
+		l.close(c)
+	}
+}
+
+// launch is writeLocal for a client whose peer is behind other goroutines. What waits for them to write is on its way, and
+// nobody who does not want to waits for that.
+func (l *loop) launch(c *conn) {
+	switch {
+	case c.out.len() > 0:
+		if !c.local.launch(c.out.pending()) {
+			l.close(c)
+			return
+		}
+		l.hub.blocked(c)
+	case c.last:
 		l.close(c)
 	}
 }

@@ -17,9 +17,10 @@ import (
 // Policy says who may do what, and how much of it. A client may do what any
 // rule that matches it allows; without a matching rule it may not even connect.
 type Policy struct {
-	Rules     []Rule        `toml:"rule"`
-	Limits    []LimitRule   `toml:"limit"`
-	Histories []HistoryRule `toml:"history"`
+	Rules        []Rule        `toml:"rule"`
+	Limits       []LimitRule   `toml:"limit"`
+	Histories    []HistoryRule `toml:"history"`
+	Certificates []CertRule    `toml:"certificate"`
 
 	self uint32 // uid of the broker, what "self" means
 }
@@ -206,6 +207,11 @@ func (p *Policy) compile() error {
 		}
 		if anyone {
 			l.uids = nil
+		}
+	}
+	for i := range p.Certificates {
+		if err := p.compileCert(&p.Certificates[i]); err != nil {
+			return fmt.Errorf("certificate %d: %w", i+1, err)
 		}
 	}
 	for i := range p.Histories {

@@ -39,6 +39,7 @@ type IDRow struct {
 // ConnRow is a client.
 type ConnRow struct {
 	Owner
+	Remote        string    `json:"remote,omitempty"` // address and subject of a client over TLS
 	Since         time.Time `json:"since"`
 	Registrations int       `json:"registrations"`
 	Groups        []uint32  `json:"groups"`
@@ -166,7 +167,7 @@ func (h *hub) connRows(mine func(uint32) bool) []ConnRow {
 			continue
 		}
 		rows = append(rows, ConnRow{
-			Owner: c.owner(), Since: time.Unix(0, c.since), Registrations: len(c.regs),
+			Owner: c.owner(), Remote: c.remote, Since: time.Unix(0, c.since), Registrations: len(c.regs),
 			Groups: slices.Sorted(maps.Keys(c.members)), Queued: c.out.len(), Full: h.full(c),
 			Waiting: len(c.stops), Paused: c.paused, ConnStats: c.stat,
 		})
