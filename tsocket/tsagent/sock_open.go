@@ -198,7 +198,8 @@ func (s *sock) doConnect(r *request) error {
 		local = s.anyAddr()
 	}
 	s.connecting = o
-	if !s.a.spawn(func() { s.connected(o, local, remote, r.h.Arg) }) {
+	credit := r.h.Arg // the request is the handler's
+	if !s.a.spawn(func() { s.connected(o, local, remote, credit) }) {
 		s.connecting = nil
 		return errSockGone
 	}
