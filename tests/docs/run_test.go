@@ -21,6 +21,7 @@ import (
 	"github.com/cnbus/cnbus/connector/broker"
 	"github.com/cnbus/cnbus/connector/client"
 	"github.com/cnbus/cnbus/internal/testenv"
+	"github.com/cnbus/cnbus/rxrpc/rxagent"
 )
 
 // build compiles one of the examples.
@@ -42,7 +43,20 @@ func serve(t *testing.T) (socket string) {
 	done := make(chan error)
 	go func() { done <- b.Serve(ctx) }()
 	t.Cleanup(func() { stop(); require.NoError(t, <-done) })
+	bus, err := b.Bus(ctx, "rxrpc")
+	require.NoError(t, err)
+	agent, err := rxagent.New(ctx, bus, nil)
+	require.NoError(t, err)
+	t.Cleanup(func() { assert.NoError(t, agent.Close()); bus.Close() })
 	return socket
+}
+
+func TestRxHello(t *testing.T) {
+	cmd := exec.Command(build(t, "rx-hello"))
+	cmd.Env = append(os.Environ(), "CNBUS_SOCKET="+serve(t))
+	out, err := cmd.CombinedOutput()
+	require.NoError(t, err, "%s", out)
+	assert.Equal(t, "hello, world\n", string(out))
 }
 
 func TestHello(t *testing.T) {
