@@ -68,3 +68,17 @@ func ofBus(err error, text string) *Error {
 	}
 	return e
 }
+
+// ofPeer is the error of a stream whose messages do not reach the peer any more.
+func ofPeer(why error) *Error {
+	e := ofBus(why, peerIsGone)
+	switch {
+	case errors.Is(why, connector.ErrInterrupted), errors.Is(why, connector.ErrClosed):
+		e.Text = interrupted
+	case errors.Is(why, connector.ErrPermission):
+		e.Text = "the bus does not let this process send to the peer"
+	case errors.Is(why, connector.ErrNoPort):
+		e.Errno, e.Err = syscall.ECONNRESET, nil
+	}
+	return e
+}

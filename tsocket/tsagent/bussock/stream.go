@@ -2,7 +2,6 @@ package bussock
 
 import (
 	"context"
-	"errors"
 	"io"
 	"sync"
 	"syscall"
@@ -176,14 +175,7 @@ func (s *stream) undelivered(port uint32, why error) {
 		s.mu.Unlock()
 		return
 	}
-	text := peerIsGone
-	switch {
-	case errors.Is(why, connector.ErrInterrupted):
-		text = interrupted
-	case errors.Is(why, connector.ErrPermission):
-		text = "the bus does not let this process send to the peer"
-	}
-	s.failLocked(ofBus(why, text), false)
+	s.failLocked(ofPeer(why), false)
 	news := s.news()
 	s.mu.Unlock()
 	news()

@@ -244,7 +244,7 @@ func (s *stream) post(quick bool) {
 			wake(s.writable)
 		}
 		if err != nil && !errors.Is(err, context.Canceled) {
-			s.failLocked(ofBus(err, ""), false)
+			s.failLocked(ofPeer(err), false)
 		}
 	}
 }
