@@ -111,6 +111,14 @@ type clientConn struct {
 
 func (c *clientConn) usable() error { return fail("use", c.key, c.gate.check(c.s.cfg.Now)) }
 
+// Stretch is the class's.
+func (c *clientConn) Stretch() int {
+	if t, ok := c.SecurityConn.(proto.Stretcher); ok {
+		return t.Stretch()
+	}
+	return 0
+}
+
 func (c *clientConn) Seal(dst []byte, p proto.PacketID, data []byte) ([]byte, wire.Checksum, error) {
 	if err := c.usable(); err != nil {
 		return dst, 0, err

@@ -62,6 +62,7 @@ type clientConn struct {
 var (
 	_ proto.SecurityConn = (*clientConn)(nil)
 	_ proto.BatchSealer  = (*clientConn)(nil)
+	_ proto.Stretcher    = (*clientConn)(nil)
 )
 
 func (c *clientConn) Index() wire.SecurityIndex { return wire.SecurityRxKAD }

@@ -80,6 +80,15 @@ func (s *sealer) room(body int) int {
 	}
 }
 
+// Stretch is what is left of a packet that blocks do not fill: at level Encrypt four of the 1412 bytes that have their place
+// in a jumbo datagram. Linux's packets are filled up in the same way; open looks at whole blocks only.
+func (s *sealer) Stretch() int {
+	if s.level == Encrypt {
+		return wire.JumboData % fcrypt.BlockSize
+	}
+	return 0
+}
+
 // layOut appends a body that is not encrypted yet.
 func (s *sealer) layOut(dst []byte, p proto.PacketID, data []byte) []byte {
 	at := len(dst)

@@ -92,6 +92,7 @@ type secure struct {
 var (
 	_ proto.SecurityConn = (*serverConn)(nil)
 	_ proto.BatchSealer  = (*serverConn)(nil)
+	_ proto.Stretcher    = (*serverConn)(nil)
 )
 
 func (c *serverConn) Index() wire.SecurityIndex { return wire.SecurityRxKAD }
@@ -102,6 +103,14 @@ func (c *serverConn) Room(body int) int {
 		return 0
 	}
 	return c.secure.room(body)
+}
+
+// Stretch is the sealer's.
+func (c *serverConn) Stretch() int {
+	if c.secure == nil {
+		return 0
+	}
+	return c.secure.Stretch()
 }
 
 func (c *serverConn) Seal(dst []byte, p proto.PacketID, data []byte) ([]byte, wire.Checksum, error) {

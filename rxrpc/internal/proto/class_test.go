@@ -15,6 +15,7 @@ type xorClass struct {
 	refuse  error // NewServer, NewClient
 	expired error
 	keyID   any
+	stretch int // bodies are that much shorter, and may be made longer
 }
 
 const xorCode wire.AbortCode = 19270410
@@ -54,7 +55,8 @@ type xorConn struct {
 }
 
 func (c *xorConn) Index() wire.SecurityIndex { return wire.SecurityRxKAD }
-func (c *xorConn) Room(body int) int         { return body - 2 }
+func (c *xorConn) Room(body int) int         { return body - 2 - c.x.stretch }
+func (c *xorConn) Stretch() int              { return c.x.stretch }
 
 func (c *xorConn) sum(p PacketID) wire.Checksum {
 	n := uint32(c.id.CID)*7 + uint32(p.Call)*31 + uint32(p.Channel)*57 + uint32(p.Seq)*101 + uint32(c.x.key)*1009

@@ -24,6 +24,7 @@ type conn struct {
 	index   wire.SecurityIndex
 	client  bool
 	plain   bool // no security: bodies are data
+	stretch int  // bytes that may follow a body
 	state   connState
 	noReuse bool // a client's: no more calls
 	sec     SecurityConn
@@ -114,6 +115,9 @@ func (c *conn) secure(s SecurityConn) {
 	c.sec = s
 	c.index = s.Index()
 	_, c.plain = s.(none)
+	if t, ok := s.(Stretcher); ok {
+		c.stretch = t.Stretch()
+	}
 }
 
 // close forgets a connection that has no calls.

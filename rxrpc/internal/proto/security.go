@@ -91,6 +91,13 @@ type Sealing struct {
 	Checksum wire.Checksum
 }
 
+// A Stretcher is a SecurityConn whose bodies may have some bytes behind them that the other side's Open does not look at, as
+// a cipher's that works on blocks: so a full one fits exactly where a jumbo datagram has places for packets.
+type Stretcher interface {
+	// Stretch returns how many bytes, at most.
+	Stretch() int
+}
+
 // SecurityInfo describes a secured connection.
 type SecurityInfo struct {
 	Peer          any   // the identity that was proven, or nil

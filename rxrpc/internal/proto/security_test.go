@@ -39,6 +39,34 @@ func TestSecuredCalls(t *testing.T) {
 	}
 }
 
+// Full packets of a class whose bodies are shorter than places in a jumbo datagram are filled up, and arrive as they were. Alone they are
+// as long as they are.
+func TestStretchedPackets(t *testing.T) {
+	for _, stretch := range []int{0, 4, 11} {
+		w := newWorld(t)
+		client := w.add(clientAddr, Config{Epoch: clientEpoch, MTU: MTU{Interface: 65535}}).client()
+		server := w.add(serverAddr, Config{MTU: MTU{Interface: 65535}})
+		x := &xorClass{key: 7, stretch: stretch}
+		server.serve(ServiceParams{IDs: []wire.ServiceID{testService}, Accept: AcceptAuto, Security: []ServerSecurity{x}}, echo)
+		alone := 0
+		w.onWire = func(_, _ netip.AddrPort, b []byte) bool {
+			h, body, err := wire.ParseHeader(b)
+			require.NoError(t, err)
+			if h.Type == wire.TypeData && !h.Flags.Has(wire.JumboPacket) {
+				alone = max(alone, len(body))
+			}
+			return true
+		}
+		c := client.call(CallParams{Security: x}, pattern(1_000_000))
+		w.until(time.Minute, func() bool { return c.ended })
+		require.Equal(t, Result{Completion: Succeeded}, c.result)
+		require.True(t, bytes.Equal(pattern(1_000_000), c.got))
+		assert.Greater(t, client.stats.JumboOut, uint64(20), stretch)
+		assert.Greater(t, server.stats.JumboOut, uint64(20), stretch)
+		assert.LessOrEqual(t, alone, wire.JumboData-stretch)
+	}
+}
+
 func TestSecuredCallsOverABadLine(t *testing.T) {
 	for seed := range uint64(20) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {

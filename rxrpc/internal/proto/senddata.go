@@ -40,10 +40,10 @@ func (c *Call) transmitData(now Time, buf []byte) (b []byte, df bool) {
 }
 
 // joined returns how many of n packets can be in one datagram: all but the last are of the length
-// that makes that possible.
+// that makes that possible, or can be made so.
 func (c *Call) joined(first wire.Seq, n int) int {
 	for i := range n - 1 {
-		if c.tx.at(first.Add(i)).n != wire.JumboData {
+		if int(c.tx.at(first.Add(i)).n)+c.conn.stretch < wire.JumboData {
 			return i + 1
 		}
 	}
@@ -52,11 +52,8 @@ func (c *Call) joined(first wire.Seq, n int) int {
 
 // writeData writes a datagram of n packets.
 func (c *Call) writeData(now Time, buf []byte, first wire.Seq, n int, again bool) ([]byte, bool) {
-	size := -wire.JumboHeaderSize
-	for i := range n {
-		size += int(c.tx.at(first.Add(i)).n) + wire.JumboHeaderSize
-	}
 	final := first.Add(n - 1)
+	size := (n-1)*(wire.JumboData+wire.JumboHeaderSize) + int(c.tx.at(final).n)
 	last := c.tx.at(final).last
 	if again {
 		c.snd.SetMore(c.unsent() > 0)
@@ -99,6 +96,9 @@ func (c *Call) writeData(now Time, buf []byte, first wire.Seq, n int, again bool
 			b = wire.AppendJumboHeader(b, f, p.cksum)
 		}
 		b = append(b, p.buf.b[:p.n]...)
+		if i < n-1 {
+			b = append(b, zeros[:wire.JumboData-int(p.n)]...)
+		}
 		c.snd.OnSend(cc.Time(now), cc.Packet{Seq: q, Serial: serial, Size: size, Ask: ask, Last: p.last && c.client, Pieces: !df})
 	}
 	if last && !again {
@@ -106,6 +106,9 @@ func (c *Call) writeData(now Time, buf []byte, first wire.Seq, n int, again bool
 	}
 	return b, df
 }
+
+// zeros are what bodies are stretched with.
+var zeros [wire.JumboData]byte
 
 // sentLast says that all of this side's data has been on its way.
 func (c *Call) sentLast() {

@@ -94,3 +94,23 @@ func TestLibrxToOurServer(t *testing.T) {
 		})
 	}
 }
+
+// TestJumbosAtEveryLevel: full packets join in jumbo datagrams at each level, both ways, and OpenAFS reads what is in them: at Encrypt they are
+// filled up by what ciphers of blocks leave.
+func TestJumbosAtEveryLevel(t *testing.T) {
+	rig.World(t)
+	peer := rig.Peer(t, netip.AddrPort{}, "-nonull")
+	for _, l := range levels {
+		t.Run(l.String(), func(t *testing.T) {
+			e, err := rxrpc.Open(netip.AddrPortFrom(netip.IPv4Unspecified(), 0), &rxrpc.Config{MTU: rxrpc.MTU{Interface: 65535}})
+			require.NoError(t, err)
+			t.Cleanup(func() { _ = e.Close() })
+			c := rxp.Client{Client: e.Client(peer.Addr, secured(t, print4(t, rxkad.TicketRequest{Name: "tester"}), l))}
+			require.NoError(t, c.Sink(soon(t), 20_000_000, true))
+			require.NoError(t, c.Source(soon(t), 20_000_000, true))
+			s := e.Stats()
+			t.Logf("%d packets in %d datagrams, %d of them jumbos; %d jumbos came", s.DataOut, s.Transmitted["DATA"], s.JumboOut, s.JumboIn)
+			assert.Greater(t, s.JumboOut, uint64(100))
+		})
+	}
+}
