@@ -26,10 +26,14 @@ func completeIDs(app *cli.App, limit int) cobra.CompletionFunc {
 		}
 		ctx, cancel := context.WithTimeout(context.Background(), completeTime)
 		defer cancel()
-		bus, err := client.Dial(ctx, &client.Config{
+		cfg := &client.Config{
 			Socket: app.SocketPath(), Name: "cnbus completion", Logger: slog.New(slog.DiscardHandler),
 			Reconnect: client.Reconnect{Disabled: true},
-		})
+		}
+		if cli.OverTLS(cfg) != nil {
+			return nil, nothing
+		}
+		bus, err := client.Dial(ctx, cfg)
 		if err != nil {
 			return nil, nothing
 		}

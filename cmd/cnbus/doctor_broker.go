@@ -59,6 +59,10 @@ func checkSocket(app *cli.App, r *report) {
 		r.ok(check, "found at one of the usual places, which only its owner can write to")
 		return
 	}
+	if cli.IsTLS(path) {
+		r.ok(check, "%s: whoever has its certificate is the broker", path)
+		return
+	}
 	dir := filepath.Dir(path)
 	fi, err := os.Stat(dir)
 	switch {

@@ -24,7 +24,7 @@ for whoever the policy lets have them are there under the id tsocket, RxRPC, the
 transport of AFS, under the id rxrpc; see 'cnbus sock' and 'cnbus rx'.
 
 SIGTERM and SIGINT end it when all that waits has been written, a second one
-at once. SIGHUP reads the policy file again and keeps the connections. Sockets
+at once. SIGHUP reads the policy file, and those of TLS, again and keeps the connections. Sockets
 of systemd (LISTEN_FDS) are taken, and readiness is told (Type=notify).`
 
 type serveFlags struct {
@@ -37,10 +37,11 @@ type serveFlags struct {
 	rxPort  uint16
 	drain   time.Duration
 	join    joinFlags
+	tls     *tlsFlags
 }
 
 func newServe(app *cli.App) *cobra.Command {
-	f := serveFlags{queue: 1 << 20}
+	f := serveFlags{queue: 1 << 20, tls: new(tlsFlags)}
 	c := &cobra.Command{
 		Use:   "serve",
 		Short: "Run the broker",
@@ -50,6 +51,9 @@ func newServe(app *cli.App) *cobra.Command {
 
   # at another place, with a policy (docs/policy.md) and figures for Prometheus
   cnbus serve --socket demo.sock --policy policy.toml --metrics unix:metrics.sock
+
+  # with clients on other machines, by TLS
+  cnbus serve --listen-tls 192.0.2.1:7400 --cert broker.pem --key broker.key --client-ca site.pem --policy policy.toml
 
   # with the brokers of other hosts (docs/hosts.md): this one has the NATS server within
   cnbus serve --join embedded --host one`,
@@ -68,6 +72,7 @@ func newServe(app *cli.App) *cobra.Command {
 	fl.DurationVar(&f.drain, "drain", 5*time.Second, "how long a stop may take to write what waits")
 	_ = c.MarkFlagFilename("policy", "toml")
 	f.join.add(c)
+	f.tls.add(c)
 	return c
 }
 
@@ -82,6 +87,10 @@ func serve(ctx context.Context, app *cli.App, f serveFlags) error {
 	if err != nil {
 		return err
 	}
+	overTLS, err := f.tls.config()
+	if err != nil {
+		return err
+	}
 	mon, err := listenMetrics(f.metrics)
 	if err != nil {
 		return err
@@ -93,7 +102,7 @@ func serve(ctx context.Context, app *cli.App, f serveFlags) error {
 	}
 	b, err := broker.New(&broker.Config{
 		Socket: app.SocketPath(), Listeners: sockets, Policy: policy, QueueBytes: int(f.queue), Drain: f.drain, Log: log,
-		WillJoin: f.join.join != "",
+		WillJoin: f.join.join != "", TLS: overTLS,
 	})
 	if err != nil {
 		return err
@@ -158,6 +167,9 @@ func greeting(b *broker.Broker, f serveFlags, agent *procAgent, net *agents.Agen
 	events := "yes"
 	if agent.why != "" {
 		events = "no (" + agent.why + ")"
+	}
+	if b.TLSAddr() != "" {
+		at += " and TLS at " + b.TLSAddr()
 	}
 	return fmt.Sprintf("serving %s; policy: %s; process events: %s; sockets: %s; RxRPC: %s", at, policy, events, offered(net.Sock.Err, "--no-sock"), offered(net.Rx.Err, "--no-rx"))
 }

@@ -44,6 +44,9 @@ func (f *serveFlags) loadPolicy() (*broker.Policy, error) {
 func reload(ctx context.Context, b *broker.Broker, f *serveFlags, log *slog.Logger) {
 	done := systemdReloading()
 	defer done()
+	if err := f.tls.load(); err != nil {
+		log.Error("certificates for TLS not read again, the old ones stay in use", "err", err)
+	}
 	p, err := f.loadPolicy()
 	if err == nil {
 		err = b.Reload(ctx, p)

@@ -95,7 +95,11 @@ func unixCarrier(socket string, log *slog.Logger) *Carrier {
 	return &Carrier{
 		Where: where, Registry: true, MaxGroup: 1<<32 - 1,
 		open: func(ctx context.Context, name string) (connector.Bus, error) {
-			b, err := client.Dial(ctx, &client.Config{Socket: socket, Name: name, Logger: log})
+			cfg := &client.Config{Socket: socket, Name: name, Logger: log}
+			if err := cli.OverTLS(cfg); err != nil {
+				return nil, err
+			}
+			b, err := client.Dial(ctx, cfg)
 			if err != nil { // not b, whose nil would be no nil
 				if cli.NoBroker(err) {
 					err = fmt.Errorf("%s does not answer: %w", where, err)

@@ -44,7 +44,7 @@ func New() *App {
 // Flags gives root the flags that all commands have.
 func (a *App) Flags(root *cobra.Command) {
 	f := root.PersistentFlags()
-	f.StringVar(&a.Socket, "socket", "", "`path` of the broker's socket (default $"+EnvSocket+", else the usual places)")
+	f.StringVar(&a.Socket, "socket", "", "`path` of the broker's socket, or tls://HOST:PORT (default $"+EnvSocket+", else the usual places)")
 	f.BoolVar(&a.JSON, "json", false, "print JSON, one object a line")
 	f.StringVar(&a.LogLevel, "log-level", "", "`least` that is logged: debug, info, warn or error")
 	f.StringVar(&a.LogFormat, "log-format", "auto", "`how` it is logged: text or json")

@@ -30,6 +30,9 @@ func (a *App) DialLive(ctx context.Context, name string) (*client.Bus, error) {
 func (a *App) DialConfig(ctx context.Context, cfg *client.Config) (*client.Bus, error) {
 	cfg.Socket = a.SocketPath()
 	cfg.Logger = a.Log(slog.LevelWarn)
+	if err := OverTLS(cfg); err != nil {
+		return nil, err
+	}
 	b, err := client.Dial(ctx, cfg)
 	if err != nil && NoBroker(err) {
 		err = &noBrokerError{at: cfg.Socket, err: err}
