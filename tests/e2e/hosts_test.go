@@ -1,0 +1,85 @@
+//go:build linux
+
+package e2e
+
+import (
+	"net"
+	"os"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// freeAddr is an address on which nobody listens.
+func freeAddr(t *testing.T) string {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer l.Close()
+	return l.Addr().String()
+}
+
+// TestHostsDoc: two hosts are joined, an id of one is called from the other, as docs/hosts.md shows.
+func TestHostsDoc(t *testing.T) {
+	b, err := os.ReadFile("../../docs/hosts.md")
+	require.NoError(t, err)
+	nats := freeAddr(t)
+	var lines []string // of the site with a server within, and of what is done then
+	for _, block := range regexp.MustCompile("(?s)```console\n(.*?)```").FindAllStringSubmatch(string(b), -1) {
+		if text := block[1]; strings.Contains(text, "--host two") || strings.Contains(text, "cnbus call") {
+			lines = append(lines, strings.Split(strings.TrimSpace(strings.ReplaceAll(text, "10.0.0.1:4222", nats)), "\n")...)
+		}
+	}
+	require.Len(t, lines, 6)
+	hosts := map[string]*site{"one": newSite(t), "two": newSite(t)}
+	var last []string // what the last command printed
+	for i, line := range lines {
+		host, cmd, isCommand := strings.Cut(line, "$")
+		cmd = strings.TrimSpace(cmd)
+		if !isCommand {
+			require.NotEmpty(t, last, line)
+			assert.Equal(t, line, last[0])
+			last = last[1:]
+			continue
+		}
+		assert.Empty(t, last, "more than is shown")
+		p := hosts[host].start("sh", "-c", "exec "+cmd)
+		switch {
+		case strings.HasPrefix(cmd, "cnbus serve"):
+			p.expect(`^serving `)
+			p.expect(`joined site main as host ` + host + `, number \d+`)
+		case strings.HasPrefix(cmd, "cnbus listen"):
+			p.expect(`registered`)
+		default:
+			require.Zero(t, p.exit(), "%s: %v", cmd, p.all())
+			if last = p.all(); i == len(lines)-1 {
+				require.Len(t, last, 3)
+				assert.Regexp(t, `^ *\d+ +two +self `, last[1])
+				assert.Regexp(t, `^ *\d+ +one +reachable .* +1 +0 +1 +1 +0$`, last[2])
+			}
+		}
+	}
+}
+
+func TestJoinFlags(t *testing.T) {
+	s := newSite(t)
+	for flags, want := range map[string]string{
+		"--join embedded --host-uids root":               "nobody or same",
+		"--join nats://x --embedded-listen :1":           "--embedded-... are for --join embedded",
+		"--join nats://x --nats-cert c.pem":              "go together",
+		"--join embedded --embedded-peers 127.0.0.1:1":   "needs --embedded-cluster",
+		"--join embedded --site-ids 7-1:*":               "7-1",
+		"--join embedded --embedded-listen nonsense":     "nonsense",
+		"--join embedded --host a --embedded-listen x:y": "port of x:y",
+	} {
+		r := s.run("cnbus", append([]string{"serve"}, strings.Fields(flags)...)...)
+		assert.NotZero(t, r.code, flags)
+		assert.Contains(t, r.err, want, flags)
+	}
+	s.broker("--no-proc")
+	r := s.run("cnbus", "hosts")
+	assert.Equal(t, 1, r.code)
+	assert.Contains(t, r.err, "this broker has not joined others ('cnbus serve --join', docs/hosts.md)")
+}
