@@ -131,7 +131,7 @@ func TestOwnersAgreeAfterEverything(t *testing.T) {
 	for i := range uint32(12) {
 		ids = append(ids, cbid.Make(0x200+i%3, i))
 	}
-	for seed := range uint64(100) {
+	for seed := range seeds(150) {
 		s := newSim(t, 300+seed, 2+int(seed%4))
 		s.start()
 		for range 80 {

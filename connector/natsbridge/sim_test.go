@@ -67,6 +67,14 @@ func (e *events) Pop() any {
 	return x
 }
 
+// seeds are as many as there is time for: the race detector makes everything ten times slower.
+func seeds(n uint64) uint64 {
+	if raceEnabled {
+		return max(1, n/6)
+	}
+	return n
+}
+
 func newSim(t testing.TB, seed uint64, hosts int) *sim {
 	s := &sim{
 		t: t, rand: rand.New(rand.NewPCG(seed, 7)), now: 1e18, lag: make(map[[2]int]int64), side: make([]int, hosts),
@@ -513,7 +521,7 @@ func (s *sim) traffic(d int64, groups ...uint32) {
 // TestUnicastIsExactWhileNobodyIsGivenUp: with loss, slow receivers and partitions shorter than a lease, everything
 // arrives once and in order, and nothing is reported.
 func TestUnicastIsExactWhileNobodyIsGivenUp(t *testing.T) {
-	for seed := range uint64(30) {
+	for seed := range seeds(30) {
 		s := newSim(t, seed, 2+int(seed%4))
 		s.start()
 		s.loss = float64(seed%5) * 0.02
@@ -540,7 +548,7 @@ func TestUnicastIsExactWhileNobodyIsGivenUp(t *testing.T) {
 
 // TestWhatAHostDidNotTakeIsReported: hosts die, and are cut off for longer than a lease.
 func TestWhatAHostDidNotTakeIsReported(t *testing.T) {
-	for seed := range uint64(30) {
+	for seed := range seeds(30) {
 		s := newSim(t, 100+seed, 2+int(seed%4))
 		s.start()
 		s.traffic(1000 * ms)
@@ -563,7 +571,7 @@ func TestWhatAHostDidNotTakeIsReported(t *testing.T) {
 
 func TestGroupsCountWhatIsMissing(t *testing.T) {
 	const g = 77
-	for seed := range uint64(30) {
+	for seed := range seeds(30) {
 		s := newSim(t, 200+seed, 2+int(seed%4))
 		s.start()
 		listener := s.hosts[0]
