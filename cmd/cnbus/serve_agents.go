@@ -8,13 +8,14 @@ import (
 	"github.com/cnbus/cnbus/cmd/internal/agents"
 	"github.com/cnbus/cnbus/connector"
 	"github.com/cnbus/cnbus/connector/broker"
+	"github.com/cnbus/cnbus/connector/client"
 )
 
 // startAgents starts the agents of sockets and of RxRPC in the broker's process.
 func startAgents(ctx context.Context, b *broker.Broker, f serveFlags, log *slog.Logger) *agents.Agents {
 	a := agents.Start(ctx, agents.Config{
 		Open: func(ctx context.Context) (connector.Bus, error) {
-			return b.Bus(ctx, "cnbus serve")
+			return client.Dial(ctx, &client.Config{Name: "cnbus serve", Conn: b.Conn, Logger: log})
 		},
 		NoSock: f.noSock, NoRx: f.noRx, RxPort: f.rxPort, Allow: b.Allow, Log: log,
 	})
