@@ -24,6 +24,8 @@ type Allow func(cred connector.Cred, a broker.Access) error
 type Config struct {
 	// Open gives a place on the bus; one for each agent.
 	Open func(ctx context.Context) (connector.Bus, error)
+	// OpenRx is Open for the agent of RxRPC, which gains from one that runs callbacks where messages arrive; nil: Open.
+	OpenRx func(ctx context.Context) (connector.Bus, error)
 
 	NoSock, NoRx bool   // there is no such agent
 	RxPort       uint16 // from which calls leave that want no port of their own; 0: any

@@ -40,7 +40,11 @@ func startRx(ctx context.Context, cfg *Config) *RxAgent {
 	if err != nil {
 		return &RxAgent{Err: err}
 	}
-	bus, err := cfg.Open(ctx)
+	open := cfg.Open
+	if cfg.OpenRx != nil {
+		open = cfg.OpenRx
+	}
+	bus, err := open(ctx)
 	if err != nil {
 		udp.close()
 		return &RxAgent{Err: err}
