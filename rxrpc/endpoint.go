@@ -95,8 +95,12 @@ func makeEndpoint(d *tsocket.Dgram, cfg Config) *Endpoint {
 }
 
 func (e *Endpoint) run() {
-	go e.readLoop()
 	go e.flushLoop()
+	if o, ok := e.dgram.Ops().(tsocket.PushOps); ok && o.Push(e.pushed) {
+		close(e.reader.done) // Close of the socket waits for what the goroutine would be waited for
+		return
+	}
+	go e.readLoop()
 }
 
 // LocalAddr returns the address that the socket is bound to.

@@ -45,6 +45,27 @@ func (e *Endpoint) readLoop() {
 	}
 }
 
+// pushed takes in what a socket of tsocket.PushOps hands over, as readLoop does with what it fetches.
+func (e *Endpoint) pushed(msgs []tsocket.Message, err error, over bool) {
+	r := &e.reader
+	if over && !e.closed.Load() {
+		e.log.receiveFailed(err)
+		e.post(func(now proto.Time) { e.p.Close(now) }) // calls must not wait for it
+		return
+	}
+	if err != nil {
+		failures := 0 // how many there have been tells nothing: what is broken is told by over
+		e.received(err, &failures)
+		return
+	}
+	e.counters.recvCalls.Add(1)
+	e.counters.received.Add(uint64(len(msgs)))
+	e.tok.mu.Lock()
+	e.tok.inbox = msgs
+	e.take()
+	<-r.handled
+}
+
 // received looks at an error of the socket, and reports whether to go on.
 func (e *Endpoint) received(err error, failures *int) bool {
 	var n *tsocket.Notice

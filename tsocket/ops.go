@@ -150,3 +150,14 @@ type NoticeOps interface {
 	// return none unless it was called.
 	SetNotices(on bool) error
 }
+
+// PushOps is for datagram sockets that can hand over what comes, where it comes, instead of having it fetched: who wants it all
+// at once is spared a copy and another goroutine's turn.
+type PushOps interface {
+	DgramOps
+	// Push has take called, from now on, with the datagrams that come, in order, by one goroutine at a time; they are valid until
+	// it returns. Or with an error that came between them; over says that nothing will come after it. take must come back
+	// soon, and must not close the socket. After Close it is not called, nor running. Push reports false, and does nothing, if this
+	// socket cannot; receives get nothing after true.
+	Push(take func(msgs []Message, err error, over bool)) bool
+}

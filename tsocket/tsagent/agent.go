@@ -26,6 +26,7 @@ type Agent struct {
 	wg   sync.WaitGroup
 
 	mu     sync.Mutex // guards the fields below
+	ending bool       // Close was called
 	closed bool
 	next   uint32
 	socks  map[uint32]*sock
@@ -77,8 +78,16 @@ func New(ctx context.Context, bus connector.Bus, c *Config) (*Agent, error) {
 // farewell bounds how long Close waits for a bus that may be gone.
 const farewell = time.Second
 
-// Close unregisters the agent, closes all sockets and waits for its goroutines.
+// Close unregisters the agent, closes all sockets and waits for its goroutines. It is idempotent.
 func (a *Agent) Close() error {
+	a.mu.Lock()
+	ending := a.ending
+	a.ending = true
+	a.mu.Unlock()
+	if ending {
+		a.wg.Wait()
+		return nil
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), farewell)
 	defer cancel()
 	err := a.bus.DelCallback(ctx, cbid.TSocket)

@@ -327,6 +327,12 @@ func (c *Client) callData(ctx context.Context, h Header, data []byte) (Reply, []
 		if ctx.Err() != nil {
 			return Reply{}, nil, ctx.Err()
 		}
+		if errors.Is(err, connector.ErrNoID) || errors.Is(err, connector.ErrAgentGone) {
+			c.mu.Lock()
+			agent := c.agent
+			c.mu.Unlock()
+			go c.lost(agent) // who calls may be in a callback that this calls
+		}
 		return Reply{}, nil, c.busError(err)
 	}
 	r, body, err := ParseReply(ev.Msg.Data)

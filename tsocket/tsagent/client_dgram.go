@@ -22,7 +22,12 @@ type clientDgram struct {
 	sent int         // bytes of batches; of who sends
 	last *inBatch    // which the last receive was of; of who receives
 
-	mu       sync.Mutex // guards the fields below
+	pushing   sync.Mutex // held while take runs; guards the two below
+	pushed    []tsocket.Message
+	pushNames rawNames
+
+	mu       sync.Mutex                                         // guards the fields below
+	take     func(msgs []tsocket.Message, err error, over bool) // see Push
 	seq      uint32
 	closed   bool
 	err      error // the socket is lost
@@ -59,6 +64,12 @@ func newClientDgram(c *Client, num uint32, window int) *clientDgram {
 // event takes what the agent tells.
 func (s *clientDgram) event(h Header, seq uint32, body []byte) {
 	s.mu.Lock()
+	if s.take != nil && h.Op == EvDatagrams && h.Flags&FlagMore == 0 && s.fill == nil && len(s.queue) == 0 && s.err == nil && seq == s.seq+1 {
+		s.seq++
+		s.mu.Unlock()
+		s.handOver(body)
+		return
+	}
 	s.seq++
 	switch {
 	case s.closed || s.err != nil:
@@ -92,9 +103,13 @@ func (s *clientDgram) event(h Header, seq uint32, body []byte) {
 	case h.Op == EvError:
 		s.failed(h, body)
 	}
+	pushes := s.take != nil
 	s.mu.Unlock()
 	wake(s.readable)
 	wake(s.writable)
+	if pushes {
+		s.handOverQueue()
+	}
 }
 
 // failed: a request without reply failed. One about datagrams is an error of theirs only.
@@ -162,9 +177,13 @@ func (s *clientDgram) fail(err error) {
 	if s.err == nil {
 		s.err = err
 	}
+	pushes := s.take != nil
 	s.mu.Unlock()
 	wake(s.readable)
 	wake(s.writable)
+	if pushes {
+		s.handOverQueue()
+	}
 }
 
 // head returns the batch that is next. What the last receive was of is done with.
@@ -496,6 +515,7 @@ func (s *clientDgram) shut() bool {
 	s.mu.Unlock()
 	wake(s.readable)
 	wake(s.writable)
+	s.quiet()
 	return !was && !errors.Is(lost, ErrDown)
 }
 
