@@ -43,11 +43,13 @@ func (q *bufQueue) read(p []byte) (n, packets int) {
 	return n, packets
 }
 
-// drop releases all.
-func (q *bufQueue) drop() {
+// drop releases all, and returns how many packets that were.
+func (q *bufQueue) drop() (packets int) {
 	for _, b := range q.bufs[q.head:] {
+		packets += b.Packets()
 		b.Release()
 	}
 	clear(q.bufs)
 	q.bufs, q.head, q.off = q.bufs[:0], 0, 0
+	return packets
 }

@@ -185,7 +185,7 @@ func (c *call) throwAway() {
 	if !c.rxEnd {
 		c.discard = true
 	}
-	c.rx.drop()
+	c.took += c.rx.drop() // or there would be no window for the rest
 }
 
 // dispatch hands the call to a worker. The owner calls it.
@@ -214,7 +214,7 @@ func (s *ServerCall) run(more bool) {
 		c.code = wire.AbortCode(CodeOf(err))
 		c.want |= wantAbort
 	case !c.outEnd:
-		c.rx.drop()
+		c.took += c.rx.drop()
 		c.discard = !c.rxEnd
 		c.out, c.outEnd, c.outBusy = c.reply, true, true
 		c.want |= wantSend

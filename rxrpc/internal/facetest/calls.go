@@ -350,3 +350,84 @@ func testManyCallsAtATime(t *T) {
 	assert.EqualValues(t, 2000, st.CallsOK)
 	assert.Zero(t, st.CallsFailed)
 }
+
+// testStalls: who does not read holds up his own call, in either direction, and nobody else's.
+func testStalls(t *T) {
+	const much = 8 << 20 // more than all windows on the way
+	release := make(chan struct{})
+	s := serve(t, nil, map[uint16]rxrpc.Handler{
+		1: rxrpc.HandlerFunc(func(_ context.Context, call *rxrpc.ServerCall) error {
+			for sent := 0; sent < much; sent += 1 << 16 {
+				if _, err := call.Write(pattern(1 << 16)); err != nil {
+					return err
+				}
+			}
+			return nil
+		}),
+		2: rxrpc.HandlerFunc(func(ctx context.Context, call *rxrpc.ServerCall) error {
+			select {
+			case <-release:
+			case <-ctx.Done():
+			}
+			n, err := io.Copy(io.Discard, call)
+			if err == nil {
+				_, err = fmt.Fprint(call, n)
+			}
+			return err
+		}),
+		3: echo,
+		4: rxrpc.HandlerFunc(func(ctx context.Context, _ *rxrpc.ServerCall) error {
+			select {
+			case <-release:
+			case <-ctx.Done():
+			}
+			return nil // what has come is thrown away, and so is the rest
+		}),
+	})
+	c := client(t, s, nil)
+	unread := make(chan error, 1)
+	go func() {
+		_, err := c.Call(soon(t), 4, make([]byte, much))
+		unread <- err
+	}()
+	lazy, err := c.NewCall(soon(t), 1)
+	require.NoError(t, err)
+	defer lazy.Close()
+	require.NoError(t, lazy.CloseWrite())
+	_, err = io.ReadFull(lazy, make([]byte, 100))
+	require.NoError(t, err)
+	stuck, err := c.NewCall(soon(t), 2)
+	require.NoError(t, err)
+	defer stuck.Close()
+	sent := make(chan error, 1)
+	go func() {
+		_, err := stuck.WriteLast(make([]byte, much))
+		sent <- err
+	}()
+
+	for range 20 {
+		got, err := c.Call(soon(t), 3, pattern(5000))
+		require.NoError(t, err)
+		require.Len(t, got, 5000)
+	}
+	eager, err := c.NewCall(soon(t), 1)
+	require.NoError(t, err)
+	n, err := io.Copy(io.Discard, eager)
+	require.NoError(t, err)
+	assert.EqualValues(t, much, n)
+	select {
+	case err := <-sent:
+		require.Fail(t, "the request cannot have been sent", "%v", err)
+	default:
+	}
+
+	close(release)
+	require.NoError(t, <-sent)
+	require.NoError(t, <-unread)
+	got, err := io.ReadAll(stuck)
+	require.NoError(t, err)
+	assert.Equal(t, fmt.Sprint(much), string(got))
+	n, err = io.Copy(io.Discard, lazy)
+	require.NoError(t, err)
+	assert.EqualValues(t, much-100, n)
+}

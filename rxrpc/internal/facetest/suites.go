@@ -14,6 +14,7 @@ var Calls = Suite{
 	{"AbortEndsAStreamOnBothSides", testAbortEndsAStreamOnBothSides},
 	{"HandlerNeedNotReadEverything", testHandlerNeedNotReadEverything},
 	{"ManyCallsAtATime", testManyCallsAtATime},
+	{"Stalls", testStalls},
 }
 
 // Servers are tests of servers.
