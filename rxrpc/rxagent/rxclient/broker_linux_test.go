@@ -65,7 +65,7 @@ func (h *host) start() {
 	require.NoError(h.t, err)
 	served := make(chan error, 1)
 	go func() { served <- b.Serve(context.Background()) }()
-	bus, err := client.Dial(soon(h.t), &client.Config{Conn: b.Conn, Name: "agent", Reconnect: client.Reconnect{Disabled: true}})
+	bus, err := b.Bus(soon(h.t), "agent")
 	require.NoError(h.t, err)
 	a := startAgent(h.t, bus, h.keys)
 	h.mu.Lock()

@@ -78,12 +78,15 @@ type ending proto.Result
 
 func (e *ending) Error() string { return e.Completion.String() }
 
+var succeeded error = &ending{Completion: proto.Succeeded}
+
 // endOf reads how a call has ended from its last message.
 func endOf(c *rxrpc.Control, raw []byte) error {
+	if c.Command == rxrpc.CtlAck {
+		return succeeded
+	}
 	r := ending{Completion: proto.LocalError, Errno: syscall.EIO}
 	switch c.Command {
-	case rxrpc.CtlAck:
-		r = ending{Completion: proto.Succeeded}
 	case rxrpc.CtlAbort:
 		r = ending{Completion: proto.RemotelyAborted, Code: wire.AbortCode(c.Code), Errno: errnoAborted}
 	case rxrpc.CtlBusy:
@@ -93,7 +96,7 @@ func endOf(c *rxrpc.Control, raw []byte) error {
 	case rxrpc.CtlLocalError:
 		r.Errno = syscall.Errno(c.Code)
 	}
-	if why, ok := rxmsg.FindReason(raw); ok && r.Completion != proto.Succeeded {
+	if why, ok := rxmsg.FindReason(raw); ok {
 		r.Completion = [...]proto.Completion{
 			rxmsg.RemoteAbort: proto.RemotelyAborted, rxmsg.LocalAbort: proto.LocallyAborted,
 			rxmsg.NetError: proto.NetworkError, rxmsg.LocalError: proto.LocalError,
@@ -220,15 +223,17 @@ func (s *farSocket) roomAgain() {
 
 // refused ends a call of which the agent would not take something.
 func (c *farCall) refused(err error) {
-	errno := syscall.EIO
-	if e, ok := err.(*rxmsg.Error); ok {
-		errno = e.Errno
+	e, ok := err.(*rxmsg.Error)
+	switch {
+	case !ok:
+		return
+	case !e.NoCall && e.Errno == syscall.ESHUTDOWN:
+		return // the call is over, and why will be told
 	}
-	r := proto.Result{Completion: proto.LocalError, Errno: errno, Err: err}
-	if c.client {
-		c.abort(r)
-	} else {
-		c.fail(r)
+	r := proto.Result{Completion: proto.LocalError, Errno: e.Errno, Err: err}
+	s := c.s
+	if c.fail(r); e.NoCall {
+		delete(s.calls, e.Tag)
 	}
 }
 

@@ -43,6 +43,13 @@ const (
 
 // ReasonOf returns the reason in an error of a call (rxrpc.Msg.Err); false if there is none.
 func ReasonOf(err error) (r Reason, ok bool) {
+	if err == nil {
+		return r, false // of nearly all messages, and costs nothing
+	}
+	return reasonOf(err)
+}
+
+func reasonOf(err error) (r Reason, ok bool) {
 	var a *rxrpc.AbortError
 	var n *rxrpc.NetError
 	switch {
