@@ -34,10 +34,12 @@ type engine struct {
 	closed bool
 	taken  []item // of the inbox, in turn with it
 
+	draining map[*farService]struct{} // that are closed, but for replies that have not arrived
+
 	ctx     context.Context // ends with Close
 	cancel  context.CancelFunc
 	wg      sync.WaitGroup
-	closing sync.WaitGroup // of sockets of services
+	closing underway // sockets of services
 
 	// mu guards what follows.
 	mu        sync.Mutex
@@ -112,7 +114,7 @@ func (c *Conn) Dial(addr string, cfg *rxrpc.ClientConfig) (*rxrpc.Client, error)
 }
 
 func (c *Conn) openEndpoint(ctx context.Context, local netip.AddrPort, own bool, cfg *rxrpc.Config) (*rxrpc.Endpoint, error) {
-	e := &engine{c: c, keyed: make(map[Key]*farClient), services: make(map[*farService]struct{}), wake: func() {}}
+	e := &engine{c: c, keyed: make(map[Key]*farClient), draining: make(map[*farService]struct{}), services: make(map[*farService]struct{}), wake: func() {}}
 	e.ctx, e.cancel = context.WithCancel(context.Background())
 	e.out.init(e)
 	local = netip.AddrPortFrom(local.Addr().Unmap(), local.Port())
@@ -330,6 +332,9 @@ func (e *engine) Close(proto.Time) {
 	e.mu.Unlock()
 	for s := range services {
 		s.end(r)
+	}
+	for s := range e.draining {
+		s.drained()
 	}
 	for _, f := range e.clients() {
 		f.fail(r)

@@ -22,6 +22,7 @@ type farService struct {
 	listening bool       // it is to listen when the agent is back
 	refusing  bool
 	closed    bool
+	shut      bool // its socket is, or is about to be
 }
 
 var _ remote.Service = (*farService)(nil)
@@ -33,7 +34,7 @@ func (e *engine) Reserve(ctx context.Context, p proto.ServiceParams) (remote.Ser
 			return nil, proto.ErrService
 		}
 	}
-	e.closing.Wait() // a service that was closed has to be free again
+	e.closing.wait(ctx, closeWait) // a service that was closed has to be free again
 	v := &farService{e: e, p: p}
 	s, err := v.reserve(ctx)
 	if err != nil {
@@ -149,35 +150,52 @@ func (v *farService) Close(_ proto.Time, abort bool) {
 	}
 }
 
-// end ends the service and its calls, but for those whose reply is complete: the agent sees to them.
+// end ends the service and its calls, but for those whose reply is complete: the agent, which may not have sent all of it, gets
+// the time to unless the endpoint is closed.
 func (v *farService) end(r proto.Result) {
-	if v.closed {
+	s := v.s
+	if v.closed || s == nil {
+		v.closed, v.refusing = true, true
 		return
 	}
 	v.closed, v.refusing = true, true
+	for tag, c := range s.calls {
+		if c != over && !c.released {
+			delete(s.calls, tag)
+			c.end(r)
+		}
+	}
+	v.e.closing.begin()
+	v.e.draining[v] = struct{}{}
+	v.drained()
+}
+
+// drained closes the socket of a service that is closed, when all of its replies have arrived.
+func (v *farService) drained() {
 	s := v.s
-	if s == nil {
+	if s == nil || !v.closed || v.shut {
 		return
 	}
-	for _, c := range s.calls {
-		if c == over {
-			continue
-		}
-		if c.released {
-			c.end(proto.Result{Completion: proto.Succeeded})
+	for tag, c := range s.calls {
+		switch {
+		case c == over:
+		case !v.e.closed:
+			return
+		default:
+			delete(s.calls, tag)
+			c.end(proto.Result{Completion: proto.LocallyAborted, Code: -1, Errno: errnoShutdown})
 			c.recycle()
-			continue
 		}
-		c.end(r)
 	}
-	clear(s.calls)
+	v.shut = true
+	delete(v.e.draining, v)
 	if s.gone.Swap(true) {
+		v.e.closing.end()
 		return
 	}
-	s.e.closing.Add(1)
-	s.e.wg.Go(func() {
-		defer s.e.closing.Done()
-		s.e.closeSocket(s)
+	v.e.wg.Go(func() {
+		defer v.e.closing.end()
+		v.e.closeSocket(s)
 	})
 }
 
@@ -186,6 +204,7 @@ func (e *engine) lostSocket(s *farSocket, err error) {
 	s.failAll(proto.Result{Completion: proto.LocalError, Errno: syscall.ENOTCONN, Err: err})
 	clear(s.calls)
 	if v := s.svc; v != nil && v.s == s {
+		v.drained()
 		v.s = nil
 	}
 	for _, f := range e.clients() {

@@ -170,7 +170,10 @@ func (c *farCall) message2(i *item, last bool) {
 	}
 	c.end(r)
 	if c.released {
-		c.recycle()
+		v := c.s.svc
+		if c.recycle(); v != nil && v.closed {
+			v.drained()
+		}
 	}
 }
 
