@@ -38,6 +38,7 @@ type sim struct {
 	keys  map[bucket]map[string]*simKey
 	rev   uint64
 	run   uint64
+	ops   uint64 // on the store
 }
 
 type simKey struct {
@@ -289,6 +290,7 @@ func (h *simHost) Store(op storeOp) {
 
 // store is JetStream's key-value store as far as the core uses it.
 func (s *sim) store(op storeOp) {
+	s.ops++
 	keys := s.keys[op.bucket]
 	k := keys[op.key]
 	if k != nil && k.until != 0 && k.until <= s.now {
