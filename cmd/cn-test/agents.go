@@ -41,15 +41,20 @@ func (e *env) openAgents(ctx context.Context, cfg agents.Config) (*busflag.Carri
 	return c, a, nil
 }
 
-// explainGone says of an agent that went away, or is not there, what that means here.
-func explainGone(err error, what string) error {
-	switch {
-	case err == nil:
-		return nil
-	case errors.Is(err, connector.ErrNoID):
+// explainMissing says of an agent that is not there, or went away meanwhile, what that means here.
+func explainMissing(err error, what string) error {
+	if errors.Is(err, connector.ErrNoID) {
 		return fmt.Errorf("the broker has no %s agent: %w", what, err)
-	case errors.Is(err, tsagent.ErrDown), errors.Is(err, rxclient.ErrDown), errors.Is(err, connector.ErrInterrupted):
-		return fmt.Errorf("the broker, or its %s agent, went away: %w: %w", what, err, cli.ErrNoAnswer)
+	}
+	return explainGone(err, what)
+}
+
+// explainGone says of an agent that went away what that means here.
+func explainGone(err error, what string) error {
+	for _, gone := range []error{tsagent.ErrDown, rxclient.ErrDown, connector.ErrInterrupted} {
+		if errors.Is(err, gone) {
+			return fmt.Errorf("the broker, or its %s agent, went away: %w: %w", what, err, cli.ErrNoAnswer)
+		}
 	}
 	return err
 }

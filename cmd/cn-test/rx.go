@@ -102,25 +102,25 @@ func rx(ctx context.Context, e *env, f rxFlags) error {
 	defer a.Stop()
 	server, end, err := rxConn(ctx, c, "cn-test rx server")
 	if err != nil {
-		return explainGone(err, "RxRPC")
+		return explainMissing(err, "RxRPC")
 	}
 	defer end()
 	client, end, err := rxConn(ctx, c, "cn-test rx client")
 	if err != nil {
-		return explainGone(err, "RxRPC")
+		return explainMissing(err, "RxRPC")
 	}
 	defer end()
 	at, err := server.Open(netip.MustParseAddrPort("127.0.0.1:0"), nil)
 	if err != nil {
-		return explainGone(err, "RxRPC")
+		return explainMissing(err, "RxRPC")
 	}
 	defer at.Close()
 	if err := rxrpc.NewServer(at, nil).Handle(rxService, rxrpc.HandlerFunc(rxEcho)); err != nil {
-		return explainGone(err, "RxRPC")
+		return explainMissing(err, "RxRPC")
 	}
 	to, err := client.Dial(at.LocalAddr().String(), &rxrpc.ClientConfig{MaxReply: 1 << 21})
 	if err != nil {
-		return explainGone(err, "RxRPC")
+		return explainMissing(err, "RxRPC")
 	}
 	defer to.Close()
 	e.app.Notice("%d calls of up to %d bytes by %d callers, one of %s, to %v on %s", f.count, f.size, f.callers, cli.Bytes(f.bulk), at.LocalAddr(), c.Where)

@@ -108,7 +108,7 @@ func sock(ctx context.Context, e *env, f sockFlags) error {
 	}{{"cn-test sock server", &r.server}, {"cn-test sock client", &r.client}} {
 		client, end, err := sockClient(ctx, c, side.name)
 		if err != nil {
-			return explainGone(err, "tsocket")
+			return explainMissing(err, "tsocket")
 		}
 		defer end()
 		*side.to = client

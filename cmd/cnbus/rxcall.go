@@ -16,6 +16,7 @@ import (
 	"github.com/cnbus/cnbus/cmd/internal/cli"
 	"github.com/cnbus/cnbus/rxrpc"
 	"github.com/cnbus/cnbus/rxrpc/abortcode"
+	"github.com/cnbus/cnbus/rxrpc/rxagent/rxclient"
 )
 
 // rxDataMax bounds what a command holds of a request or a reply.
@@ -58,7 +59,8 @@ services of AFS have it. PORT is 7000 unless given.
 
 The call is made by the RxRPC agent of the broker, or with --direct by this
 process alone. Exit code 1 says that the call failed, an abort of the server
-too; 3 that no answer came in time.`,
+too; 3 that no answer came in time, or that the agent went away: then nobody
+knows whether the call was executed.`,
 		Example: `  # an echo, see 'cnbus rx listen'
   cnbus rx call 127.0.0.1:7009 1234 hello
 
@@ -160,6 +162,9 @@ func rxCall(ctx context.Context, app *cli.App, f rxCallFlags, args []string) err
 	begun := time.Now()
 	reply, err := client.Call(ctx, service, request)
 	line := rxCallLine{Peer: peer, Service: service, Sent: len(request), Len: len(reply), TimeNS: time.Since(begun)}
+	if errors.Is(err, rxclient.ErrDown) {
+		err = fmt.Errorf("%w: %w", err, cli.ErrNoAnswer) // nobody knows whether it was executed
+	}
 	return f.print(app, line, reply, err)
 }
 

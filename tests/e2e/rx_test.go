@@ -5,6 +5,7 @@ package e2e
 import (
 	"encoding/json"
 	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -181,6 +182,32 @@ func TestCnTestRxWhenTheBrokerIsKilled(t *testing.T) {
 	assert.Equal(t, -1, b.end(syscall.SIGKILL))
 	assert.Equal(t, 3, p.exit())
 	p.expect(`^cn-test: the broker, or its RxRPC agent, went away: call \d+: `)
+}
+
+// A broker that is stopped, or killed, in the middle of a call and of a connection: whoever waits is told, and it ends in good order.
+func TestServeEndsWithCallsInProgress(t *testing.T) {
+	for _, sig := range []syscall.Signal{syscall.SIGTERM, syscall.SIGKILL} {
+		t.Run(sig.String(), func(t *testing.T) {
+			s := newSite(t)
+			b := s.broker("--no-proc")
+			l, at := s.echo("1")
+			l.signal(syscall.SIGSTOP)
+			call := s.start("cnbus", "rx", "call", at, "1", "wait", "--timeout", "0")
+			s.until("both sides", func(rows []map[string]any) bool { return len(rows) == 2 && rows[0]["state"] != "ClWtConn" }, "rx", "calls")
+			sock := s.start("cn-test", "sock", "--streams", "1", "--bytes", "100000000000", "--datagrams", "0")
+			s.until("bytes that come back", func(rows []map[string]any) bool {
+				return slices.ContainsFunc(rows, func(r map[string]any) bool { return r["bytes_in"].(float64) > 1e6 })
+			}, "sock", "ls")
+			code := b.end(sig)
+			if sig == syscall.SIGTERM {
+				assert.Zero(t, code)
+				assert.Len(t, b.all(), 1, "a quiet end")
+			}
+			assert.Equal(t, 3, call.exit())
+			call.expect(`^cnbus: rxrpc call .*: .*RxRPC agent`)
+			assert.Equal(t, 3, sock.exit())
+		})
+	}
 }
 
 // A server comes back with the broker; a call that waits meanwhile is made then.
