@@ -124,6 +124,38 @@ func (s *Bus) Send(ctx context.Context, m connector.Message, to connector.Dest) 
 	return s.Bus.Send(ctx, m, to)
 }
 
+// FollowPort implements connector.PortBus.
+func (s *Bus) FollowPort(ctx context.Context, port uint32, gone func()) (stop func(), err error) {
+	if s.within() {
+		return nil, &connector.OpError{Op: "follow", Port: port, Err: errWithin}
+	}
+	return s.Bus.FollowPort(ctx, port, gone)
+}
+
+// Endpoint implements connector.Bus.
+func (s *Bus) Endpoint(ctx context.Context) (connector.Endpoint, error) {
+	if s.within() {
+		return nil, &connector.OpError{Op: "endpoint", Err: errWithin}
+	}
+	return s.Bus.Endpoint(ctx)
+}
+
+// Watch implements connector.WatchBus.
+func (s *Bus) Watch(ctx context.Context, set *cbid.Set) (connector.Watcher, error) {
+	if s.within() {
+		return nil, &connector.OpError{Op: "watch", Err: errWithin}
+	}
+	return s.Bus.Watch(ctx, set)
+}
+
+// SetHistory implements connector.HistoryBus.
+func (s *Bus) SetHistory(ctx context.Context, group uint32, h connector.History) error {
+	if s.within() {
+		return &connector.OpError{Op: "history", Group: group, Err: errWithin}
+	}
+	return s.Bus.SetHistory(ctx, group, h)
+}
+
 // Post implements connector.Poster.
 func (s *Bus) Post(ctx context.Context, m connector.Message, to connector.Dest) error {
 	if !s.within() {

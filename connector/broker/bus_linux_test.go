@@ -176,7 +176,14 @@ func TestACallbackOnTheLoopPostsAndDoesNotWait(t *testing.T) {
 			post(ctx, b, connector.Message{ID: otherID}, connector.Dest{Port: 1, Group: 2}),
 			b.Send(ctx, connector.Message{ID: otherID}, dest),
 			b.AddCallback(ctx, echoID, "x", connector.HandlerFunc(echo)),
-			b.DelCallback(ctx, otherID))
+			b.DelCallback(ctx, otherID),
+			connector.SetHistory(ctx, b, otherID.Idx, connector.History{Messages: 1}))
+		_, err := connector.FollowPort(ctx, b, d.From.Port, func() {})
+		errs = append(errs, err)
+		_, err = connector.Watch(ctx, b, nil)
+		errs = append(errs, err)
+		_, err = b.Endpoint(ctx)
+		errs = append(errs, err)
 		echo(ctx, d)
 	}))))
 	e := s.user(t)
