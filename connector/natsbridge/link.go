@@ -63,7 +63,7 @@ func newLink(own packetHeader, session uint64, send func([]byte)) *link {
 
 // record returns the packet to append one record to; the caller puts it back into fill.
 func (l *link) record() []byte {
-	if l.fill != nil && len(l.fill) >= fillPacket {
+	if len(l.fill) >= fillPacket {
 		l.pend = append(l.pend, l.fill)
 		l.fill = nil
 	}

@@ -221,9 +221,3 @@ func (p *process) kill() {
 	case <-time.After(10 * time.Second):
 	}
 }
-
-// stop is SIGTERM.
-func (p *process) stop() {
-	_ = p.cmd.Process.Signal(syscall.SIGTERM)
-	<-p.done
-}
