@@ -15,6 +15,8 @@ func Suite() harness.Suite {
 		streamTrips(harness.Row{Name: "stream-trips-unix", Against: "unix socket through tsocket"}, pathUnix),
 		streamTrips(harness.Row{Name: "stream-trips-nats", Against: "nats-server, nats.go publish and subscribe"}, pathNATS),
 		streamTrips(harness.Row{Name: "stream-trips-tcp", Against: "TCP over the loopback interface through tsocket"}, pathTCP),
+		rxOverBus(1),
+		rxOverBus(64),
 	}, rxbench.AgentExperiments()...)}
 }
 
@@ -22,4 +24,7 @@ func Suite() harness.Suite {
 var Roles = map[string]role.Func{
 	roleSink:   sink,
 	roleSource: source,
+
+	roleRxServer: rxServer,
+	roleRxClient: rxClient,
 }
