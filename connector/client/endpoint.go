@@ -221,6 +221,12 @@ func (e *Endpoint) step(ctx context.Context, w *waiter, gen uint64) error {
 		e.dequeue(w)
 	}
 	defer e.release()
+	// Who read before may have had something for w alone, of which gen says nothing.
+	select {
+	case <-w.ch:
+		return nil
+	default:
+	}
 	if e.gen.Load() != gen || e.closed.Load() {
 		return nil
 	}

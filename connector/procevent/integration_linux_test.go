@@ -89,6 +89,7 @@ func TestIntegrationLifeOfAProcess(t *testing.T) {
 // Thousands of processes: nothing is missing, and the ledger can prove it.
 func TestIntegrationThousandsOfForksExactly(t *testing.T) {
 	const n = 2000
+	spawn(t, 1) // before its first child package os starts one more, to try pidfds
 	c := dialKernel(t, &Config{ReadBuffer: 8 << 20})
 	done := make(chan struct{})
 	go func() {
