@@ -17,6 +17,8 @@ type loop struct{ hub *hub }
 
 type local struct{}
 
+func (p *local) inside() bool { return false }
+
 func (p *local) reply(context.Context, []byte) error { return connector.ErrNotSupported }
 
 type tlsServer struct{}

@@ -109,6 +109,9 @@ func (in *inline) tell(num uint32, listening bool) {
 func (in *inline) Reply(ctx context.Context, d *connector.Delivery, data []byte) error {
 	m := connector.Message{ID: d.Msg.ID, Seq: d.Msg.Seq, Ack: d.Msg.Ack + 1, Data: data}
 	fail := func(err error) error {
+		if err == nil {
+			return nil
+		}
 		return &connector.OpError{Op: "reply", ID: m.ID, HasID: true, Port: d.From.Port, Err: err}
 	}
 	switch {
@@ -127,17 +130,25 @@ func (in *inline) Reply(ctx context.Context, d *connector.Delivery, data []byte)
 	hd.Put(buf)
 	buf, _ = m.AppendNative(buf, in.owner.port) // its length was looked at
 	if !now {
+		if in.owner.local.inside() { // the loop must not wait for itself
+			return fail(in.answer(&hd, buf))
+		}
 		if err := in.owner.local.reply(ctx, buf); err != nil {
 			return fail(err)
 		}
 		return nil
 	}
 	in.buf = buf
+	return fail(in.answer(&hd, buf))
+}
+
+// answer sends a reply, which never waits, on the loop.
+func (in *inline) answer(hd *frame.Header, fr []byte) error {
 	if in.owner.closed {
-		return fail(connector.ErrClosed)
+		return connector.ErrClosed
 	}
 	in.owner.stat.FramesIn++
-	in.h.send(in.owner, &hd, buf) // a reply does not wait
+	in.h.send(in.owner, hd, fr)
 	return nil
 }
 

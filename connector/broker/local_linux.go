@@ -352,6 +352,9 @@ func (p *local) TryWrite(bufs [][]byte) (n int, err error) {
 	return n, nil
 }
 
+// inside reports whether the caller is called by the loop.
+func (p *local) inside() bool { return p.l.sock.Inside() }
+
 // reply sends a whole frame that keeps no order with others, on any goroutine.
 func (p *local) reply(ctx context.Context, fr []byte) error {
 	for {

@@ -77,7 +77,7 @@ func (k *sock) submit(r *request, m *rxrpc.Msg) {
 		m.Flags |= rxrpc.MsgBatch
 	}
 	if err := x.hold(m); err != nil {
-		k.o.fail(x.r, k.tagged(err, x.tag))
+		k.o.fail(r, k.tagged(err, x.tag))
 		x.abandon()
 		return
 	}

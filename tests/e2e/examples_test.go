@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"crypto/x509"
 	"os"
 	"regexp"
 	"slices"
@@ -113,6 +114,7 @@ func TestExamples(t *testing.T) {
 			seen[line] = true
 			t.Run(line, func(t *testing.T) {
 				line = own.ReplaceAllString(line, "rx listen ${1}0")
+				line = strings.ReplaceAll(line, "192.0.2.1:7400", "127.0.0.1:0") // an address of the reader's
 				line = called.ReplaceAllString(line, "rx call "+echo)
 				runExample(t, busy, server.ReplaceAllString(line, rx))
 			})
@@ -133,6 +135,9 @@ func runExample(t *testing.T, busy *site, line string) {
 	if alone(line) {
 		s = newSite(t)
 		s.file("policy.toml", examplePolicy)
+		if strings.Contains(line, "--listen-tls") {
+			newCertifier(s, "site").write("broker", &x509.Certificate{}, "broker")
+		}
 		s.env = append(s.env, "CNBUS_SOCKET=", "XDG_RUNTIME_DIR="+s.dir)
 		require.NoError(t, os.Mkdir(s.dir+"/cnbus", 0o700))
 		if nobody != nil {

@@ -177,7 +177,11 @@ func (h handler) Handle(ctx context.Context, d *connector.Delivery) {
 		r.fail(invalid(head.Op.String() + " does not come in several messages"))
 		return
 	}
-	r.fail(handlers[head.Op](s, r))
+	err = handlers[head.Op](s, r)
+	if err != nil && r.op != nil {
+		r.op.drop()
+	}
+	r.fail(err)
 }
 
 // handlers are the operations on a socket. An error is the completion; without one the operation completes
@@ -194,7 +198,7 @@ var handlers = [...]func(s *sock, r *request) error{
 func (a *Agent) find(num, port uint32) *sock {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if s := a.socks[num]; s != nil && s.own.port == port {
+	if s := a.socks[num]; s != nil && s.own.port == port && !s.reserved {
 		return s
 	}
 	return nil

@@ -20,10 +20,11 @@ type request struct {
 	h    Header
 	body []byte
 	s    *sock
+	op   *operation // made by later
 }
 
 // forget lets go of the message.
-func (r *request) forget() { r.d, r.body, r.s = nil, nil, nil }
+func (r *request) forget() { r.d, r.body, r.s, r.op = nil, nil, nil, nil }
 
 // wantsReply reports whether a completion is to be sent.
 func (r *request) wantsReply() bool { return r.h.Flags&FlagNoReply == 0 }
@@ -130,18 +131,15 @@ func (r *request) laterWithin(parent context.Context, limit time.Duration) *oper
 	if limit > 0 {
 		o.ctx, o.timer = context.WithTimeout(o.ctx, limit)
 	}
+	r.op = o
 	return o
 }
 
 // finish completes the operation; it does so once. Whoever comes first reports true.
 func (o *operation) finish(err error, value uint32, body []byte) bool {
-	if o.over.Swap(true) {
+	if !o.drop() {
 		return false
 	}
-	if o.timer != nil {
-		o.timer()
-	}
-	o.cancel(nil)
 	switch {
 	case o.flags&FlagNoReply != 0:
 	case err != nil:
@@ -149,6 +147,18 @@ func (o *operation) finish(err error, value uint32, body []byte) bool {
 	default:
 		sendReply(o.d, Reply{Op: o.op, Sock: o.sock, Value: value}, body)
 	}
+	return true
+}
+
+// drop ends the operation without a completion. Whoever comes first reports true.
+func (o *operation) drop() bool {
+	if o.over.Swap(true) {
+		return false
+	}
+	if o.timer != nil {
+		o.timer()
+	}
+	o.cancel(nil)
 	return true
 }
 

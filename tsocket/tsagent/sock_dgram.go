@@ -66,8 +66,8 @@ func (s *sock) sendTo(r *request) error {
 		msgs = msgs[ok+1:]
 		ok, refusal = s.mayAllSend(msgs)
 	}
-	if s.out.running {
-		s.out.queue[len(s.out.queue)-1].size += len(body)
+	if n := len(s.out.queue); s.out.running && n > 0 {
+		s.out.queue[n-1].size += len(body)
 		s.out.bytes += len(body)
 	} else {
 		s.room(len(body))

@@ -158,8 +158,11 @@ func (s *sock) writev(r *request) error {
 			return err
 		}
 	}
+	all := len(r.body)
 	switch {
-	case len(r.body) == 0:
+	case !r.wantsReply() && r.h.Flags&FlagDeadline != 0:
+		return invalid("writev: a deadline is for who waits for the reply")
+	case all == 0:
 		return invalid("writev: nothing to write")
 	case s.out.err != nil:
 		return s.writeRefused(r)
@@ -182,7 +185,7 @@ func (s *sock) writev(r *request) error {
 	if o != nil {
 		s.out.op = o
 	}
-	s.queueOut(outItem{op: OpWritev, data: bytes.Clone(r.body), o: o}, s.writeLoop)
+	s.queueOut(outItem{op: OpWritev, data: bytes.Clone(r.body), sent: all - len(r.body), o: o}, s.writeLoop)
 	return nil
 }
 
@@ -312,7 +315,7 @@ func (s *sock) wrote(it outItem, n int64, err, refused error) {
 		if err != nil && stopped {
 			err = it.o.stopped(err)
 		}
-		it.o.finish(err, uint32(n), nil)
+		it.o.finish(err, uint32(it.sent)+uint32(n), nil)
 	}
 }
 

@@ -36,6 +36,7 @@ type farCall struct {
 
 	news     proto.What
 	queued   bool // in e.events
+	waits    bool // in the waiting of its farClient
 	ended    bool
 	released bool
 	result   proto.Result
@@ -65,7 +66,7 @@ func (e *engine) newCall() *farCall {
 
 // recycle gives back a call that nobody knows any more.
 func (c *farCall) recycle() {
-	if c.queued { // it comes by there, and goes then
+	if c.queued || c.waits { // it comes by there, and goes then
 		return
 	}
 	c.drop()

@@ -302,6 +302,7 @@ func (e *engine) NewCall(_ proto.Time, p *proto.CallParams) (remote.Call, error)
 		}
 	}
 	if c.watch(); f.s == nil {
+		c.waits = true
 		f.waiting = append(f.waiting, c)
 	} else {
 		f.s.add(c)
@@ -356,6 +357,7 @@ func (f *farClient) fail(r proto.Result) {
 	waiting := f.waiting
 	f.waiting = nil
 	for _, c := range waiting {
+		c.waits = false
 		c.fail(r)
 	}
 	if f.s != nil {

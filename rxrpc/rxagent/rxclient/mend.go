@@ -110,6 +110,7 @@ func (e *engine) mendClient(f *farClient) bool {
 			waiting := f.waiting
 			f.waiting = nil
 			for _, c := range waiting {
+				c.waits = false
 				if !c.ended {
 					s.add(c)
 					c.canWrite()
