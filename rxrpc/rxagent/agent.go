@@ -124,9 +124,6 @@ func (a *Agent) Stats() Stats {
 	return s
 }
 
-// Describe returns one line about a message to or from the agent, for `cnbus monitor`; false if m is none.
-func Describe(m connector.Message) (string, bool) { return rxmsg.Describe(m) }
-
 // handle is the callback. It does not block, and calls nothing that waits for the bus.
 func (a *Agent) handle(ctx context.Context, d *connector.Delivery) {
 	a.counters.requests.Add(1)

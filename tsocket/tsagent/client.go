@@ -417,3 +417,22 @@ func (c *Client) Stat(ctx context.Context) (Snapshot, error) {
 		}
 	}
 }
+
+// disconnect has the agent end the socket behind what was written; down says that the agent does not have it any more.
+func (c *Client) disconnect(ctx context.Context, num uint32, down bool, s interface {
+	Close() error
+	shut() bool
+},
+) error {
+	if !down {
+		_, _, err := c.call(ctx, Header{Op: OpDisconnect, Sock: num}, nil)
+		switch {
+		case err != nil && ctx.Err() != nil:
+			return err
+		case err != nil:
+			return s.Close()
+		}
+	}
+	s.shut()
+	return nil
+}

@@ -485,17 +485,7 @@ func (s *clientDgram) Disconnect(ctx context.Context) error {
 	s.mu.Lock()
 	down := errors.Is(s.err, ErrDown)
 	s.mu.Unlock()
-	if !down {
-		_, _, err := s.c.call(ctx, Header{Op: OpDisconnect, Sock: s.num}, nil)
-		switch {
-		case err != nil && ctx.Err() != nil:
-			return err
-		case err != nil:
-			return s.Close()
-		}
-	}
-	s.shut()
-	return nil
+	return s.c.disconnect(ctx, s.num, down, s)
 }
 
 // Close has the agent close the socket.
