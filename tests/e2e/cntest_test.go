@@ -72,6 +72,7 @@ func TestCnTestOnNetlink(t *testing.T) {
 	private := func(args ...string) result {
 		c := s.command("cn-test", append(args, "--bus", "netlink:", "--json")...)
 		c.SysProcAttr = &syscall.SysProcAttr{
+			Setpgid:     true,
 			Cloneflags:  syscall.CLONE_NEWUSER | syscall.CLONE_NEWNET,
 			UidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getuid(), Size: 1}},
 			GidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getgid(), Size: 1}},

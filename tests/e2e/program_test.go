@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
 
@@ -64,8 +65,22 @@ func (s *site) command(name string, args ...string) *exec.Cmd {
 	c := exec.Command(name, args...)
 	c.Env = s.env
 	c.Dir = s.dir
-	c.SysProcAttr = &syscall.SysProcAttr{Credential: nobody, Pdeathsig: syscall.SIGKILL}
+	c.SysProcAttr = &syscall.SysProcAttr{Credential: nobody, Pdeathsig: syscall.SIGKILL, Setpgid: true}
 	return c
+}
+
+// group signals a program and what it has started. It must not have been waited for.
+func group(c *exec.Cmd, sig syscall.Signal) { _ = syscall.Kill(-c.Process.Pid, sig) }
+
+// giveUp ends programs that should have ended, or said something: those of ours print on
+// stderr where each goroutine stands.
+func giveUp(c *exec.Cmd, ended <-chan struct{}) {
+	group(c, syscall.SIGQUIT)
+	select {
+	case <-ended:
+	case <-time.After(5 * time.Second):
+		group(c, syscall.SIGKILL)
+	}
 }
 
 // result is how a program ended.
@@ -85,8 +100,11 @@ func (s *site) runCmd(c *exec.Cmd) result {
 	var out, errs bytes.Buffer
 	c.Stdout, c.Stderr = &out, &errs
 	require.NoError(s.t, c.Start())
-	kill := time.AfterFunc(patience, func() { _ = c.Process.Kill() })
+	c.WaitDelay = patience // for what it has left behind
+	ended := make(chan struct{})
+	kill := time.AfterFunc(patience, func() { giveUp(c, ended) })
 	err := c.Wait()
+	close(ended)
 	require.True(s.t, kill.Stop(), "%v did not end\n%s%s", c.Args, out.String(), errs.String())
 	var exit *exec.ExitError
 	if err != nil && !errors.As(err, &exit) {
@@ -109,6 +127,7 @@ type program struct {
 	cmd  *exec.Cmd
 	args []string
 	done chan struct{} // closed when it has ended
+	tell int           // how many of its last lines a failure shows
 
 	mu    sync.Mutex // guards lines
 	lines []string   // of stdout and stderr
@@ -123,7 +142,7 @@ func (s *site) start(name string, args ...string) *program {
 
 func (s *site) startCmd(c *exec.Cmd) *program {
 	s.t.Helper()
-	p := &program{t: s.t, cmd: c, args: c.Args, done: make(chan struct{}), more: make(chan struct{}, 1)}
+	p := &program{t: s.t, cmd: c, args: c.Args, done: make(chan struct{}), more: make(chan struct{}, 1), tell: 30}
 	var wg sync.WaitGroup
 	for _, open := range []func() (io.ReadCloser, error){c.StdoutPipe, c.StderrPipe} {
 		r, err := open()
@@ -137,14 +156,28 @@ func (s *site) startCmd(c *exec.Cmd) *program {
 		close(p.done)
 	}()
 	s.t.Cleanup(func() {
-		_ = c.Process.Kill()
-		<-p.done
+		select {
+		case <-p.done:
+		default:
+			group(c, syscall.SIGKILL)
+			select {
+			case <-p.done:
+			case <-time.After(patience):
+				assert.Fail(s.t, "killed, and somebody still has its output open", "%v", c.Args)
+			}
+		}
 		if s.t.Failed() {
 			lines := p.all()
-			s.t.Logf("%v printed at last:\n%s", c.Args, strings.Join(lines[max(0, len(lines)-30):], "\n"))
+			s.t.Logf("%v printed at last:\n%s", c.Args, strings.Join(lines[max(0, len(lines)-p.tell):], "\n"))
 		}
 	})
 	return p
+}
+
+// stacks makes a program that does not do what it should print where its goroutines stand.
+func (p *program) stacks() {
+	p.tell = 1000
+	giveUp(p.cmd, p.done)
 }
 
 func (p *program) read(r io.Reader) {
@@ -202,6 +235,7 @@ func (p *program) expectFunc(what string, f func(line string) []string) []string
 		case <-p.done:
 			over = true
 		case <-timeout:
+			p.stacks()
 			require.Fail(p.t, "no such line", "%v: %s in\n%s", p.args, what, strings.Join(lines, "\n"))
 		}
 	}
@@ -219,6 +253,7 @@ func (p *program) exit() int {
 	select {
 	case <-p.done:
 	case <-time.After(patience):
+		p.stacks()
 		require.Fail(p.t, "still running", "%v", p.args)
 	}
 	return p.cmd.ProcessState.ExitCode()

@@ -107,7 +107,7 @@ func TestServeMetrics(t *testing.T) {
 	s := newSite(t)
 	path := filepath.Join(s.dir, "metrics.sock")
 	b := s.broker("--metrics", "unix:"+path)
-	client := &http.Client{Transport: &http.Transport{
+	client := &http.Client{Timeout: patience, Transport: &http.Transport{
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			return new(net.Dialer).DialContext(ctx, "unix", path)
 		},

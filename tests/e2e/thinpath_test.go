@@ -124,11 +124,15 @@ func TestProcEndsWhenNobodyReads(t *testing.T) {
 	s := withEvents(t)
 	c := s.command("sh", "-c", `{ cnbus proc --direct -q; echo "code $?" >&2; } | head -n 1`)
 	p := s.startCmd(c)
+	deadline := s.deadline()
 	for running := true; running; {
 		require.NoError(t, exec.Command("true").Run())
 		select {
 		case <-p.done:
 			running = false
+		case <-deadline:
+			p.stacks()
+			require.Fail(t, "it goes on printing to nobody")
 		default:
 		}
 	}
