@@ -35,8 +35,17 @@ func TestAgentsDoc(t *testing.T) {
 			}
 			continue
 		}
-		r := s.run("sh", "-c", line+"; code=$?; wait; exit $code")
+		var behind *program
+		if first, then, ok := strings.Cut(line, " & "); ok {
+			behind = s.start("sh", "-c", "exec "+first)
+			behind.expect(`^watching`) // a person is slower than it; a script is not
+			line = then
+		}
+		r := s.run("sh", "-c", line)
 		assert.Zero(t, r.code, "%s: %s%s", line, r.out, r.err)
+		if behind != nil {
+			assert.Zero(t, behind.exit())
+		}
 		assert.True(t, r.out != "" || strings.HasSuffix(line, "sock ls"), line)
 	}
 	assert.Greater(t, n, 8)
