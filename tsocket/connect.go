@@ -56,6 +56,11 @@ func dial(ctx context.Context, check endsCheck, local, remote Addr) (*Stream, er
 	if err != nil {
 		return nil, err
 	}
+	return d.finish(ctx)
+}
+
+// finish waits for the outcome, as long as ctx lets it.
+func (d *dialJob) finish(ctx context.Context) (*Stream, error) {
 	s, err := d.run(ctx)
 	if err == errInterrupted {
 		s, err = d.stop(ctxError(ctx))
@@ -97,14 +102,22 @@ func startDial(ctx context.Context, check endsCheck, local, remote Addr) (*dialJ
 	if err != nil {
 		return nil, d.fail(err)
 	}
-	err = connect(fd, remote)
+	if err := d.start(fd); err != nil {
+		return nil, err
+	}
+	return d, nil
+}
+
+// start begins to connect fd, which it takes.
+func (d *dialJob) start(fd int) error {
+	err := connect(fd, d.remote)
 	if err != nil && err != syscall.EINPROGRESS {
 		_ = unix.Close(fd)
-		return nil, d.fail(err)
+		return d.fail(err)
 	}
 	d.waits = err != nil
 	d.s = newFDStream(fd, nil)
-	return d, nil
+	return nil
 }
 
 func (d *dialJob) fail(err error) error { return &OpError{Op: "connect", Addr: d.remote, Err: err} }

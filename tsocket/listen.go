@@ -74,7 +74,10 @@ func listen(local Addr, c *ListenConfig) (*Listener, error) {
 
 func openListener(local Addr, c *ListenConfig) (fd int, err error) {
 	if c.ReusePort && local.kind == addrInet {
-		return openReusePort(local, c)
+		if fd, err = bindReusePort(local); err != nil {
+			return fd, err
+		}
+		return fd, listenOrClose(fd, c)
 	}
 	if fd, err = openSocket(unix.SOCK_STREAM, local, Addr{}); err != nil {
 		return fd, err
@@ -89,8 +92,8 @@ func openListener(local Addr, c *ListenConfig) (fd int, err error) {
 	return fd, listenOrClose(fd, c)
 }
 
-// openReusePort sets the option before the socket is bound, when it counts.
-func openReusePort(local Addr, c *ListenConfig) (int, error) {
+// bindReusePort sets the option before the socket is bound, when it counts.
+func bindReusePort(local Addr) (int, error) {
 	anyPort := local
 	anyPort.port, anyPort.ip = 0, family4.any()
 	if !local.is4() {
@@ -112,7 +115,7 @@ func openReusePort(local Addr, c *ListenConfig) (int, error) {
 		_ = unix.Close(fd)
 		return -1, err
 	}
-	return fd, listenOrClose(fd, c)
+	return fd, nil
 }
 
 func listenOrClose(fd int, c *ListenConfig) error {
