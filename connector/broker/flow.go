@@ -97,6 +97,15 @@ func (h *hub) unchoke(c *conn) {
 	}
 }
 
+// answered takes note that one of the answers that c waits for has come from other hosts. Whoever has no room for more is not
+// read, as with answers that wait in its queue.
+func (h *hub) answered(c *conn) {
+	c.waits--
+	if c.waits <= h.tune.waits/2 && c.paused && !c.closed {
+		h.resume(c)
+	}
+}
+
 // resume has a paused client read again. If the reason has not gone, it is paused again.
 func (h *hub) resume(c *conn) {
 	c.paused = false
@@ -139,6 +148,17 @@ func (h *hub) releaseStops(list *[]stop) {
 			h.resume(w.c)
 		}
 	}
+}
+
+// dropStops forgets that c, which is gone, was told not to send: receivers that stay full do not remember who has
+// been there.
+func (h *hub) dropStops(c *conn) {
+	for key, s := range c.stopped {
+		for _, list := range s.by {
+			*list = slices.DeleteFunc(*list, func(w stop) bool { return w.c == c && w.key == key })
+		}
+	}
+	c.stopped = nil
 }
 
 // lostCount is a loss that a receiver has not been told of yet.

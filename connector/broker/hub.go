@@ -62,12 +62,13 @@ type tuning struct {
 	share   int   // bytes: the same where all clients of the uid have too much waiting
 	window  int   // bytes of one client that may be under way to one host
 	overrun int   // bytes one sender may still send after Stop
+	waits   int   // answers that a client may be waiting for because other hosts are asked first; it is not read beyond
 	hello   int64 // ns a client may take to say Hello
 	bye     int64 // ns a client may take to read its Bye
 }
 
 func defaultTuning() tuning {
-	return tuning{queue: 1 << 20, hard: 2 << 20, replies: 4 << 20, share: 64 << 10, window: 256 << 10, overrun: 1 << 20, hello: 10e9, bye: 5e9}
+	return tuning{queue: 1 << 20, hard: 2 << 20, replies: 4 << 20, share: 64 << 10, window: 256 << 10, overrun: 1 << 20, waits: 1024, hello: 10e9, bye: 5e9}
 }
 
 // reg is a registered id.
@@ -77,6 +78,7 @@ type reg struct {
 	owner   *conn // of another host's id: no client, but says who
 	far     bool  // the id of another host
 	wide    bool  // registered for all hosts
+	alone   bool  // for this one, because another has it
 	unknown bool  // the other host cannot be reached
 	since   int64 // Unix ns
 	dead    bool  // removed; routes to it are stale
@@ -130,9 +132,10 @@ type conn struct {
 	stopped   map[stopKey]*stopped
 	monitor   bool
 
-	// Towards other hosts, while the broker is joined to any.
 	inlines map[uint64]*inline // of this process's Bus: callbacks that run on the loop
 
+	// Towards other hosts, while the broker is joined to any.
+	waits    int                   // answers that come when other hosts have been asked
 	abroad   bool                  // a frame was forwarded
 	far      map[uint32]*far       // by host
 	called   map[uint32]struct{}   // ports there that were called and are not gone
@@ -244,6 +247,7 @@ func (h *hub) close(c *conn) {
 	for _, r := range c.regs {
 		h.unregister(r)
 	}
+	h.dropEarly(c)
 	for _, m := range c.members {
 		h.leave(m)
 	}
@@ -266,6 +270,7 @@ func (h *hub) close(c *conn) {
 	if h.site != nil {
 		h.site.closed(c)
 	}
+	h.dropStops(c)
 	if c.monitor {
 		h.dropMonitor(c)
 	}
@@ -276,7 +281,7 @@ func (h *hub) close(c *conn) {
 	h.pool.put(c.out.buf)
 	c.out = outq{}
 	c.route, c.peer = nil, nil
-	c.in, c.regs, c.members, c.watches, c.stopped, c.lagging = nil, nil, nil, nil, nil, nil
+	c.in, c.regs, c.members, c.watches, c.lagging = nil, nil, nil, nil, nil
 	c.follows, c.followers = nil, nil
 	c.acct.conns--
 	h.forget(c.acct)
@@ -286,7 +291,7 @@ func (h *hub) close(c *conn) {
 
 // forget drops an account that holds nothing.
 func (h *hub) forget(a *account) {
-	if a.conns == 0 && a.proxies == 0 && a.history == 0 && len(a.exceeded) == 0 {
+	if a.conns == 0 && a.proxies == 0 && a.regs == 0 && a.history == 0 && len(a.exceeded) == 0 {
 		delete(h.accounts, a.uid)
 	}
 }

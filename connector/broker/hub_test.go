@@ -148,7 +148,7 @@ func TestFullMemberLosesInOrderAndIsTold(t *testing.T) {
 
 func TestUnicastToFullReceiverStopsTheSenderAlone(t *testing.T) {
 	s := newSim(t, nil)
-	s.h.tune = tuning{queue: 1000, hard: 2000, replies: 4000, overrun: 500}
+	s.h.tune = tuning{queue: 1000, hard: 2000, replies: 4000, overrun: 500, waits: 64}
 	a, b, other, full := s.root(), s.root(), s.root(), s.root()
 	full.add(id1, "slow")
 	other.join(5)
@@ -175,7 +175,7 @@ func TestUnicastToFullReceiverStopsTheSenderAlone(t *testing.T) {
 
 func TestRepliesDoNotWait(t *testing.T) {
 	s := newSim(t, nil)
-	s.h.tune = tuning{queue: 1000, hard: 2000, replies: 3000, overrun: 500}
+	s.h.tune = tuning{queue: 1000, hard: 2000, replies: 3000, overrun: 500, waits: 64}
 	agent, caller := s.root(), s.root()
 	for range 100 {
 		agent.send(frame.Header{Port: caller.c.port, Flags: frame.FlagReply}, id1, "reply")
@@ -199,7 +199,7 @@ func TestRepliesDoNotWait(t *testing.T) {
 
 func TestWaitingGroupMessageLosesNothing(t *testing.T) {
 	s := newSim(t, nil)
-	s.h.tune = tuning{queue: 1000, hard: 2000, replies: 3000, overrun: 500}
+	s.h.tune = tuning{queue: 1000, hard: 2000, replies: 3000, overrun: 500, waits: 64}
 	a, b, c := s.root(), s.root(), s.root()
 	b.join(5)
 	c.join(5)
@@ -342,7 +342,7 @@ func TestConfirmedGroupMessageDoesNotWaitForAMemberThatDoesNotRead(t *testing.T)
 
 func TestClientThatDoesNotReadItsAnswersIsNotReadEither(t *testing.T) {
 	s := newSim(t, nil)
-	s.h.tune = tuning{queue: 1000, hard: 2000, replies: 3000, overrun: 500}
+	s.h.tune = tuning{queue: 1000, hard: 2000, replies: 3000, overrun: 500, waits: 64}
 	a := s.root()
 	const n = 1000
 	for i := range uint32(n) {
@@ -385,7 +385,7 @@ func TestAnswersCountAgainstTheUsersQueues(t *testing.T) {
 
 func TestInterestThatFlickersDoesNotFillTheQueueOfWhoDoesNotRead(t *testing.T) {
 	s := newSim(t, nil)
-	s.h.tune = tuning{queue: 1000, hard: 2000, replies: 3000, overrun: 500}
+	s.h.tune = tuning{queue: 1000, hard: 2000, replies: 3000, overrun: 500, waits: 64}
 	agent, m := s.root(), s.root()
 	agent.add(id1, "a")
 	for range 200 {

@@ -26,6 +26,16 @@ type early struct {
 	name string
 }
 
+// dropEarly forgets what a client that goes has waiting for the first join.
+func (h *hub) dropEarly(c *conn) {
+	h.early = slices.DeleteFunc(h.early, func(e early) bool {
+		if e.c == c {
+			c.acct.regs--
+		}
+		return e.c == c
+	})
+}
+
 func (h *hub) add(c *conn, hd *frame.Header, id cbid.ID, name string) {
 	wide := hd.Flags&(frame.FlagSite|frame.FlagTakeover) != 0
 	if s := h.site; s != nil && !wide && s.wide != nil {
@@ -40,6 +50,12 @@ func (h *hub) add(c *conn, hd *frame.Header, id cbid.ID, name string) {
 		}
 		h.answer(c, hd.Tag, connector.ErrDuplicate, text)
 		return
+	case !c.rights.mayRegister(id):
+		h.answer(c, hd.Tag, connector.ErrPermission, sprintf("uid %d may not register %v", c.cred.UID, id))
+		return
+	case wide && !printable(name):
+		h.answer(c, hd.Tag, connector.ErrInvalid, sprintf("the name %q of an id for all hosts has control characters", name))
+		return
 	case wide && h.site == nil && h.willJoin:
 		if why := c.acct.take(&c.acct.regs, c.acct.limits.Registrations, "registrations"); why != "" {
 			h.limit(c, why)
@@ -50,9 +66,6 @@ func (h *hub) add(c *conn, hd *frame.Header, id cbid.ID, name string) {
 		return
 	case wide && h.site == nil:
 		h.answer(c, hd.Tag, connector.ErrNotSupported, "this broker is not joined to others: nothing can be registered for all hosts")
-		return
-	case !c.rights.mayRegister(id):
-		h.answer(c, hd.Tag, connector.ErrPermission, sprintf("uid %d may not register %v", c.cred.UID, id))
 		return
 	}
 	if why := c.acct.take(&c.acct.regs, c.acct.limits.Registrations, "registrations"); why != "" {
@@ -66,6 +79,16 @@ func (h *hub) add(c *conn, hd *frame.Header, id cbid.ID, name string) {
 		return
 	}
 	h.register(r, hd.Tag)
+}
+
+// printable reports whether a name is fit for the terminals of other hosts: it has no control characters.
+func printable(name string) bool {
+	for _, c := range []byte(name) {
+		if c < 0x20 || c == 0x7f {
+			return false
+		}
+	}
+	return true
 }
 
 // taken is who has the id on this host, or asks for it. Whether another host has it the bridge finds out.
@@ -116,6 +139,7 @@ func (h *hub) handleDel(c *conn, hd *frame.Header, body []byte) error {
 	wide := r.wide
 	h.unregister(r)
 	if wide && h.site != nil {
+		c.waits++
 		h.site.dels[id.Key()] = append(h.site.dels[id.Key()], held{c: c, tag: hd.Tag})
 		return nil
 	}

@@ -23,6 +23,10 @@ func (h *hub) input(c *conn, b []byte) (used int) {
 			h.choke(c)
 			return used
 		}
+		if c.waits >= h.tune.waits {
+			h.pause(c)
+			return used
+		}
 		c.choked = false
 		if err == nil {
 			c.stat.FramesIn++

@@ -21,6 +21,8 @@ type site struct {
 	up   Uplink
 	wide func(cbid.ID) bool
 	busy bool // up was called in this turn
+	// Something is registered for this host alone only because the site could not be asked.
+	narrow bool
 
 	proxies map[uint32]*conn    // by port
 	ids     map[uint64]*reg     // of other hosts
@@ -67,13 +69,12 @@ func (h *hub) join(cfg *JoinConfig) *site {
 			s.members(num, true)
 		}
 	}
+	s.widenAll()
 	waited := h.early
 	h.early = nil
 	for _, e := range waited {
 		e.c.acct.regs--
-		if !e.c.closed {
-			h.add(e.c, &e.hd, e.id, e.name)
-		}
+		h.add(e.c, &e.hd, e.id, e.name)
 	}
 	return s
 }
@@ -112,6 +113,8 @@ func (s *site) leave() {
 // follow has another host tell when its port is gone, and answers when it says that it will.
 func (s *site) follow(host uint32, f *follow, tag uint32) {
 	hd := frame.Header{Type: frame.Follow, Port: f.port, Pos: f.num}
+	f.c.waits++
+	s.farOf(f.c, host).out += frame.HeaderLen // like what is sent, it counts until it was handled
 	s.transmit(f.c, host, &hd, hd.Append(nil))
 	s.awaitAck(host, pendingAck{c: f.c, tag: tag, follow: f})
 }
@@ -119,6 +122,7 @@ func (s *site) follow(host uint32, f *follow, tag uint32) {
 func (s *site) unfollow(f *follow) {
 	if host := s.reaches(f.port); host != 0 {
 		hd := frame.Header{Type: frame.Unfollow, Pos: f.num}
+		s.farOf(f.c, host).out += frame.HeaderLen
 		s.transmit(f.c, host, &hd, hd.Append(nil))
 	}
 }
@@ -206,14 +210,7 @@ func (s *site) sitePort(c *conn) uint32 { return connector.SitePort(s.host, c.po
 // is under way than may be.
 func (s *site) forward(c *conn, host uint32, key stopKey, hd *frame.Header, fr []byte) (*connector.Error, bool) {
 	h := s.h
-	f := c.far[host]
-	if f == nil {
-		f = &far{}
-		if c.far == nil {
-			c.far = make(map[uint32]*far)
-		}
-		c.far[host] = f
-	}
+	f := s.farOf(c, host)
 	switch n := f.out + len(fr); {
 	case hd.Flags&frame.FlagReply != 0:
 		if n > h.tune.replies {
@@ -234,6 +231,19 @@ func (s *site) forward(c *conn, host uint32, key stopKey, hd *frame.Header, fr [
 	f.out += len(fr)
 	s.transmit(c, host, hd, fr)
 	return nil, true
+}
+
+// farOf is what c has under way to a host.
+func (s *site) farOf(c *conn, host uint32) *far {
+	f := c.far[host]
+	if f == nil {
+		f = &far{}
+		if c.far == nil {
+			c.far = make(map[uint32]*far)
+		}
+		c.far[host] = f
+	}
+	return f
 }
 
 // tellFar tells receivers on a host what they lost for want of room.

@@ -139,7 +139,8 @@ func (s *site) remove(c *conn) {
 	c.acct.queued -= int64(c.out.len())
 	h.pool.put(c.out.buf)
 	c.out = outq{}
-	c.route, c.peer, c.in, c.stopped = nil, nil, nil, nil
+	h.dropStops(c)
+	c.route, c.peer, c.in = nil, nil, nil
 	c.acct.proxies--
 	h.stats.Sent += c.stat.Sent
 	h.forget(c.acct)
@@ -187,6 +188,9 @@ func (l *SiteLoop) Deliver(host, port uint32, fr []byte) error {
 
 func (s *site) deliver(host uint32, c *conn, hd *frame.Header, body []byte) error {
 	h := s.h
+	if hd.Port != 0 && connector.HostOf(hd.Port) != host {
+		return fmt.Errorf("type %d about port %#x of another host", hd.Type, hd.Port)
+	}
 	switch hd.Type {
 	case frame.Ack:
 		key := ackKey{host, hd.Tag}
@@ -260,9 +264,12 @@ func (s *site) deliver(host uint32, c *conn, hd *frame.Header, body []byte) erro
 
 // settle ends the wait for a host's acknowledgement.
 func (s *site) settle(a pendingAck, why *connector.Error, text string) {
-	if f := a.follow; f != nil && why != nil && f.c.follows[f.num] == f {
-		delete(f.c.follows, f.num)
-		f.c.acct.follows--
+	if f := a.follow; f != nil {
+		s.h.answered(f.c)
+		if why != nil && f.c.follows[f.num] == f {
+			delete(f.c.follows, f.num)
+			f.c.acct.follows--
+		}
 	}
 	if a.join != nil {
 		s.h.acked(a, why)

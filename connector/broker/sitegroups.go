@@ -20,6 +20,7 @@ func (s *site) members(num uint32, some bool) {
 func (s *site) hold(num uint32, d held) bool {
 	list, waits := s.joins[num]
 	if waits {
+		d.c.waits++
 		s.joins[num] = append(list, d)
 	}
 	return waits
@@ -33,6 +34,7 @@ func (s *site) membersDone(num uint32) {
 	list := s.joins[num]
 	delete(s.joins, num)
 	for _, d := range list {
+		h.answered(d.c)
 		switch {
 		case d.c.closed:
 		case d.m == nil || d.c.members[num] != d.m:

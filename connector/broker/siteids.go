@@ -10,15 +10,58 @@ import (
 
 // claim is a registration for all hosts that is not granted yet.
 type claim struct {
-	r   *reg
-	tag uint32
+	r    *reg
+	tag  uint32
+	here bool // r is registered for this host already, and nobody waits for an answer
 }
 
 // claim asks the bridge for r's id; the answer to the client comes later.
 func (s *site) claim(r *reg, tag uint32, takeover bool) {
-	s.claims[r.id.Key()] = &claim{r: r, tag: tag}
+	s.ask(&claim{r: r, tag: tag}, takeover)
+}
+
+// widen asks for an id that is registered for this host alone, because it is one of those that are for all. Until it is granted, and if
+// it is not, nothing changes.
+func (s *site) widen(r *reg) {
+	s.ask(&claim{r: r, here: true}, false)
+}
+
+func (s *site) ask(cl *claim, takeover bool) {
+	key := cl.r.id.Key()
+	if old := s.claims[key]; old != nil {
+		s.drop(old) // its client is gone, and the bridge answers the later one
+	}
+	s.claims[key] = cl
 	s.busy = true
-	s.up.Register(s.siteInfo(r), takeover)
+	s.up.Register(s.siteInfo(cl.r), takeover)
+}
+
+// drop gives back what a claim that comes to nothing has taken of its account.
+func (s *site) drop(cl *claim) {
+	if !cl.here {
+		cl.r.owner.acct.regs--
+		s.h.forget(cl.r.owner.acct)
+	}
+}
+
+// widenAll asks for what is registered for this host alone and is to be for all.
+func (s *site) widenAll() {
+	s.narrow = false
+	if s.wide == nil {
+		return
+	}
+	for _, r := range s.h.ids {
+		if !r.wide && !r.far && !r.alone && s.wide(r.id) && s.claims[r.id.Key()] == nil {
+			s.widen(r)
+		}
+	}
+}
+
+// Renewed says that the host's lease counts, and the site's store answers: what could not be asked for before can be now.
+func (l *SiteLoop) Renewed() {
+	if l.s.narrow {
+		l.s.widenAll()
+	}
 }
 
 // siteInfo describes a registration of this host to others.
@@ -41,14 +84,23 @@ func (s *site) granted(id cbid.ID, err *connector.Error, text string) {
 	r := cl.r
 	switch {
 	case r.dead: // the client went meanwhile
-		r.owner.acct.regs--
+		s.drop(cl)
 		if err == nil {
 			s.busy = true
 			s.up.Unregister(id)
 		}
+	case err != nil && cl.here:
+		if s.narrow = s.narrow || err != connector.ErrDuplicate; err == connector.ErrDuplicate {
+			r.alone = true
+			h.log.Warn("id registered for this host alone", "id", id, "why", text)
+			h.tellSite(r, connector.SiteLost, text)
+		}
 	case err != nil:
-		r.owner.acct.regs--
+		s.drop(cl)
 		h.answer(r.owner, cl.tag, err, text)
+	case cl.here:
+		s.removeID(id)
+		r.wide = true
 	default:
 		s.removeID(id) // it is not the other host's any more
 		r.wide = true
@@ -67,6 +119,7 @@ func (l *SiteLoop) Unregistered(id cbid.ID) { l.s.unregistered(id) }
 
 func (s *site) unregistered(id cbid.ID) {
 	for _, d := range s.dels[id.Key()] {
+		s.h.answered(d.c)
 		s.h.answer(d.c, d.tag, nil, "")
 	}
 	delete(s.dels, id.Key())
@@ -80,7 +133,7 @@ func (l *SiteLoop) State(id cbid.ID, state connector.SiteState, text string) {
 		return
 	}
 	if state == connector.SiteLost {
-		r.wide = false
+		r.wide, r.alone = false, true
 	}
 	l.s.h.tellSite(r, state, text)
 }

@@ -55,7 +55,8 @@ type JoinConfig struct {
 
 	Uplink Uplink
 
-	// SiteWide says which ids are registered for all hosts without the client's asking. nil: none.
+	// SiteWide says which ids are registered for all hosts without the client's asking, those that are registered
+	// already among them. nil: none.
 	SiteWide func(cbid.ID) bool
 }
 

@@ -24,6 +24,7 @@ type hub interface {
 	Granted(id cbid.ID, err *connector.Error, text string)
 	Unregistered(id cbid.ID)
 	State(id cbid.ID, state connector.SiteState, text string)
+	Renewed()
 	HostUp(host uint32)
 	HostDown(host uint32, why string)
 	Credit(host, port uint32, n int)

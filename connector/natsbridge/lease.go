@@ -63,6 +63,9 @@ func (c *core) renew(kind storeKind) {
 			case l.verify:
 				c.verify()
 			}
+			if l.inForce {
+				c.hub.Renewed()
+			}
 		case errors.Is(r.err, errStoreExists) && kind == storeUpdate:
 			// It has ended, or an update of ours was done that we were told had failed.
 			c.lookAtLease()

@@ -455,6 +455,7 @@ func (h *simHost) Unregistered(id cbid.ID) { h.gone[id]++ }
 func (h *simHost) State(id cbid.ID, state connector.SiteState, _ string) {
 	h.state[id] = state
 }
+func (h *simHost) Renewed()      {}
 func (h *simHost) HostUp(uint32) {}
 func (h *simHost) HostDown(host uint32, _ string) {
 	h.down = append(h.down, host)

@@ -1,0 +1,242 @@
+package broker
+
+import (
+	"log/slog"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/cnbus/cnbus/cbid"
+	"github.com/cnbus/cnbus/connector"
+	"github.com/cnbus/cnbus/connector/internal/frame"
+)
+
+// TestWhoAsksFasterThanOtherHostsAnswerIsNotRead: answers that come from elsewhere are as much memory as those that are queued.
+func TestWhoAsksFasterThanOtherHostsAnswerIsNotRead(t *testing.T) {
+	s := newSiteSim(t, 2, nil)
+	a, b := s.hosts[0], s.hosts[1]
+	a.h.tune.waits = 8
+	p, far := a.root(), b.root()
+	answers := func(want int) {
+		t.Helper()
+		got := 0
+		for range 100 {
+			s.carry()
+			got += len(p.read())
+		}
+		assert.Equal(t, want, got, "in the end everything is answered")
+		assert.Zero(t, p.c.waits)
+		assert.False(t, p.c.paused)
+	}
+	t.Run("join", func(t *testing.T) {
+		for i := range uint32(50) {
+			p.write(frame.Header{Type: frame.Join, Group: 500, Tag: i})
+			p.write(frame.Header{Type: frame.Leave, Group: 500, Tag: i})
+		}
+		assert.True(t, p.c.paused)
+		assert.Len(t, a.h.site.joins[500], 8)
+		answers(100)
+	})
+	t.Run("follow", func(t *testing.T) {
+		for i := range uint64(50) {
+			p.write(frame.Header{Type: frame.Follow, Port: far.c.port, Pos: i, Tag: 1})
+		}
+		assert.True(t, p.c.paused)
+		assert.Len(t, p.c.farAcks, 8)
+		assert.Equal(t, 8*frame.HeaderLen, p.c.far[2].out, "they count like what is sent")
+		answers(50)
+		for i := range uint64(50) {
+			p.write(frame.Header{Type: frame.Unfollow, Pos: i})
+		}
+		assert.Equal(t, 50*frame.HeaderLen, p.c.far[2].out)
+		s.carry()
+		assert.Empty(t, p.c.far)
+		assert.Empty(t, far.c.followers)
+	})
+	t.Run("remove", func(t *testing.T) {
+		var regs []*peer
+		for i := range uint32(20) {
+			id := cbid.Make(0x300, i)
+			a.addSite(p, id, "x")
+			regs = append(regs, p)
+		}
+		for i := range uint32(20) {
+			p.write(frame.Header{Type: frame.Del, Tag: i}, frame.AppendID(nil, cbid.Make(0x300, i))...)
+		}
+		assert.Len(t, a.h.site.dels, 8)
+		answers(len(regs))
+	})
+	a.h.close(p.c)
+	assert.Empty(t, a.h.accounts)
+}
+
+// TestWhatWaitsForTheFirstJoinIsBounded: it is of clients that are there, may register, and are within their limits.
+func TestWhatWaitsForTheFirstJoinIsBounded(t *testing.T) {
+	p, err := ParsePolicy("[[rule]]\nuid = [5]\nregister = [\"1:*\"]\n[[limit]]\nregistrations = 3\n")
+	require.NoError(t, err)
+	s := newSim(t, p)
+	s.h.log = slog.New(slog.DiscardHandler)
+	s.h.willJoin = true
+	add := func(p *peer, id cbid.ID) {
+		p.write(frame.Header{Type: frame.Add, Tag: 1, Flags: frame.FlagSite}, frame.AppendNamed(nil, id, "x")...)
+	}
+	for range 10 {
+		c := s.client(5)
+		add(c, cbid.Make(2, 1))
+		assert.Equal(t, connector.ErrPermission.Code(), c.code(), "not asked for what it may not have")
+		for i := range uint32(3) {
+			add(c, cbid.Make(1, i))
+			c.none()
+		}
+		add(c, cbid.Make(1, 3))
+		assert.Equal(t, connector.ErrLimit.Code(), c.code())
+		assert.Len(t, s.h.early, 3)
+		s.h.close(c.c)
+		assert.Empty(t, s.h.early, "who goes waits for nothing")
+	}
+	for _, a := range s.h.accounts {
+		assert.Zero(t, a.regs)
+	}
+}
+
+// TestIDsThatAreForAllBecomeSoWithTheJoin: whoever registered one before is not asked to do it again.
+func TestIDsThatAreForAllBecomeSoWithTheJoin(t *testing.T) {
+	s := &siteSim{t: t, owner: make(map[cbid.ID]uint32)}
+	id2, id3, other := cbid.Make(0x200, 2), cbid.Make(0x200, 3), cbid.Make(0x201, 1)
+	wide := func(id cbid.ID) bool { return id.Idx == 0x200 }
+	for n := range uint32(2) {
+		h := &hostSim{sim: newSim(t, nil), all: s, num: n + 1}
+		h.h.log = slog.New(slog.DiscardHandler)
+		s.hosts = append(s.hosts, h)
+	}
+	a, b := s.hosts[1], s.hosts[0] // what b says is carried first
+	agent, rival := a.root(), b.root()
+	for _, id := range []cbid.ID{cbid.Make(0x200, 1), id2, id3, other} {
+		agent.add(id, "early")
+	}
+	rival.add(id2, "theirs")
+	for _, h := range s.hosts {
+		h.loop = &SiteLoop{h.h.join(&JoinConfig{Host: h.num, Uplink: h, SiteWide: wide})}
+		h.loop.HostUp(3 - h.num)
+		assert.NotNil(t, h.h.ids[id2.Key()], "meanwhile it works for its own host")
+	}
+	s.carry()
+	assert.Equal(t, map[cbid.ID]uint32{cbid.Make(0x200, 1): 2, id2: 1, id3: 2}, s.owner)
+	lost := agent.one(frame.Site)
+	assert.Equal(t, uint16(connector.SiteLost), lost.Code, "the other host was first")
+	assert.Equal(t, frame.AppendID(nil, id2), lost.body[:8])
+	rival.none()
+	user := b.root()
+	user.send(frame.Header{}, id3, "over there")
+	s.carry()
+	assert.Equal(t, "over there", agent.one(frame.Msg).data())
+
+	agent.write(frame.Header{Type: frame.Del}, frame.AppendID(nil, id3)...)
+	s.carry()
+	require.Zero(t, agent.code())
+	assert.NotContains(t, s.owner, id3, "it goes as any that is for all does")
+	a.loop.Renewed()
+	s.carry()
+	agent.none()
+
+	// A site that could not be asked is asked again when it can be.
+	agent.add(cbid.Make(0x202, 1), "later")
+	a.h.site.wide = func(id cbid.ID) bool { return id.Idx == 0x202 }
+	a.h.site.widenAll()
+	a.queue = nil
+	a.loop.Granted(cbid.Make(0x202, 1), connector.ErrInterrupted, "no contact")
+	agent.none()
+	a.loop.Renewed()
+	s.carry()
+	assert.Equal(t, a.num, s.owner[cbid.Make(0x202, 1)])
+
+	a.h.close(agent.c)
+	s.carry()
+	assert.Equal(t, map[cbid.ID]uint32{id2: b.num}, s.owner)
+	assert.Zero(t, a.h.accounts[0].regs)
+}
+
+// TestAClaimThatIsOverwrittenGivesItsAccountBack: its client was gone, and the bridge answers the later one alone.
+func TestAClaimThatIsOverwrittenGivesItsAccountBack(t *testing.T) {
+	s := newSiteSim(t, 2, nil)
+	a := s.hosts[0]
+	stays := a.root()
+	for range 5 {
+		p := a.root()
+		p.write(frame.Header{Type: frame.Add, Flags: frame.FlagSite}, frame.AppendNamed(nil, id1, "x")...)
+		p.none()
+		a.h.close(p.c)
+	}
+	assert.Equal(t, 1, a.h.accounts[0].regs)
+	a.queue = a.queue[len(a.queue)-1:]
+	s.carry()
+	assert.Zero(t, a.h.accounts[0].regs)
+	assert.Empty(t, s.owner)
+	a.h.close(stays.c)
+	assert.Empty(t, a.h.accounts)
+}
+
+func TestNamesOfSiteWideIDsAreFitForOtherHosts(t *testing.T) {
+	s := newSiteSim(t, 2, nil)
+	p := s.hosts[0].root()
+	for _, name := range []string{"a\x1b[31m", "two\nlines", "\x7f"} {
+		p.write(frame.Header{Type: frame.Add, Flags: frame.FlagSite}, frame.AppendNamed(nil, id1, name)...)
+		f := p.one(frame.Ack)
+		assert.Equal(t, connector.ErrInvalid.Code(), f.Code)
+		assert.Contains(t, string(f.body), "control characters")
+	}
+	assert.Empty(t, s.hosts[0].h.site.claims)
+	assert.Zero(t, p.c.acct.regs)
+	p.add(id1, "on this host\tit is as it was")
+}
+
+// TestStopsOfClientsThatAreGoneAreForgotten: a receiver that stays full does not keep who has been there.
+func TestStopsOfClientsThatAreGoneAreForgotten(t *testing.T) {
+	s := newSiteSim(t, 2, nil)
+	a, b := s.hosts[0], s.hosts[1]
+	full := a.root()
+	full.add(id1, "full")
+	full.write(frame.Header{Type: frame.Hold})
+	full.write(frame.Header{Type: frame.Hold}, frame.AppendID(nil, id1)...)
+	for range 20 {
+		near, far := a.root(), b.root()
+		near.send(frame.Header{}, id1, "x")
+		near.send(frame.Header{Port: full.c.port}, id1, "x")
+		far.send(frame.Header{Port: full.c.port}, id1, "x")
+		s.carry()
+		assert.NotEmpty(t, full.c.stops)
+		a.h.close(near.c)
+		b.h.close(far.c)
+		s.carry()
+		assert.Empty(t, full.c.stops)
+		assert.Empty(t, a.h.ids[id1.Key()].stops)
+	}
+}
+
+// TestAHostSpeaksOfItsOwnPortsOnly: what it says of others' is refused, and changes nothing.
+func TestAHostSpeaksOfItsOwnPortsOnly(t *testing.T) {
+	s := newSiteSim(t, 3, nil)
+	a, b := s.hosts[0], s.hosts[1]
+	user, agent := a.root(), b.root()
+	user.send(frame.Header{Port: agent.c.port, Flags: frame.FlagCall}, id1, "x")
+	s.carry()
+	require.Len(t, user.c.called, 1)
+	for _, hd := range []frame.Header{
+		{Type: frame.Gone, Port: agent.c.port},
+		{Type: frame.Stop, Port: agent.c.port},
+		{Type: frame.Go, Port: agent.c.port},
+		{Type: frame.PortGone, Port: agent.c.port},
+		{Type: frame.Lost, Port: agent.c.port},
+		{Type: frame.Gone, Port: user.c.port},
+	} {
+		assert.ErrorIs(t, a.loop.Deliver(3, user.c.port, hd.Append(nil)), connector.ErrProtocol, "%v", hd.Type)
+	}
+	fail := frame.Header{Type: frame.Fail, Port: agent.c.port, Flags: frame.FlagCall}.Append(nil, make([]byte, connector.HeaderLen)...)
+	assert.ErrorIs(t, a.loop.Deliver(3, user.c.port, fail), connector.ErrProtocol)
+	user.none()
+	assert.Len(t, user.c.called, 1)
+	assert.Empty(t, user.c.farStops)
+	require.NoError(t, a.loop.Deliver(2, user.c.port, frame.Header{Type: frame.Gone, Port: agent.c.port}.Append(nil)))
+	user.one(frame.Gone)
+}
