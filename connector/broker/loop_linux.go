@@ -20,7 +20,9 @@ type loop struct {
 	sock *tsocket.Loop
 
 	listeners []*listener
-	starved   bool    // accepting is stopped until a client leaves
+	starved   bool // accepting is stopped until a client leaves, or feeder goes off
+	hungry    bool // and it has not worked since
+	feeder    *tsocket.LoopTimer
 	waiting   []*conn // have not said Hello, or not read their Bye
 	joined    bool    // somebody since the last tick
 	greeting  bool    // somebody had not said Hello at the last tick
@@ -37,6 +39,9 @@ type listener struct {
 }
 
 const (
+	// acceptAgain is when accepting is tried again that has failed.
+	acceptAgain = 200 * time.Millisecond
+
 	readMax   = 64 << 10 // bytes read from one client in its turn
 	carryMax  = 32 << 10 // room before them for a frame that was not complete
 	flushEach = 256 << 10
@@ -161,12 +166,17 @@ func (l *loop) accept(li *listener) {
 		case errors.Is(err, tsocket.ErrAgain):
 			return
 		case err != nil:
-			// EMFILE and its like: the client waits in the backlog until somebody leaves.
-			l.log.Error("accept", "err", err)
+			// EMFILE and its like: the client waits in the backlog until somebody leaves, or another part of the process has closed
+			// something.
+			if !l.hungry {
+				l.log.Error("accept", "err", err)
+			}
+			l.hungry = true
 			l.hub.stats.AcceptErrors++
 			l.starve(true)
 			return
 		}
+		l.hungry = false
 		cred, err := s.PeerCred()
 		if err != nil {
 			l.log.Error("credentials of a client", "err", err)
@@ -177,12 +187,19 @@ func (l *loop) accept(li *listener) {
 	}
 }
 
-// starve stops accepting until a client leaves.
+// starve stops accepting until a client leaves, or acceptAgain has passed.
 func (l *loop) starve(yes bool) {
 	if l.starved == yes {
 		return
 	}
 	l.starved = yes
+	if yes {
+		if l.feeder == nil {
+			l.feeder = l.sock.AfterFunc(acceptAgain, func() { l.starve(false) })
+		} else {
+			l.feeder.Reset(acceptAgain)
+		}
+	}
 	for _, li := range l.listeners {
 		if yes {
 			li.watch.Want(0)

@@ -30,10 +30,13 @@ func (c *TLSConfig) server() (*tls.Config, error) {
 	if choose := t.GetConfigForClient; choose != nil {
 		t.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
 			other, err := choose(hello)
-			if other == nil || err != nil {
-				return other, err
+			if err != nil {
+				return nil, err
 			}
-			if other.ClientCAs == nil {
+			if other == nil {
+				other = c.TLS
+			}
+			if other.ClientCAs == nil { // crypto/tls would take those of the system
 				return nil, fmt.Errorf("broker: TLS without authorities for the clients' certificates: %w", connector.ErrInvalid)
 			}
 			return strict(other), nil

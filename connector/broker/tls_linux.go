@@ -31,6 +31,9 @@ type tlsServer struct {
 	cancel context.CancelFunc
 	busy   chan struct{} // one for each handshake
 	wg     sync.WaitGroup
+
+	mu    sync.Mutex // guards lines
+	lines warnings
 }
 
 func newTLSServer(l *loop, c *TLSConfig) (*tlsServer, error) {
@@ -88,7 +91,7 @@ func (s *tlsServer) serve(plain *tsocket.Stream) {
 	<-s.busy
 	if err != nil {
 		if s.ctx.Err() == nil {
-			s.loop.log.Warn("client refused", "remote", remote, "why", err)
+			s.warn("remote", remote, "why", err)
 		}
 		return
 	}
@@ -113,7 +116,7 @@ func (s *tlsServer) serve(plain *tsocket.Stream) {
 	})
 	if err == nil && !known {
 		err = connector.ErrPermission
-		s.loop.log.Warn("client refused", "remote", remote, "subject", cert.Subject.String(), "why", "no [[certificate]] of the policy is for it")
+		s.warn("remote", remote, "subject", cert.Subject.String(), "why", "no [[certificate]] of the policy is for it")
 		ctx, cancel := context.WithTimeout(s.ctx, partingMax)
 		defer cancel()
 		bye := frame.Header{Type: frame.Bye, Code: connector.ErrPermission.Code()}
@@ -125,6 +128,19 @@ func (s *tlsServer) serve(plain *tsocket.Stream) {
 		return
 	}
 	s.pump(p, x)
+}
+
+// warn tells of somebody who was refused before there was a uid to count the lines of: they are counted together.
+func (s *tlsServer) warn(args ...any) {
+	s.mu.Lock()
+	granted, omitted := s.lines.one(time.Now().UnixNano(), nobodyGID)
+	s.mu.Unlock()
+	for _, n := range omitted {
+		s.loop.log.Warn("lines left out", "listener", "TLS", "lines", n)
+	}
+	if granted {
+		s.loop.log.Warn("client refused", args...)
+	}
 }
 
 func (s *tlsServer) handshake(plain *tsocket.Stream) (*tsocket.Stream, error) {
