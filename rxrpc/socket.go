@@ -78,6 +78,8 @@ type SocketConfig struct {
 	MaxBacklog int
 	// MaxCalls is the most calls of the socket at a time, charged ones among them: ENOBUFS. 0: no limit but the endpoint's.
 	MaxCalls int
+	// Calls, if it is set, bounds the calls of several sockets together, as MaxCalls does those of one.
+	Calls CallQuota
 	// BusyEnds ends a client's call when its server is busy, with RXRPC_BUSY, as the first AF_RXRPC did. Otherwise the call
 	// goes on, and asks again.
 	BusyEnds bool
@@ -92,6 +94,15 @@ const defaultMaxBacklog = 128
 
 // AutoTag is set in the tags of calls that SocketConfig.AutoAccept has accepted. The application must not use such tags for its own calls.
 const AutoTag = 1 << 63
+
+// A CallQuota counts the calls that sockets have begun, or charged. It is asked in the middle of the protocol: it must neither block nor
+// call a socket.
+type CallQuota interface {
+	// Take counts one more, or says why there can be none.
+	Take() error
+	// Give counts one less, which was taken.
+	Give()
+}
 
 // A KeySource finds keys by their descriptions, as request_key(2) does. Errors wrap
 // ENOKEY, EKEYEXPIRED, EKEYREVOKED, EKEYREJECTED, ...

@@ -148,8 +148,11 @@ func (s *Socket) newCharge(id uint64, k *KernelCall) (*sockCall, error) {
 	case s.charges >= s.backlog, s.cfg.MaxCalls > 0 && len(s.calls) >= s.cfg.MaxCalls:
 		return refuse(syscall.ENOBUFS, "the backlog is full")
 	}
-	s.charged = true
 	x := &sockCall{s: s, e: s.e, id: id, phase: callCharged, credit: s.cfg.Window}
+	if err := x.count(); err != nil {
+		return nil, (&SocketError{Op: "charge", Err: err}).of(id)
+	}
+	s.charged = true
 	x.tie(k)
 	s.calls[id] = x
 	s.charges++

@@ -53,6 +53,7 @@ type sockCall struct {
 	kernel   *KernelCall // of the kernel interface; or nil
 	credit   int         // bytes that may be received, if SocketConfig.Window is set
 	subs     []*Submission
+	counted  bool // by SocketConfig.Calls
 }
 
 // arrived takes in a call that waits for ACCEPT. The owner calls it.
@@ -232,9 +233,24 @@ func (s *Socket) release(x *sockCall) {
 	if x.phase == callCharged && s.charges > 0 {
 		s.charges--
 	}
+	if x.counted {
+		x.counted = false
+		s.cfg.Calls.Give()
+	}
 	x.phase, x.announce = callGone, false
 	x.rx.drop()
 	x.tx.open()
+}
+
+// count has a call counted that the application wants.
+func (x *sockCall) count() error {
+	if q := x.s.cfg.Calls; q != nil {
+		if err := q.Take(); err != nil {
+			return err
+		}
+		x.counted = true
+	}
+	return nil
 }
 
 // failure is the error of a call that has ended otherwise than well.

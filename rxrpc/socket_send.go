@@ -140,6 +140,9 @@ func (s *Socket) admit(m *Msg, np newCallParams) (*sockCall, proto.CallParams, e
 		s: s, e: e, id: id, client: true, peer: to.Addr, service: to.Service, credit: s.cfg.Window,
 		times: m.Control.Timeouts, hardFrom: time.Now(), sending: true,
 	}
+	if err := x.count(); err != nil {
+		return nil, p, (&SocketError{Op: "sendmsg", Err: err}).of(id)
+	}
 	x.tie(np.kernel)
 	s.calls[id] = x
 	p.Exclusive = p.Exclusive || s.excl

@@ -18,7 +18,7 @@ func startAgents(ctx context.Context, b *broker.Broker, f serveFlags, log *slog.
 			return client.Dial(ctx, &client.Config{Name: "cnbus serve", Conn: b.Conn, Logger: log})
 		},
 		OpenRx: func(ctx context.Context) (connector.Bus, error) { return b.Bus(ctx, "cnbus serve") },
-		NoSock: f.noSock, NoRx: f.noRx, RxPort: f.rxPort, Allow: b.Allow, Log: log,
+		NoSock: f.noSock, NoRx: f.noRx, RxPort: f.rxPort, Allow: b.Allow, Quota: b, Log: log,
 	})
 	for name, err := range map[string]error{"sockets": a.Sock.Err, "RxRPC": a.Rx.Err} {
 		if err != nil && !errors.Is(err, agents.ErrOff) {

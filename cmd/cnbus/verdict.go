@@ -42,6 +42,13 @@ type limitsLine struct {
 	Follows       int   `json:"follows"`
 	QueuedBytes   int64 `json:"queued_bytes"`
 	HistoryBytes  int64 `json:"history_bytes"`
+	Sockets       int   `json:"sockets"`
+	SockBytes     int64 `json:"sock_bytes"`
+	RxSockets     int   `json:"rx_sockets"`
+	RxCalls       int   `json:"rx_calls"`
+	RxBytes       int64 `json:"rx_bytes"`
+	RxKeys        int   `json:"rx_keys"`
+	RxKeyBytes    int64 `json:"rx_key_bytes"`
 }
 
 func newVerdictLine(v *broker.Verdict) *verdictLine {
@@ -117,6 +124,13 @@ func printVerdict(app *cli.App, v *broker.Verdict) error {
 		{"follows", limit(int64(v.Limits.Follows))},
 		{"queued", size(v.Limits.QueuedBytes)},
 		{"history", size(v.Limits.HistoryBytes)},
+		{"sockets", limit(int64(v.Limits.Sockets))},
+		{"socket windows", size(v.Limits.SockBytes)},
+		{"RxRPC sockets", limit(int64(v.Limits.RxSockets))},
+		{"RxRPC calls", limit(int64(v.Limits.RxCalls))},
+		{"RxRPC data", size(v.Limits.RxBytes)},
+		{"RxRPC keys", limit(int64(v.Limits.RxKeys))},
+		{"bytes of keys", size(v.Limits.RxKeyBytes)},
 	} {
 		if _, err := fmt.Fprintf(app.Out, "  %s %s\n", s.Dim(fmt.Sprintf("%-18s", row[0])), row[1]); err != nil {
 			return err

@@ -12,6 +12,15 @@ type Limits struct {
 	Follows       int   `toml:"follows" json:"follows"`             // 65536 ports whose end is awaited
 	QueuedBytes   int64 `toml:"queued_bytes" json:"queued_bytes"`   // 512 MiB waiting for the uid's clients
 	HistoryBytes  int64 `toml:"history_bytes" json:"history_bytes"` // 256 MiB of histories set by the uid
+
+	// Of the agents in the broker's process, which ask by Broker.Limits.
+	Sockets    int   `toml:"sockets" json:"sockets"`           // 4096 of the tsocket agent
+	SockBytes  int64 `toml:"sock_bytes" json:"sock_bytes"`     // 256 MiB of their windows
+	RxSockets  int   `toml:"rx_sockets" json:"rx_sockets"`     // 1024 of the RxRPC agent
+	RxCalls    int   `toml:"rx_calls" json:"rx_calls"`         // 16384 that the uid's clients have begun
+	RxBytes    int64 `toml:"rx_bytes" json:"rx_bytes"`         // 256 MiB that wait to be sent in calls
+	RxKeys     int   `toml:"rx_keys" json:"rx_keys"`           // 200 keys and keyrings; root has no such limit
+	RxKeyBytes int64 `toml:"rx_key_bytes" json:"rx_key_bytes"` // 20000 of what is in them; likewise
 }
 
 // withDefaults fills in the zero fields.
@@ -33,6 +42,13 @@ func (l Limits) withDefaults() Limits {
 	def(&l.Follows, 65536)
 	def64(&l.QueuedBytes, 512<<20)
 	def64(&l.HistoryBytes, 256<<20)
+	def(&l.Sockets, 4096)
+	def64(&l.SockBytes, 256<<20)
+	def(&l.RxSockets, 1024)
+	def(&l.RxCalls, 16384)
+	def64(&l.RxBytes, 256<<20)
+	def(&l.RxKeys, 200)
+	def64(&l.RxKeyBytes, 20000)
 	return l
 }
 
@@ -58,7 +74,11 @@ func (a *account) exceed(what string, limit int64) string {
 		a.exceeded = make(map[string]uint64)
 	}
 	a.exceeded[what]++
-	return fmt.Sprintf("uid %d has reached its limit of %d %s", a.uid, limit, what)
+	return limitText(a.uid, what, limit)
+}
+
+func limitText(uid uint32, what string, limit int64) string {
+	return fmt.Sprintf("uid %d has reached its limit of %d %s", uid, limit, what)
 }
 
 // take adds one to *n unless that exceeds limit; why then says who exceeded what.

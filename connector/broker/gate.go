@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/cnbus/cnbus/connector"
@@ -15,11 +16,14 @@ import (
 type gate struct {
 	log *slog.Logger
 
-	mu     sync.Mutex // guards all below
-	policy *Policy
-	known  map[connector.Cred]*knownCred
-	denied map[string]uint64 // by action
-	lines  warnings
+	limits atomic.Pointer[Policy] // that is in force, for who only asks for limits
+
+	mu       sync.Mutex // guards all below
+	policy   *Policy
+	known    map[connector.Cred]*knownCred
+	denied   map[string]uint64            // by action
+	exceeded map[uint32]map[string]uint64 // by uid and limit
+	lines    warnings
 }
 
 // knownCred is what all connections with the same credentials have in common.
@@ -29,7 +33,12 @@ type knownCred struct {
 }
 
 func newGate(log *slog.Logger, p *Policy) *gate {
-	return &gate{log: log, policy: p, known: make(map[connector.Cred]*knownCred), denied: make(map[string]uint64)}
+	g := &gate{
+		log: log, policy: p, known: make(map[connector.Cred]*knownCred), denied: make(map[string]uint64),
+		exceeded: make(map[uint32]map[string]uint64),
+	}
+	g.limits.Store(p)
+	return g
 }
 
 // enter notes a client that connects.
@@ -62,18 +71,47 @@ func (g *gate) reload(p *Policy) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.policy = p
+	g.limits.Store(p)
 }
 
 // allow is Broker.Allow.
 func (g *gate) allow(cred connector.Cred, a Access, now int64) error {
 	tell, omitted, err := g.decide(cred, a, now)
+	g.say(tell, omitted, "denied by policy", cred, err)
+	return err
+}
+
+// say writes a line to the log if it is granted, and how many were not.
+func (g *gate) say(granted bool, omitted map[uint32]int, msg string, cred connector.Cred, why any) {
 	for uid, n := range omitted {
 		g.log.Warn("lines left out", "uid", uid, "lines", n)
 	}
-	if tell {
-		g.log.Warn("denied by policy", "uid", cred.UID, "pid", cred.PID, "why", err)
+	if granted {
+		g.log.Warn(msg, "uid", cred.UID, "pid", cred.PID, "why", why)
 	}
-	return err
+}
+
+// exceed is Broker.Exceeded.
+func (g *gate) exceed(cred connector.Cred, what string, limit, now int64) {
+	g.mu.Lock()
+	if g.exceeded[cred.UID] == nil {
+		g.exceeded[cred.UID] = make(map[string]uint64)
+	}
+	g.exceeded[cred.UID][what]++
+	tell, omitted := g.lines.one(now, cred.UID)
+	g.mu.Unlock()
+	g.say(tell, omitted, "limit", cred, limitText(cred.UID, what, limit))
+}
+
+// excess returns how often each uid has reached which limits of the agents.
+func (g *gate) excess() map[uint32]map[string]uint64 {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	all := make(map[uint32]map[string]uint64, len(g.exceeded))
+	for uid, m := range g.exceeded {
+		all[uid] = maps.Clone(m)
+	}
+	return all
 }
 
 func (g *gate) decide(cred connector.Cred, a Access, now int64) (tell bool, omitted map[uint32]int, err error) {
@@ -103,4 +141,15 @@ func (g *gate) counts() map[string]uint64 {
 // It may be called from any goroutine.
 func (b *Broker) Allow(cred connector.Cred, a Access) error {
 	return b.loop.hub.gate.allow(cred, a, time.Now().UnixNano())
+}
+
+// Limits returns the limits that the policy in force gives a user: those that have a default have it, negative ones are none. An
+// agent of the broker's process asks for those that are about what it holds for clients, each time, as a reload changes them. It
+// takes no lock and may be called from any goroutine.
+func (b *Broker) Limits(uid uint32) Limits { return b.loop.hub.gate.limits.Load().limitsOf(uid) }
+
+// Exceeded has a refusal logged and counted, of a client that has reached a limit, as those of the broker itself are: what is the
+// name of the limit. It may be called from any goroutine.
+func (b *Broker) Exceeded(cred connector.Cred, what string, limit int64) {
+	b.loop.hub.gate.exceed(cred, what, limit, time.Now().UnixNano())
 }

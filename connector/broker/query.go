@@ -202,12 +202,29 @@ func (h *hub) statRow(mine func(uint32) bool) StatRow {
 	for _, c := range h.conns {
 		row.Sent += c.stat.Sent
 	}
+	excess := h.gate.excess()
+	for _, exceeded := range excess {
+		for _, n := range exceeded {
+			row.Limited += n
+		}
+	}
 	for _, a := range h.accounts {
 		if mine(a.uid) {
+			exceeded := maps.Clone(a.exceeded)
+			if more := excess[a.uid]; more != nil {
+				maps.Copy(more, exceeded)
+				exceeded = more
+				delete(excess, a.uid)
+			}
 			row.Users = append(row.Users, UserRow{
 				UID: a.uid, Connections: a.conns, Registrations: a.regs, Memberships: a.members, Watches: a.watches, Follows: a.follows,
-				QueuedBytes: a.queued, HistoryBytes: a.history, Exceeded: maps.Clone(a.exceeded), Limits: a.limits,
+				QueuedBytes: a.queued, HistoryBytes: a.history, Exceeded: exceeded, Limits: a.limits,
 			})
+		}
+	}
+	for uid, exceeded := range excess { // who has nothing here any more
+		if mine(uid) {
+			row.Users = append(row.Users, UserRow{UID: uid, Exceeded: exceeded, Limits: h.rules.limitsOf(uid)})
 		}
 	}
 	slices.SortFunc(row.Users, func(a, b UserRow) int { return cmp.Compare(a.UID, b.UID) })

@@ -58,6 +58,17 @@ var (
 	ErrFormat    error = &opError{"not a file of this kind, or a damaged one", syscall.EINVAL}
 )
 
+// A QuotaError says which quota of a user is used up. It is ErrQuota.
+type QuotaError struct {
+	What  string // "keys" or "bytes"
+	Limit int
+}
+
+func (e *QuotaError) Error() string { return fmt.Sprintf("%v (%d %s)", ErrQuota, e.Limit, e.What) }
+
+// Unwrap returns ErrQuota.
+func (e *QuotaError) Unwrap() error { return ErrQuota }
+
 func fail(op, key string, err error) error {
 	if err == nil {
 		return nil

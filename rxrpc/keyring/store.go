@@ -8,8 +8,10 @@ import (
 
 // Config is how a Store is made; zero values mean the defaults, which are Linux's.
 type Config struct {
-	MaxKeys  int           // per user, default 200
-	MaxBytes int           // per user, of payloads and descriptions, default 20000
+	MaxKeys  int // per user, default 200
+	MaxBytes int // per user, of payloads and descriptions, default 20000
+	// Quota, if it is set, says instead of these how much a user may have; negative: no limit.
+	Quota    func(uid uint32) (keys, bytes int)
 	MaxLinks int           // keys in a keyring, default 65536
 	Grace    time.Duration // how long a key that is of no use says why, before it is collected; default 5 min
 	Sources  []Source      // asked by Request for what is not there
@@ -46,6 +48,9 @@ func New(cfg Config) *Store {
 	def(&cfg.MaxKeys, 200)
 	def(&cfg.MaxBytes, 20000)
 	def(&cfg.MaxLinks, 65536)
+	if cfg.Quota == nil {
+		cfg.Quota = func(uint32) (int, int) { return cfg.MaxKeys, cfg.MaxBytes }
+	}
 	if cfg.Grace == 0 {
 		cfg.Grace = 5 * time.Minute
 	}
@@ -154,8 +159,14 @@ func (s *Store) charge(c *Cred, uid uint32, keys, bytes int) error {
 		u = &usage{}
 		s.users[uid] = u
 	}
-	if c != nil && !c.Admin && (keys > 0 && u.keys+keys > s.cfg.MaxKeys || bytes > 0 && u.bytes+bytes > s.cfg.MaxBytes) {
-		return ErrQuota
+	if c != nil && !c.Admin {
+		maxKeys, maxBytes := s.cfg.Quota(uid)
+		switch {
+		case keys > 0 && maxKeys >= 0 && u.keys+keys > maxKeys:
+			return &QuotaError{"keys", maxKeys}
+		case bytes > 0 && maxBytes >= 0 && u.bytes+bytes > maxBytes:
+			return &QuotaError{"bytes", maxBytes}
+		}
 	}
 	u.keys += keys
 	u.bytes += bytes

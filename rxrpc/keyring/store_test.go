@@ -248,6 +248,18 @@ func TestQuota(t *testing.T) {
 	require.NoError(t, w.Drop(other, other.Ring))
 	assert.Empty(t, w.keys)
 	assert.Empty(t, w.users, "everything was accounted for")
+
+	keys := 1
+	w = newWorld(t, Config{Quota: func(uint32) (int, int) { return keys, -1 }})
+	_, err = w.Add(w.user, TypeServer, "1:2", []byte(desKey), w.user.Ring)
+	refused(t, err, syscall.EDQUOT)
+	require.ErrorIs(t, err, ErrQuota)
+	var q *QuotaError
+	require.ErrorAs(t, err, &q)
+	assert.Equal(t, QuotaError{"keys", 1}, *q)
+	keys = -1
+	w.mustAdd(t, TypeServer, "1:2", []byte(desKey), w.user.Ring)
+	w.mustAdd(t, TypeClient, strings.Repeat("x", 4000), nil, w.user.Ring)
 }
 
 func TestPermissions(t *testing.T) {

@@ -33,7 +33,7 @@ type Agent struct {
 
 	mu     sync.Mutex // guards what follows
 	owners map[uint32]*owner
-	users  map[uint32]int // sockets by uid
+	users  map[uint32]*user
 	closed bool
 	done   chan struct{} // Close is
 }
@@ -55,7 +55,7 @@ type Stats struct {
 // New registers the agent on bus as "rxrpc". The bus stays the caller's.
 func New(ctx context.Context, bus connector.Bus, cfg *Config) (*Agent, error) {
 	a := &Agent{
-		cfg: cfg.withDefaults(), bus: bus, run: rand.Uint64(), owners: make(map[uint32]*owner), users: make(map[uint32]int),
+		cfg: cfg.withDefaults(), bus: bus, run: rand.Uint64(), owners: make(map[uint32]*owner), users: make(map[uint32]*user),
 		done: make(chan struct{}),
 	}
 	a.post = func(ctx context.Context, m connector.Message, to connector.Dest) error {
@@ -118,8 +118,8 @@ func (a *Agent) Stats() Stats {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	s.Owners = len(a.owners)
-	for _, n := range a.users {
-		s.Sockets += n
+	for _, u := range a.users {
+		s.Sockets += u.sockets
 	}
 	return s
 }
@@ -166,8 +166,9 @@ func (a *Agent) hello(ctx context.Context, r *request) {
 		a.refuse(ctx, r, err)
 		return
 	}
+	l := a.limits(r.d.From.Cred.UID)
 	h := rxmsg.Hello{
-		Version: rxmsg.Version, Sockets: uint32(a.cfg.Limits.Sockets), Run: a.run, Calls: uint32(a.cfg.Limits.Calls),
+		Version: rxmsg.Version, Sockets: atMost(a.cfg.Limits.Sockets, l.Sockets), Run: a.run, Calls: atMost(a.cfg.Limits.Calls, l.Calls),
 		ReceiveWindow: uint32(a.cfg.ReceiveWindow), SendWindow: uint32(a.cfg.SendWindow), Data: uint32(rxmsg.MaxData(rxrpc.SockaddrSize, 64)),
 	}
 	a.reply(ctx, r, rxmsg.Reply{}, h.Append(nil))

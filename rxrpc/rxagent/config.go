@@ -23,6 +23,8 @@ type Config struct {
 	Keys Keys
 
 	Limits Limits
+	// Quota, if it is set, says how much each user may have besides; Limits.UserSockets does not count then.
+	Quota Quota
 
 	// ReceiveWindow is how many bytes of a call are sent to a client that has not opened its window further, unless it has asked for
 	// something else with its socket; default 256 KiB.
@@ -43,6 +45,22 @@ type Limits struct {
 	Calls       int   // of a socket that this side has begun or charged; default 4096
 	Bytes       int64 // of a port, posted and not taken by the endpoint; default 64 MiB
 	Requests    int   // of a port, that wait for others; default 4096
+}
+
+// UserLimits are what the clients of one user may have together. A negative one is none.
+type UserLimits struct {
+	Sockets int   // else EMFILE
+	Calls   int   // begun or charged; else ENOBUFS
+	Bytes   int64 // posted, and not taken by the endpoint; else ENOBUFS
+}
+
+// A Quota says how much each user may have. Its methods are called from any goroutine, also in the callback of the id, and must not
+// block.
+type Quota interface {
+	// Limits is asked for each socket, call and message of data.
+	Limits(uid uint32) UserLimits
+	// Exceeded is told of each refusal: of what, "sockets", "calls" or "bytes", there is no more than limit.
+	Exceeded(cred connector.Cred, what string, limit int64)
 }
 
 // A Policy says what the agent does for whom. Its errors wrap EACCES or EPERM, and their text is sent to the client; others are

@@ -17,6 +17,7 @@ import (
 type owner struct {
 	a       *Agent
 	from    connector.From
+	user    *user
 	ctx     context.Context // ends with the owner
 	cancel  context.CancelFunc
 	lane    lane // for what is not about a socket
@@ -63,6 +64,8 @@ func (a *Agent) ownerOf(from connector.From) *owner {
 		socks: make(map[uint32]*sock), pending: make(map[uint32]canceller),
 	}
 	o.ctx, o.cancel = context.WithCancel(a.ctx)
+	o.user = a.userOf(from.Cred.UID)
+	o.user.owners++
 	a.owners[from.Port] = o
 	a.wg.Go(o.pump)
 	o.lane.put(&a.wg, 0, o.follow)
@@ -123,7 +126,10 @@ func (o *owner) end() {
 	if a.owners[o.from.Port] == o {
 		delete(a.owners, o.from.Port)
 	}
-	a.uncount(o.from.Cred.UID, len(socks))
+	o.user.sockets -= len(socks)
+	if o.user.owners--; o.user.owners == 0 {
+		delete(a.users, o.from.Cred.UID)
+	}
 	a.mu.Unlock()
 }
 
@@ -141,13 +147,6 @@ func (o *owner) shut(ctx context.Context, f *rxmsg.Failure) {
 	case <-ctx.Done():
 	}
 	o.end()
-}
-
-// uncount takes n sockets of a user away; a.mu is held.
-func (a *Agent) uncount(uid uint32, n int) {
-	if a.users[uid] -= n; a.users[uid] <= 0 {
-		delete(a.users, uid)
-	}
 }
 
 // sock returns a socket of the owner; nil if it has none of that number.

@@ -45,7 +45,7 @@ type errnoError struct {
 	text string
 }
 
-func (e *errnoError) Error() string { return "rxrpc agent: " + e.text + ": " + e.no.Error() }
+func (e *errnoError) Error() string { return e.text + ": " + e.no.Error() }
 func (e *errnoError) Unwrap() error { return e.no }
 
 func errno(no syscall.Errno, text string) error { return &errnoError{no, text} }

@@ -2,7 +2,6 @@ package rxagent
 
 import (
 	"errors"
-	"fmt"
 	"sync"
 	"syscall"
 	"time"
@@ -100,10 +99,9 @@ func (x *sending) hold(m *rxrpc.Msg) error {
 	if len(m.Data) == 0 {
 		return nil
 	}
-	if most := o.a.cfg.Limits.Bytes; o.bytes.Add(int64(x.size)) > most {
-		o.bytes.Add(-int64(x.size))
+	if err := o.addBytes(int64(x.size)); err != nil {
 		x.size = 0
-		return errno(syscall.ENOBUFS, fmt.Sprintf("%d bytes wait to be sent", most))
+		return err
 	}
 	if x.r.noReply() {
 		k.mu.Lock()
@@ -140,7 +138,7 @@ func (x *sending) letGo() {
 		x.k.o.a.bufs.Put(x.buf)
 		x.buf = nil
 	}
-	x.k.o.bytes.Add(-int64(x.size))
+	x.k.o.dropBytes(int64(x.size))
 }
 
 // abandon ends a call of which a posted message could not be taken: the peer must not get a request with a gap.

@@ -56,7 +56,7 @@ func (o *owner) open(r *request) (n uint32, body []byte, err error) {
 		return 0, nil, errno(syscall.EPROTONOSUPPORT, fmt.Sprintf("transport of family %d", r.h.Arg))
 	}
 	a := o.a
-	if err := o.count(); err != nil {
+	if err := o.addSocket(); err != nil {
 		return 0, nil, err
 	}
 	const least, most = 1 << 10, 64 << 20
@@ -68,6 +68,9 @@ func (o *owner) open(r *request) (n uint32, body []byte, err error) {
 	cfg := rxrpc.SocketConfig{
 		Endpoint: a.cfg.Endpoint, Pool: a.pool, Window: k.window, Notify: func() { o.news(k) }, MaxBacklog: a.cfg.MaxBacklog,
 		MaxCalls: a.cfg.Limits.Calls, BusyEnds: p.BusyEnds, OwnPort: p.OwnPort, AutoAccept: p.AutoAccept,
+	}
+	if a.cfg.Quota != nil {
+		cfg.Calls = callQuota{o}
 	}
 	if a.cfg.Keys != nil {
 		o.usesKeys.Store(true)
@@ -84,35 +87,11 @@ func (o *owner) open(r *request) (n uint32, body []byte, err error) {
 		o.mu.Unlock()
 	}
 	if err != nil {
-		o.uncount(1)
+		o.dropSocket()
 		return 0, nil, err
 	}
 	a.cfg.Logger.Debug("rxrpc agent: socket", "sock", k.n, "port", o.from.Port, "uid", o.from.Cred.UID, "pid", o.from.Cred.PID)
 	return k.n, p.Append(nil), nil
-}
-
-// count makes room for a socket.
-func (o *owner) count() error {
-	a := o.a
-	o.mu.Lock()
-	n := len(o.socks)
-	o.mu.Unlock()
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	switch {
-	case n >= a.cfg.Limits.Sockets:
-		return errno(syscall.EMFILE, fmt.Sprintf("port %d has %d sockets", o.from.Port, n))
-	case a.users[o.from.Cred.UID] >= a.cfg.Limits.UserSockets:
-		return errno(syscall.EMFILE, fmt.Sprintf("user %d has %d sockets", o.from.Cred.UID, a.cfg.Limits.UserSockets))
-	}
-	a.users[o.from.Cred.UID]++
-	return nil
-}
-
-func (o *owner) uncount(n int) {
-	o.a.mu.Lock()
-	defer o.a.mu.Unlock()
-	o.a.uncount(o.from.Cred.UID, n)
 }
 
 // close closes the socket; what was submitted completes with EBADF.
@@ -193,7 +172,7 @@ func (k *sock) doClose() error {
 	if !mine {
 		return noSocket(k.n)
 	}
-	o.uncount(1)
+	o.dropSocket()
 	k.linger()
 	k.close()
 	return nil

@@ -64,7 +64,8 @@ func TestPolicyDocClaims(t *testing.T) {
 	l := p.Check(connector.Cred{UID: 1}, nil).Limits
 	for key, def := range map[string]int64{
 		"connections": int64(l.Connections), "registrations": int64(l.Registrations), "memberships": int64(l.Memberships),
-		"watches": int64(l.Watches), "queued_bytes": l.QueuedBytes, "history_bytes": l.HistoryBytes,
+		"watches": int64(l.Watches), "follows": int64(l.Follows), "sockets": int64(l.Sockets), "sock_bytes": l.SockBytes, "rx_sockets": int64(l.RxSockets),
+		"rx_calls": int64(l.RxCalls), "rx_bytes": l.RxBytes, "rx_keys": int64(l.RxKeys), "rx_key_bytes": l.RxKeyBytes, "queued_bytes": l.QueuedBytes, "history_bytes": l.HistoryBytes,
 	} {
 		assert.Regexp(t, `(?m)^`+key+` +=.*# (default )?`+jsonNumber(uint64(def))+`\b`, string(b))
 	}

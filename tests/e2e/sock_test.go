@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"encoding/json"
+	"fmt"
 	"strings"
 	"syscall"
 	"testing"
@@ -169,4 +170,44 @@ func TestSockLs(t *testing.T) {
 	assert.Regexp(t, `(?m)^ *\d+ +tcp +connected +ipv4:127\.0\.0\.1:\d+ +ipv4:127\.0\.0\.1:\d+ `, out)
 	p.end(syscall.SIGKILL)
 	s.until("they go with their owner", func(rows []map[string]any) bool { return len(rows) == 0 }, "sock", "ls")
+}
+
+const limitsPolicyText = `
+[[rule]]
+uid   = ["self"]
+admin = true
+
+[[limit]]
+sockets    = %d
+rx_sockets = %[1]d
+rx_calls   = 1
+`
+
+// How much the agents hold for a user is said by the policy's limits; who reaches one is told, logged and counted, and a reload counts at once.
+func TestLimitsOfTheAgents(t *testing.T) {
+	s := newSite(t)
+	b := s.broker("--no-proc", "--policy", s.file("policy.toml", fmt.Sprintf(limitsPolicyText, 1)))
+	r := s.run("cn-test", "sock", "--streams", "1", "--bytes", "10", "--datagrams", "0")
+	assert.Equal(t, 1, r.code)
+	assert.Contains(t, r.err, "has 1 sockets, which is the limit")
+	b.expect(`limit.*has reached its limit of 1 sockets`)
+	r = s.run("cn-test", "rx", "-n", "1", "--bulk", "0")
+	assert.Equal(t, 1, r.code)
+	b.expect(`limit.*has reached its limit of 1 rx_sockets`)
+
+	s.file("policy.toml", fmt.Sprintf(limitsPolicyText, 100))
+	b.signal(syscall.SIGHUP)
+	b.expect(`policy reloaded`)
+	r = s.run("cn-test", "sock", "--streams", "1", "--bytes", "10", "--datagrams", "0")
+	require.Zero(t, r.code, r.err)
+	l, at := s.echo("7")
+	l.signal(syscall.SIGSTOP)
+	s.start("cnbus", "rx", "call", at, "7", "x", "--timeout", "0")
+	s.until("both sides", func(rows []map[string]any) bool { return len(rows) == 2 }, "rx", "calls")
+	r = s.run("cnbus", "rx", "call", at, "7", "x")
+	assert.Equal(t, 1, r.code)
+	assert.Regexp(t, `^cnbus: .*: user \d+ has 1 calls, which is the limit: no buffer space available\n$`, r.err)
+	b.expect(`limit.*has reached its limit of 1 rx_calls`)
+	assert.Regexp(t, `(?m)^limit +user \S+ reached the limit of rx_calls 1 times?\nlimit +user \S+ reached the limit of rx_sockets \d+ times?\nlimit +user \S+ reached the limit of sockets \d+ times?$`, s.ok("stat"))
+	assert.Regexp(t, `(?m)^ +RxRPC calls +1$`, s.ok("policy", "show"))
 }

@@ -25,6 +25,9 @@ type Config struct {
 	// BytesPerUID bounds the sum of the windows of one uid: beyond it OPEN fails with ENOBUFS. Default 256 MiB.
 	BytesPerUID int
 
+	// Quota, if it is set, says instead of SocketsPerUID and BytesPerUID how much each user may have.
+	Quota Quota
+
 	// Linger bounds how long the agent goes on to write what had been written to a stream before it was
 	// closed, or its owner went. Default 10 s; negative not at all.
 	Linger time.Duration
@@ -67,6 +70,35 @@ func (c *Config) withDefaults() Config {
 		d.Logger = slog.Default()
 	}
 	return d
+}
+
+// Limits are what the sockets of one uid may be and hold together. A negative one is none.
+type Limits struct {
+	Sockets int   // else EMFILE
+	Bytes   int64 // windows; else ENOBUFS
+}
+
+// Quota says how much each user may have. Its methods are called by the agent's handler, and must not block.
+type Quota interface {
+	// Limits is asked for each socket.
+	Limits(uid uint32) Limits
+	// Exceeded is told of each refusal: of what, "sockets" or "bytes", there is no more than limit.
+	Exceeded(cred connector.Cred, what string, limit int64)
+}
+
+// limits are those of a uid.
+func (c *Config) limits(uid uint32) Limits {
+	if c.Quota != nil {
+		return c.Quota.Limits(uid)
+	}
+	return Limits{Sockets: c.SocketsPerUID, Bytes: int64(c.BytesPerUID)}
+}
+
+// exceeded tells the Quota.
+func (c *Config) exceeded(cred connector.Cred, what string, limit int64) {
+	if c.Quota != nil {
+		c.Quota.Exceeded(cred, what, limit)
+	}
 }
 
 // Access is what a process wants to do.

@@ -3,6 +3,7 @@ package tsagent_test
 import (
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -11,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
+	"github.com/cnbus/cnbus/connector"
 	"github.com/cnbus/cnbus/tsocket"
 	"github.com/cnbus/cnbus/tsocket/tsagent"
 )
@@ -381,6 +383,35 @@ func TestFloodOfOpens(t *testing.T) {
 		r.open(unix.AF_INET, unix.SOCK_STREAM)
 	}
 	r.refuse(syscall.ENOBUFS, tsagent.Header{Op: tsagent.OpOpen, Arg: unix.AF_INET | unix.SOCK_STREAM<<16})
+}
+
+// quota is a Quota that writes down what it is told.
+type quota struct {
+	limits atomic.Pointer[tsagent.Limits]
+	told   chan string
+}
+
+func (q *quota) Limits(uint32) tsagent.Limits { return *q.limits.Load() }
+
+func (q *quota) Exceeded(_ connector.Cred, what string, limit int64) {
+	q.told <- fmt.Sprint(what, " ", limit)
+}
+
+// How much a user may have others say, and it counts at once.
+func TestQuota(t *testing.T) {
+	q := &quota{told: make(chan string, 9)}
+	q.limits.Store(&tsagent.Limits{Sockets: 1, Bytes: -1})
+	s := onLoopback(t, &tsagent.Config{Quota: q, SocketsPerUID: 1, BytesPerUID: 1})
+	one, two := s.raw(t), s.raw(t)
+	open := tsagent.Header{Op: tsagent.OpOpen, Arg: unix.AF_INET | unix.SOCK_DGRAM<<16}
+	one.must(open)
+	require.ErrorContains(t, two.refuse(syscall.EMFILE, open), "has 1 sockets, which is the limit")
+	assert.Equal(t, "sockets 1", <-q.told)
+	q.limits.Store(&tsagent.Limits{Sockets: -1, Bytes: 256 << 10})
+	two.refuse(syscall.ENOBUFS, open)
+	assert.Equal(t, "bytes 262144", <-q.told)
+	q.limits.Store(&tsagent.Limits{Sockets: -1, Bytes: -1})
+	two.must(open)
 }
 
 // An accept beyond the limit says so, and the connection goes on to wait.

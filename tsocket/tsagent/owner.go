@@ -190,10 +190,12 @@ func (a *Agent) newSock(from connector.From, sink cbid.ID, family, kind int, res
 	if uid == nil {
 		uid = &account{}
 	}
-	switch {
-	case uid.sockets >= a.cfg.SocketsPerUID:
+	switch l := a.cfg.limits(from.Cred.UID); {
+	case l.Sockets >= 0 && uid.sockets >= l.Sockets:
+		a.cfg.exceeded(from.Cred, "sockets", int64(l.Sockets))
 		return nil, &Error{syscall.EMFILE, fmt.Sprintf("uid %d has %d sockets, which is the limit", from.Cred.UID, uid.sockets)}
-	case uid.bytes+a.cfg.Window > a.cfg.BytesPerUID:
+	case l.Bytes >= 0 && int64(uid.bytes+a.cfg.Window) > l.Bytes:
+		a.cfg.exceeded(from.Cred, "bytes", l.Bytes)
 		return nil, &Error{syscall.ENOBUFS, fmt.Sprintf("the sockets of uid %d have windows of %d bytes, which is the limit", from.Cred.UID, uid.bytes)}
 	}
 	o, err := a.owner(from, sink)

@@ -109,7 +109,11 @@ func (r *request) hello() {
 	b := native.AppendUint32(nil, Version)
 	b = native.AppendUint32(b, MaxBody)
 	b = native.AppendUint32(b, uint32(c.Window))
-	b = native.AppendUint32(b, uint32(c.SocketsPerOwner))
+	most := c.SocketsPerOwner
+	if l := c.limits(r.d.From.Cred.UID); l.Sockets >= 0 {
+		most = min(most, l.Sockets)
+	}
+	b = native.AppendUint32(b, uint32(most))
 	sinks := uint32(0)
 	if c.Sinks {
 		sinks = 1

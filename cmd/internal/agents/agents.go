@@ -11,6 +11,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"math"
 
 	"github.com/cnbus/cnbus/connector"
 	"github.com/cnbus/cnbus/connector/broker"
@@ -19,6 +20,12 @@ import (
 
 // Allow says whether an agent may do something for a client; see broker.Broker.Allow.
 type Allow func(cred connector.Cred, a broker.Access) error
+
+// Quota says how much an agent may hold for each user; see broker.Broker.Limits.
+type Quota interface {
+	Limits(uid uint32) broker.Limits
+	Exceeded(cred connector.Cred, what string, limit int64)
+}
 
 // Config says which agents there are.
 type Config struct {
@@ -30,6 +37,7 @@ type Config struct {
 	NoSock, NoRx bool   // there is no such agent
 	RxPort       uint16 // from which calls leave that want no port of their own; 0: any
 	Allow        Allow  // nil: everybody may everything
+	Quota        Quota  // nil: the agents' own limits
 	Log          *slog.Logger
 }
 
@@ -75,7 +83,11 @@ func startSock(ctx context.Context, cfg *Config) *SockAgent {
 	if err != nil {
 		return &SockAgent{Err: err}
 	}
-	a, err := tsagent.New(ctx, bus, &tsagent.Config{Policy: sockPolicy{cfg.Allow}, Logger: cfg.Log})
+	c := tsagent.Config{Policy: sockPolicy{cfg.Allow}, Logger: cfg.Log}
+	if cfg.Quota != nil {
+		c.Quota, c.SocketsPerOwner = sockQuota{cfg.Quota}, math.MaxInt32
+	}
+	a, err := tsagent.New(ctx, bus, &c)
 	if err != nil {
 		bus.Close()
 		return &SockAgent{Err: err}

@@ -3,6 +3,7 @@ package agents
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/netip"
 	"slices"
@@ -19,7 +20,9 @@ import (
 	"github.com/cnbus/cnbus/connector/broker"
 	"github.com/cnbus/cnbus/connector/loopback"
 	"github.com/cnbus/cnbus/rxrpc"
+	"github.com/cnbus/cnbus/rxrpc/keyring"
 	"github.com/cnbus/cnbus/rxrpc/rxagent/rxclient"
+	"github.com/cnbus/cnbus/rxrpc/rxagent/rxkeys"
 	"github.com/cnbus/cnbus/rxrpc/rxagent/rxmsg"
 	"github.com/cnbus/cnbus/tsocket"
 	"github.com/cnbus/cnbus/tsocket/tsagent"
@@ -112,6 +115,91 @@ func TestStartAndStop(t *testing.T) {
 	defer end()
 	_, err = c.Call(short, 7, nil) // waits for another agent
 	assert.Error(t, err)
+}
+
+// quota is what everybody may have.
+type quota struct {
+	limits broker.Limits
+	told   chan string
+}
+
+func (q *quota) Limits(uint32) broker.Limits { return q.limits }
+
+func (q *quota) Exceeded(_ connector.Cred, what string, limit int64) {
+	q.told <- fmt.Sprint(what, " ", limit)
+}
+
+// The limits have the names of the policy, for both agents.
+func TestLimits(t *testing.T) {
+	for _, c := range []struct {
+		limits broker.Limits
+		told   string
+		errno  syscall.Errno
+	}{
+		{broker.Limits{Sockets: 0, SockBytes: -1}, "sockets 0", syscall.EMFILE},
+		{broker.Limits{Sockets: -1, SockBytes: 7}, "sock_bytes 7", syscall.ENOBUFS},
+		{broker.Limits{Sockets: -1, SockBytes: -1, RxSockets: 0}, "rx_sockets 0", syscall.EMFILE},
+		{broker.Limits{Sockets: -1, SockBytes: -1, RxSockets: -1, RxCalls: 0, RxBytes: -1}, "rx_calls 0", syscall.ENOBUFS},
+		{broker.Limits{Sockets: -1, SockBytes: -1, RxSockets: -1, RxCalls: -1, RxBytes: 1}, "rx_bytes 1", syscall.ENOBUFS},
+	} {
+		t.Run(c.told, func(t *testing.T) {
+			q := &quota{limits: c.limits, told: make(chan string, 99)}
+			hub, a := start(t, Config{Quota: q})
+			require.NoError(t, a.Sock.Err)
+			require.NoError(t, a.Rx.Err)
+			require.ErrorIs(t, useAll(t, hub), c.errno)
+			assert.Equal(t, c.told, <-q.told)
+		})
+	}
+}
+
+// useAll opens a socket and makes a call, until something fails.
+func useAll(t *testing.T, hub *loopback.Hub) error {
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	bus := hub.Open()
+	defer bus.Close()
+	socks, err := tsagent.NewClient(ctx, bus, nil)
+	require.NoError(t, err)
+	defer socks.Close()
+	d, err := socks.UDP(ctx, tsocket.MustAddr(tsocket.ParseHostPort("ip", "127.0.0.1:0", 0)), tsocket.Addr{})
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	rx, err := rxclient.Dial(ctx, bus, nil)
+	require.NoError(t, err)
+	defer rx.Close()
+	own, err := rxrpc.Open(netip.MustParseAddrPort("127.0.0.1:0"), nil)
+	require.NoError(t, err)
+	defer own.Close()
+	echo := func(_ context.Context, _ *rxrpc.ServerCall, dst, request []byte) ([]byte, error) {
+		return append(dst, request...), nil
+	}
+	require.NoError(t, rxrpc.NewServer(own, nil).Handle(7, rxrpc.Unary(echo)))
+	c, err := rx.Dial(own.LocalAddr().String(), nil)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	_, err = c.Call(ctx, 7, []byte("hello"))
+	return err
+}
+
+// Those of keys are EDQUOT.
+func TestLimitsOfKeys(t *testing.T) {
+	for told, limits := range map[string]broker.Limits{
+		"rx_keys 1": {RxKeys: 1, RxKeyBytes: -1}, "rx_key_bytes 10": {RxKeys: -1, RxKeyBytes: 10},
+	} {
+		q := &quota{limits: limits, told: make(chan string, 9)}
+		k := keyPolicy{rxkeys.New(&rxkeys.Config{Store: keyring.Config{Quota: rxQuota{q}.keys}}), func(connector.Cred, broker.Access) error { return nil }, q}
+		add := rxmsg.KeyAdd{Type: string(keyring.TypeServer), Description: "52:2", Payload: []byte("\xa7\x83\x8a\xcb\xc7\x83\xec\x94")}
+		body, err := add.Append(nil)
+		require.NoError(t, err)
+		_, _, err = k.Do(t.Context(), connector.From{Port: 1, Cred: connector.Cred{UID: 1}}, rxmsg.Header{Op: rxmsg.OpKeyAdd}, body)
+		require.ErrorIs(t, err, syscall.EDQUOT)
+		require.Equal(t, told, <-q.told)
+	}
 }
 
 func TestWhatIsNotWanted(t *testing.T) {

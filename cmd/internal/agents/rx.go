@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"net/netip"
 	"syscall"
 	"time"
@@ -49,10 +50,16 @@ func startRx(ctx context.Context, cfg *Config) *RxAgent {
 		udp.close()
 		return &RxAgent{Err: err}
 	}
-	a, err := rxagent.New(ctx, bus, &rxagent.Config{
-		Open: udp.open, Endpoint: &rxrpc.Config{Logger: cfg.Log},
-		Policy: rxPolicy{cfg.Allow}, Keys: keyPolicy{rxkeys.New(nil), cfg.Allow}, Logger: cfg.Log,
-	})
+	c := rxagent.Config{
+		Open: udp.open, Endpoint: &rxrpc.Config{Logger: cfg.Log}, Policy: rxPolicy{cfg.Allow}, Logger: cfg.Log,
+	}
+	var keys rxkeys.Config
+	if q := (rxQuota{cfg.Quota}); cfg.Quota != nil {
+		c.Quota, c.Limits = q, rxagent.Limits{Sockets: math.MaxInt32, Bytes: math.MaxInt64}
+		keys.Store.Quota = q.keys
+	}
+	c.Keys = keyPolicy{rxkeys.New(&keys), cfg.Allow, cfg.Quota}
+	a, err := rxagent.New(ctx, bus, &c)
 	if err != nil {
 		bus.Close()
 		udp.close()

@@ -2,10 +2,12 @@ package agents
 
 import (
 	"context"
+	"errors"
 
 	"github.com/cnbus/cnbus/connector"
 	"github.com/cnbus/cnbus/connector/broker"
 	"github.com/cnbus/cnbus/rxrpc"
+	"github.com/cnbus/cnbus/rxrpc/keyring"
 	"github.com/cnbus/cnbus/rxrpc/rxagent"
 	"github.com/cnbus/cnbus/rxrpc/rxagent/rxmsg"
 )
@@ -27,6 +29,7 @@ func (p rxPolicy) Listen(who connector.From, local rxrpc.Addr) error {
 type keyPolicy struct {
 	rxagent.Keys
 	allow Allow
+	quota Quota // may be nil
 }
 
 // Words of a policy for what a client does with its keys.
@@ -61,7 +64,12 @@ func (k keyPolicy) Do(ctx context.Context, who connector.From, h rxmsg.Header, b
 	if err := k.may(who, word); err != nil {
 		return 0, nil, err
 	}
-	return k.Keys.Do(ctx, who, h, body)
+	value, reply, err = k.Keys.Do(ctx, who, h, body)
+	var e *keyring.QuotaError
+	if k.quota != nil && errors.As(err, &e) {
+		k.quota.Exceeded(who.Cred, map[string]string{"keys": "rx_keys", "bytes": "rx_key_bytes"}[e.What], int64(e.Limit))
+	}
+	return value, reply, err
 }
 
 // Key implements rxagent.Keys.
