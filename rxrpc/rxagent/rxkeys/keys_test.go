@@ -253,7 +253,7 @@ func TestWhatIsRefused(t *testing.T) {
 	}
 	err := add(keyring.TypeClient, "one more", nil)
 	assert.ErrorIs(t, err, syscall.EDQUOT)
-	assert.EqualError(t, err, `rxrpc agent: keyring: add rxrpc "one more": the owner has too many keys, or too large ones`)
+	assert.EqualError(t, err, `rxrpc agent: keyring: add rxrpc "one more": the owner has too many keys, or too large ones (5 keys)`)
 	_, other := start(k, 1001)
 	_, err = other.Add(ctx, keyring.TypeClient, "1", nil, rxkeys.OwnRing, 0)
 	require.NoError(t, err, "of others there is room")
