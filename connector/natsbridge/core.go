@@ -85,6 +85,8 @@ type core struct {
 	site  map[uint64]*siteID // of other hosts
 	// doubts are ids whose keys may be this host's though it has given them up.
 	doubts map[uint64]struct{}
+	// lost are ids of this host that another has now: who has them may not have been reachable when they were lost.
+	lost map[uint64]lostID
 
 	pubs     map[uint32]*publication
 	pubDirty []*publication
@@ -122,6 +124,7 @@ func newCore(cfg coreConfig, h hub, w wire) *core {
 	c := &core{
 		coreConfig: cfg, hub: h, wire: w, session: cfg.first, connected: true,
 		peers: make(map[uint16]*peer), own: make(map[uint64]*ownID), site: make(map[uint64]*siteID), doubts: make(map[uint64]struct{}),
+		lost: make(map[uint64]lostID),
 		pubs: make(map[uint32]*publication), subs: make(map[uint32]*subscription),
 		changes: make(map[uint32]uint64), interest: make(map[uint32]map[uint16]struct{}), barriers: make(map[uint64]*barrier),
 		refused: make(map[string]*refusal),

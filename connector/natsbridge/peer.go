@@ -61,6 +61,7 @@ func (c *core) newPeer(host uint16, run uint64) *peer {
 			c.record(p, func(b []byte) []byte { return appendRegistered(b, &o.info, o.rev) })
 		}
 	}
+	c.tellLost(p)
 	for _, g := range sortedKeys(c.subs) {
 		c.record(p, func(b []byte) []byte { return appendMembers(b, g, true) })
 	}

@@ -24,10 +24,17 @@ type ownID struct {
 	rev       uint64 // of its key
 	state     idState
 	takeover  bool
-	announced bool // the other hosts were told
-	granted   bool // and the hub
-	asked     bool // its present owner was asked whether it is
-	ended     bool // unregistered while the store was being asked
+	announced bool   // the other hosts were told
+	granted   bool   // and the hub
+	asked     bool   // its present owner was asked whether it is
+	ended     bool   // unregistered while the store was being asked
+	before    string // what its agent is to be told of who had it before
+}
+
+// lostID is an id that was this host's.
+type lostID struct {
+	rev   uint64
+	until int64 // when nobody needs to be told any more
 }
 
 // siteID is an id of another host.
@@ -251,6 +258,7 @@ func (c *core) claimed(o *ownID, r storeResult) {
 		if !o.granted && !o.ended {
 			o.granted = true
 			c.hub.Granted(id, nil, "")
+			c.tellBefore(o)
 		}
 	})
 	if o.granted {
@@ -285,6 +293,7 @@ func (c *core) lose(o *ownID, text string) {
 	delete(c.own, o.info.ID.Key())
 	if o.announced {
 		o.announced = false
+		c.lost[o.info.ID.Key()] = lostID{rev: o.rev, until: c.now + 2*c.leaseTime()}
 		c.announce(func(b []byte) []byte { return appendNoID(b, o.info.ID, o.rev) }, nil)
 	}
 	c.log.Warn("site-wide id lost", "id", o.info.ID, "why", text)
@@ -348,12 +357,37 @@ func (c *core) noIDRecord(p *peer, f *fields) error {
 	if s := c.site[id.Key()]; s != nil && s.host == p.host && s.rev <= rev {
 		c.dropSite(s)
 	}
-	if o := c.own[id.Key()]; o != nil && o.state == idInForce && o.rev < rev {
+	switch o := c.own[id.Key()]; {
+	case o == nil || o.state != idInForce:
+	case o.rev < rev:
 		// The key was that host's for a moment, by a takeover of which it was not told that it had worked.
 		o.state = idSuspended
 		c.claim(o, claimRetries)
+	default:
+		o.before = fmt.Sprintf("host %s (number %d), which had it before, has given it up", p.name, p.host)
+		c.tellBefore(o)
 	}
 	return nil
+}
+
+// tellLost tells a new peer what ids this host has lost while they did not see each other.
+func (c *core) tellLost(p *peer) {
+	for _, key := range sortedKeys(c.lost) {
+		l := c.lost[key]
+		if c.now >= l.until {
+			delete(c.lost, key)
+			continue
+		}
+		c.record(p, func(b []byte) []byte { return appendNoID(b, cbid.FromKey(key), l.rev) })
+	}
+}
+
+// tellBefore tells an agent that another host had its id, once it has it.
+func (c *core) tellBefore(o *ownID) {
+	if o.granted && o.before != "" {
+		c.hub.State(o.info.ID, connector.SiteInForce, o.before)
+		o.before = ""
+	}
 }
 
 // dropSite forgets an id of another host.

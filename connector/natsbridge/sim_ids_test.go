@@ -69,6 +69,7 @@ func TestAnIDHasOneOwnerAndIsKnownWhenGranted(t *testing.T) {
 	s.forward(1000 * ms)
 	assert.Equal(t, "ok", b.granted[id])
 	assert.Equal(t, connector.SiteLost, a.state[id], "the owner is told")
+	assert.Equal(t, "host host1 (number 1), which had it before, has given it up", b.text[id], "and the new one")
 	s.owners([]cbid.ID{id})
 
 	b.core.Unregister(id)
@@ -104,6 +105,8 @@ func TestUnknownThenGone(t *testing.T) {
 	s.forward(2 * simLease)
 	assert.Equal(t, connector.SiteLost, a.state[id])
 	assert.Equal(t, connector.SiteInForce, b.state[id])
+	assert.Contains(t, a.text[id], "host2", "both owners are told of the other")
+	assert.Contains(t, b.text[id], "host1")
 	s.owners([]cbid.ID{id})
 }
 

@@ -152,7 +152,8 @@ type simHost struct {
 	unknown map[cbid.ID]bool
 	granted map[cbid.ID]string
 	state   map[cbid.ID]connector.SiteState
-	gone    map[cbid.ID]int // Unregistered
+	text    map[cbid.ID]string // of it
+	gone    map[cbid.ID]int    // Unregistered
 	down    []uint32
 	soon    bool
 
@@ -176,6 +177,7 @@ func (h *simHost) start() {
 	h.published, h.lost, h.got = make(map[uint32]uint64), make(map[uint32]uint64), make(map[string][]uint64)
 	h.interest, h.done = make(map[uint32][]uint32), make(map[uint32]int)
 	h.ids, h.unknown = make(map[cbid.ID]connector.IDInfo), make(map[cbid.ID]bool)
+	h.text = make(map[cbid.ID]string)
 	h.granted, h.state, h.gone = make(map[cbid.ID]string), make(map[cbid.ID]connector.SiteState), make(map[cbid.ID]int)
 	h.members = make(map[uint32]bool)
 	h.down, h.tick, h.soon = nil, 0, false
@@ -452,8 +454,8 @@ func (h *simHost) Granted(id cbid.ID, err *connector.Error, text string) {
 	h.state[id] = connector.SiteInForce
 }
 func (h *simHost) Unregistered(id cbid.ID) { h.gone[id]++ }
-func (h *simHost) State(id cbid.ID, state connector.SiteState, _ string) {
-	h.state[id] = state
+func (h *simHost) State(id cbid.ID, state connector.SiteState, text string) {
+	h.state[id], h.text[id] = state, text
 }
 func (h *simHost) Renewed()      {}
 func (h *simHost) HostUp(uint32) {}

@@ -6,6 +6,8 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"log/slog"
@@ -16,9 +18,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats-server/v2/server"
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnbus/cnbus/cbid"
+	"github.com/cnbus/cnbus/connector"
 	"github.com/cnbus/cnbus/connector/broker"
 	"github.com/cnbus/cnbus/connector/natsbridge"
 	"github.com/cnbus/cnbus/tests/interop/rig"
@@ -116,6 +120,9 @@ func brokerMain() error {
 	if err := bridge.Serve(ctx, bus); err != nil {
 		return err
 	}
+	if err := bus.AddCallback(ctx, figuresID, "figures", connector.HandlerFunc(answerFigures)); err != nil {
+		return err
+	}
 	fmt.Println("ready")
 	<-ctx.Done()
 	_ = bus.Close()
@@ -129,21 +136,30 @@ func brokerMain() error {
 	return err
 }
 
-// serverMain is a nats-server.
+// serverMain is the program nats-server; the configuration are its arguments.
 func serverMain() error {
-	c, err := roleConfig[natsbridge.EmbeddedConfig]()
+	args, err := roleConfig[[]string]()
 	if err != nil {
 		return err
 	}
-	ctx, stop := untilTerm()
-	defer stop()
-	s, err := natsbridge.StartEmbedded(c)
+	fs := flag.NewFlagSet("nats-server", flag.ExitOnError)
+	opts, err := server.ConfigureOptions(fs, args, func() {}, fs.Usage, func() {})
 	if err != nil {
 		return err
+	}
+	s, err := server.NewServer(opts)
+	if err != nil {
+		return err
+	}
+	s.ConfigureLogger()
+	if err := server.Run(s); err != nil {
+		return err
+	}
+	if !s.ReadyForConnections(patience) {
+		return errors.New("not ready")
 	}
 	fmt.Println("ready")
-	<-ctx.Done()
-	s.Close()
+	s.WaitForShutdown()
 	return nil
 }
 
@@ -175,7 +191,7 @@ func begin(t testing.TB, role string, config any, ns *process) *process {
 		p.cmd = exec.Command(self)
 		p.cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET}
 	} else {
-		p.cmd = exec.Command("nsenter", "--net=/proc/"+fmt.Sprint(ns.cmd.Process.Pid)+"/ns/net", self)
+		p.cmd = exec.Command("nsenter", ns.net(), self)
 		p.cmd.SysProcAttr = &syscall.SysProcAttr{}
 	}
 	p.cmd.Env = append(os.Environ(), roleEnv+"="+role, configEnv+"="+string(b))
@@ -211,6 +227,11 @@ func (p *process) ready() {
 		_ = p.cmd.Wait()
 		close(p.done)
 	}()
+}
+
+func (p *process) signal(s syscall.Signal) {
+	p.t.Helper()
+	require.NoError(p.t, p.cmd.Process.Signal(s))
 }
 
 // kill is kill -9.

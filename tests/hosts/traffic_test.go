@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -22,6 +23,8 @@ type stream struct {
 	t        testing.TB
 	from, to connector.Endpoint
 	dest     connector.Dest
+	id       cbid.ID
+	confirm  bool // by Send
 	stop     chan struct{}
 	wg       sync.WaitGroup
 
@@ -38,9 +41,11 @@ type stream struct {
 
 const trafficGroup = 0x300
 
+var trafficID = cbid.Make(0x300, 1)
+
 // unicast sends from a to b all the time.
 func unicast(t testing.TB, a, b *host) *stream {
-	s := &stream{t: t, from: a.endpoint(), to: b.endpoint()}
+	s := &stream{t: t, from: a.endpoint(), to: b.endpoint(), id: trafficID}
 	s.dest = connector.Dest{Port: s.to.Port()}
 	s.run()
 	return s
@@ -48,15 +53,49 @@ func unicast(t testing.TB, a, b *host) *stream {
 
 // multicast posts from a to a group in which b is.
 func multicast(t testing.TB, a, b *host) *stream {
-	s := &stream{t: t, from: a.endpoint(), to: b.endpoint(), dest: connector.Dest{Group: trafficGroup}}
+	s := &stream{t: t, from: a.endpoint(), to: b.endpoint(), id: trafficID, dest: connector.Dest{Group: trafficGroup}}
 	require.NoError(t, s.to.Join(context.Background(), trafficGroup))
 	s.run()
 	return s
 }
 
-func (s *stream) run() {
+// agents numbers the ids of confirmed.
+var agents atomic.Uint32
+
+// confirmed sends from a to an agent on b, which is found again where its broker was restarted: what was confirmed
+// has arrived, and once; what was not may have.
+func confirmed(t testing.TB, a, b *host) *stream {
+	s := &stream{t: t, from: a.endpoint(), confirm: true, id: cbid.Make(0x2ff, agents.Add(1))}
+	s.begin()
+	bus := b.dial("counting agent")
+	require.NoError(t, connector.AddSiteCallback(context.Background(), bus, s.id, "count", connector.HandlerFunc(func(_ context.Context, d *connector.Delivery) {
+		s.mu.Lock()
+		s.take(d.Msg.Seq)
+		s.mu.Unlock()
+	}), connector.SiteOptions{}))
+	s.run()
+	return s
+}
+
+func (s *stream) begin() {
 	s.why = make(map[string]int)
 	s.stop, s.failed, s.got = make(chan struct{}), make(map[uint32]bool), make(map[uint32]bool)
+}
+
+// take takes note of a message; mu is held.
+func (s *stream) take(n uint32) {
+	if s.got[n] {
+		s.twice++
+	} else if n < s.last {
+		s.order++
+	}
+	s.got[n], s.last = true, n
+}
+
+func (s *stream) run() {
+	if s.stop == nil {
+		s.begin()
+	}
 	ctx := context.Background()
 	s.wg.Go(func() {
 		tick := time.NewTicker(2 * time.Millisecond)
@@ -69,11 +108,9 @@ func (s *stream) run() {
 			}
 			s.mu.Lock()
 			s.sent++
-			m := connector.Message{ID: cbid.Make(0x300, 1), Seq: s.sent, Data: make([]byte, 100)}
+			m := connector.Message{ID: s.id, Seq: s.sent, Data: make([]byte, 100)}
 			s.mu.Unlock()
-			short, cancel := context.WithTimeout(ctx, 100*time.Millisecond)
-			err := s.from.Post(short, m, s.dest)
-			cancel()
+			err := s.send(ctx, m)
 			if err != nil {
 				s.mu.Lock()
 				s.failed[m.Seq] = true // it waited for room, and was not sent
@@ -96,6 +133,9 @@ func (s *stream) run() {
 			}
 		}
 	}()
+	if s.to == nil {
+		return
+	}
 	go func() {
 		for {
 			ev, err := s.to.Recv(ctx)
@@ -105,19 +145,22 @@ func (s *stream) run() {
 			s.mu.Lock()
 			switch ev.Kind {
 			case connector.EventMessage:
-				n := ev.Msg.Seq
-				if s.got[n] {
-					s.twice++
-				} else if n < s.last {
-					s.order++
-				}
-				s.got[n], s.last = true, n
+				s.take(ev.Msg.Seq)
 			case connector.EventLost:
 				s.lost += ev.Lost
 			}
 			s.mu.Unlock()
 		}
 	}()
+}
+
+func (s *stream) send(ctx context.Context, m connector.Message) error {
+	if s.confirm {
+		return s.from.Send(ctx, m, s.dest)
+	}
+	short, cancel := context.WithTimeout(ctx, 100*time.Millisecond)
+	defer cancel()
+	return s.from.Post(short, m, s.dest)
 }
 
 // end stops the sending and waits until every message is accounted for: it is there once, or was reported. exact says that none may
@@ -158,7 +201,9 @@ func (s *stream) end(what string, exact bool) {
 		}
 	}
 	assert.NoError(s.t, s.from.Close())
-	assert.NoError(s.t, s.to.Close())
+	if s.to != nil {
+		assert.NoError(s.t, s.to.Close())
+	}
 }
 
 // passes waits until n more messages have come.
