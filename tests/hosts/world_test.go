@@ -92,7 +92,7 @@ func (w *world) scenario(name string, f func(t *testing.T)) {
 	w.root.Helper()
 	w.root.Run(name, func(t *testing.T) {
 		if w.root.Failed() {
-			t.Skip("the world is not what it should be after the scenario before")
+			t.Fatal("not run: the world is not what it should be after the scenario before")
 		}
 		before, owners := w.buses, w.owners
 		w.t, w.buses, w.owners = t, nil, maps.Clone(owners)
