@@ -33,6 +33,9 @@ var (
 	BusSock = ID{0x636e0005, 1} // sockets between two endpoints of the bus: what their ends send each other
 )
 
+// ProcSiteIdx is the Idx of the process events for the other hosts of a site; the Val is the number of the host.
+const ProcSiteIdx = 0x636e0006
+
 // known is in the order of identifiers.
 var known = [...]struct {
 	name string

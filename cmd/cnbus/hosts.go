@@ -29,6 +29,10 @@ lease has ended; then they are gone.`,
 	}
 }
 
+func notJoined(err error) error {
+	return fmt.Errorf("this broker has not joined others ('cnbus serve --join', docs/hosts.md): %w", err)
+}
+
 func hosts(ctx context.Context, app *cli.App) error {
 	bus, err := app.Dial(ctx, "cnbus hosts")
 	if err != nil {
@@ -41,7 +45,7 @@ func hosts(ctx context.Context, app *cli.App) error {
 	}
 	rows, err := natsbridge.QueryHosts(ctx, ep)
 	if errors.Is(err, connector.ErrNoID) {
-		return fmt.Errorf("this broker has not joined others ('cnbus serve --join', docs/hosts.md): %w", err)
+		return notJoined(err)
 	}
 	if err != nil {
 		return err

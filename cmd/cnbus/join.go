@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -103,13 +104,15 @@ func (f *joinFlags) check() (err error) {
 // joined is the broker's place in a site, while it has one.
 type joined struct {
 	server *natsbridge.Embedded
+	proc   chan *procAgent // of process events, when there is one
+	bridge atomic.Pointer[natsbridge.Bridge]
 	cancel context.CancelFunc
 	done   chan struct{}
 }
 
 // startJoin joins b in the background: until the site can be reached, the broker serves its own host.
 func startJoin(ctx context.Context, b *broker.Broker, f *joinFlags, log *slog.Logger, notice func(string, ...any)) (*joined, error) {
-	j := &joined{done: make(chan struct{})}
+	j := &joined{done: make(chan struct{}), proc: make(chan *procAgent, 1)}
 	cfg := &natsbridge.Config{
 		Host: f.host, Site: f.site, URL: f.join, Lease: f.lease, Replicas: f.replicas, SameUsers: f.hostUIDs == "same", Log: log,
 		Credentials: f.creds, CA: f.ca, Cert: f.cert, Key: f.key,
@@ -189,7 +192,14 @@ func (j *joined) run(ctx context.Context, b *broker.Broker, cfg *natsbridge.Conf
 	if err != nil && !errors.Is(err, connector.ErrClosed) && ctx.Err() == nil {
 		log.Warn("'cnbus hosts' will not work", "err", err)
 	}
-	<-ctx.Done()
+	j.bridge.Store(bridge)
+	select {
+	case p := <-j.proc:
+		p.site(ctx, bridge.Number(), cfg.Host)
+		<-ctx.Done()
+	case <-ctx.Done():
+	}
+	j.bridge.Store(nil)
 	if bus != nil {
 		_ = bus.Close()
 	}
@@ -202,6 +212,29 @@ func (j *joined) run(ctx context.Context, b *broker.Broker, cfg *natsbridge.Conf
 
 // joinLeave is how long the good-bye to the site may take.
 const joinLeave = 5 * time.Second
+
+// offer gives the site the agent of process events. It may be called on nil.
+func (j *joined) offer(p *procAgent) {
+	if j != nil {
+		j.proc <- p
+	}
+}
+
+// hosts returns the hosts of the site; none while the broker has not joined one.
+func (j *joined) hosts(ctx context.Context) []natsbridge.HostRow {
+	if j == nil {
+		return nil
+	}
+	b := j.bridge.Load()
+	if b == nil {
+		return nil
+	}
+	rows, err := b.Hosts(ctx)
+	if err != nil {
+		return nil // it is leaving
+	}
+	return rows
+}
 
 // stop leaves the site. It may be called twice, and on nil.
 func (j *joined) stop() {

@@ -24,6 +24,7 @@ type procFlags struct {
 	tree    bool
 	threads bool
 	direct  bool
+	all     bool
 	count   int
 }
 
@@ -37,12 +38,19 @@ with what was lost in its place. The broker's subscription is shared by
 everybody; filters work in the broker. --direct subscribes to the kernel
 without a broker, which recent kernels allow to every user.
 
+--all-hosts prints those of every host of the site ('cnbus serve --join') that
+offers them to you, with the host before each: hosts that come and go, and what
+is missing of each, are told in their place. Times are by this host's clock.
+
 Events: fork, exec, exit, nonzero-exit, uid, gid, sid, ptrace, comm, coredump.`,
 		Example: `  # every program that starts
   cnbus proc --event exec
 
   # what a shell and its children do, as a tree
   cnbus proc --tree --pid-tree $$
+
+  # every program that starts on any host of the site
+  cnbus proc --all-hosts --event exec
 
   # failures of one user's programs, for a script
   cnbus proc --json --event nonzero-exit --uid nobody`,
@@ -57,6 +65,7 @@ Events: fork, exec, exit, nonzero-exit, uid, gid, sid, ptrace, comm, coredump.`,
 	fl.BoolVar(&f.tree, "tree", false, "indent by descent, and tell how long each ran")
 	fl.BoolVar(&f.threads, "threads", false, "the events of threads too")
 	fl.BoolVar(&f.direct, "direct", false, "subscribe to the kernel, not to the broker")
+	fl.BoolVar(&f.all, "all-hosts", false, "those of all hosts of the site")
 	fl.IntVarP(&f.count, "count", "n", 0, "end after `n` events")
 	_ = c.RegisterFlagCompletionFunc("event", cobra.FixedCompletions(strings.Split((procevent.All|procevent.Mask(procevent.NonzeroExit)).String(), ","), cobra.ShellCompDirectiveNoFileComp))
 	_ = c.RegisterFlagCompletionFunc("uid", cobra.NoFileCompletions)
@@ -118,6 +127,9 @@ func proc(ctx context.Context, app *cli.App, f procFlags) error {
 	}
 	if f.count < 0 {
 		return cli.Usagef("--count must not be negative")
+	}
+	if f.all {
+		return f.allHosts(ctx, app, filter)
 	}
 	open := subscribe
 	if f.direct {

@@ -71,10 +71,14 @@ func (n *procNames) see(e *procevent.Event) *procSeen {
 	case procevent.Exec:
 		p := *n.get(e.Tgid)
 		p.exe, p.args = n.read(e.Tgid)
-		p.gone = p.exe == "" && p.args == nil
+		p.gone = n.root != "" && p.exe == "" && p.args == nil
 		n.m[e.Tgid] = &p
 	}
-	return n.get(e.Tgid)
+	p := n.get(e.Tgid)
+	if e.Info != nil && len(e.Info.Cmdline) > 0 {
+		p.exe, p.args, p.gone = e.Info.Exe, e.Info.Cmdline, false
+	}
+	return p
 }
 
 // done forgets a process that ended.
@@ -95,8 +99,11 @@ func (n *procNames) get(tgid uint32) *procSeen {
 	return p
 }
 
-// read returns program and arguments of a process; nothing when it has gone.
+// read returns program and arguments of a process; nothing when it has gone, or is on another host.
 func (n *procNames) read(tgid uint32) (exe string, args []string) {
+	if n.root == "" {
+		return "", nil
+	}
 	dir := filepath.Join(n.root, strconv.FormatUint(uint64(tgid), 10))
 	exe, _ = os.Readlink(dir + "/exe")
 	b, _ := os.ReadFile(dir + "/cmdline")
@@ -110,6 +117,9 @@ func (n *procNames) read(tgid uint32) (exe string, args []string) {
 }
 
 func (n *procNames) parent(tgid uint32) uint32 {
+	if n.root == "" {
+		return 0
+	}
 	b, err := os.ReadFile(filepath.Join(n.root, strconv.FormatUint(uint64(tgid), 10), "stat"))
 	if err != nil {
 		return 0

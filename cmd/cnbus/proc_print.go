@@ -24,6 +24,9 @@ func newProcPrinter(app *cli.App, f *procFlags) *procPrinter {
 	return &procPrinter{app: app, tree: f.tree, names: newProcNames("/proc"), boot: time.Now().Add(-monotonic())}
 }
 
+// at is when e was.
+func (p *procPrinter) at(e *procevent.Event) string { return cli.Clock(p.boot.Add(e.Time)) }
+
 // learn takes note of an event that is not printed.
 func (p *procPrinter) learn(e *procevent.Event) { p.names.see(e) }
 
@@ -49,8 +52,13 @@ func (p *procPrinter) line(e *procevent.Event, at *procSeen) string {
 	if e.Kind == procevent.Lost {
 		return strings.Repeat(" ", len("15:04:05.000")) + "  " + s.Red("lost      "+lossText(e))
 	}
+	return s.Dim(p.at(e)) + p.rest(e, at)
+}
+
+// rest is the line behind the time.
+func (p *procPrinter) rest(e *procevent.Event, at *procSeen) string {
+	s := p.app.Out.Style
 	var b strings.Builder
-	b.WriteString(s.Dim(cli.Clock(p.boot.Add(e.Time))))
 	if p.tree {
 		b.WriteString("  " + strings.Repeat("  ", p.names.depth(e.Tgid)))
 	} else {

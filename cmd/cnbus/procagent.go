@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"os"
+	"strings"
 	"sync"
 	"time"
 
@@ -44,7 +46,7 @@ func startProc(ctx context.Context, b *broker.Broker, log *slog.Logger) procAgen
 	if err != nil {
 		return none(byPolicy(err))
 	}
-	a, err := procevent.NewAgent(ctx, bus, &procevent.AgentConfig{Logger: log})
+	a, err := procevent.NewAgent(ctx, bus, &procevent.AgentConfig{Logger: log, SiteNames: !hidesProcesses()})
 	if err != nil {
 		bus.Close()
 		return none(byPolicy(err))
@@ -87,6 +89,39 @@ func procReason(err error) string {
 		return "this kernel has none"
 	}
 	return err.Error()
+}
+
+// site offers the events to the other hosts of the site that the broker has joined.
+func (p *procAgent) site(ctx context.Context, host uint32, name string) {
+	if p.agent == nil {
+		return
+	}
+	if err := p.agent.Site(ctx, host, name); err != nil && ctx.Err() == nil && !errors.Is(err, connector.ErrClosed) {
+		p.log.Warn("process events stay on this host", "err", byPolicy(err))
+	}
+}
+
+// hidesProcesses reports whether /proc shows users their own processes only.
+func hidesProcesses() bool {
+	b, err := os.ReadFile("/proc/self/mountinfo")
+	return err == nil && hiddenIn(string(b))
+}
+
+// hiddenIn looks for the option hidepid of the file system on /proc, the last one that was mounted there.
+func hiddenIn(mountinfo string) (hidden bool) {
+	for line := range strings.Lines(mountinfo) {
+		mount, super, ok := strings.Cut(line, " - proc ")
+		if f := strings.Fields(mount); !ok || len(f) < 5 || f[4] != "/proc" {
+			continue
+		}
+		hidden = false
+		for _, opt := range strings.FieldsFunc(super, func(r rune) bool { return r == ',' || r == ' ' || r == '\n' }) {
+			if v, is := strings.CutPrefix(opt, "hidepid="); is {
+				hidden = v != "0" && v != "off"
+			}
+		}
+	}
+	return hidden
 }
 
 // stat returns the agent's counts; false without one.

@@ -123,6 +123,7 @@ func serve(ctx context.Context, app *cli.App, f serveFlags) error {
 	if !f.noProc {
 		agent = startProc(ctx, b, log)
 	}
+	site.offer(&agent)
 	net := startAgents(ctx, b, f, log)
 	mon.serve(newCollector(b, agent.stat, net), b, log)
 	app.Notice("%s", greeting(b, f, &agent, net))

@@ -54,7 +54,8 @@ type Config struct {
 	// SiteWide says which ids are registered for the site without the agent's asking; nil: none.
 	SiteWide func(cbid.ID) bool
 
-	// Local says which groups stay on their host; nil: those below 0x100, which are the kernel's.
+	// Local says which groups stay on their host; nil: those below 0x100, which are the kernel's, and those
+	// of filters of process events for one host (procevent.StaysHome).
 	Local func(group uint32) bool
 
 	// Log receives what an operator wants to know; nil means slog.Default.
@@ -93,7 +94,7 @@ func (c *Config) withDefaults() (*Config, error) {
 		d.Lease = DefaultLease
 	}
 	if d.Local == nil {
-		d.Local = func(group uint32) bool { return group < 0x100 }
+		d.Local = staysHome
 	}
 	if d.Log == nil {
 		d.Log = slog.Default()
@@ -107,6 +108,12 @@ func (c *Config) withDefaults() (*Config, error) {
 		return nil, fmt.Errorf("a lease of %v, the least is 1s: %w", d.Lease, connector.ErrInvalid)
 	}
 	return &d, nil
+}
+
+// staysHome reports whether a group is of one host alone: the kernel's, and those that the agent of process events
+// numbers without the host (procevent: FirstFilterGroup to FirstSiteGroup).
+func staysHome(group uint32) bool {
+	return group < 0x100 || group >= 0x70000000 && group < 0x78000000
 }
 
 // nobody are the users of other hosts, where they are not the same.

@@ -28,6 +28,10 @@ type AgentConfig struct {
 	// since the last listener went. Default 10 s.
 	Grace time.Duration
 
+	// SiteNames has the events for other hosts (Agent.Site) carry the arguments of their processes, which are not to be
+	// had there otherwise. Everybody who gets the events gets them: do not set it where /proc hides them from users.
+	SiteNames bool
+
 	// MaxFilters bounds the filters that exist at a time, MaxUserFilters those
 	// of one user. Defaults 256 and 64.
 	MaxFilters, MaxUserFilters int
@@ -85,15 +89,20 @@ type loopState struct {
 	filters    map[string]*filterGroup
 	sending    []*filterGroup // those with listeners, in the order of their numbers
 	nextGroup  uint32
+	host       uint32 // number in the site; 0: Agent.Site was not called
+	hostName   string
+	nextSite   uint32
 
 	tracker  *tracker // while some filter asks for more than events tell
 	scanning *job
+	names    *enricher // while somebody on the site listens, with SiteNames
 
 	dialErr error
 	retryAt time.Time
 	backoff time.Duration
 
 	buf   [Size]byte
+	site  []byte // the event for other hosts
 	stats AgentStats
 }
 
@@ -119,7 +128,8 @@ func NewAgent(ctx context.Context, bus connector.Bus, cfg *AgentConfig) (*Agent,
 	a.loop.filters = make(map[string]*filterGroup)
 	// Not always the same, so that those who listened to a filter of an agent before this one are
 	// not given another's events.
-	a.loop.nextGroup = FirstFilterGroup + rand.Uint32N(1<<27)
+	a.loop.nextGroup = FirstFilterGroup + rand.Uint32N(FirstSiteGroup-FirstFilterGroup)
+	a.loop.nextSite = rand.Uint32N(siteGroups)
 	a.ctx, a.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	a.wg.Go(a.run)
 	if err := bus.AddCallback(ctx, ID, "proc", (*procHandler)(a)); err != nil {
@@ -133,7 +143,10 @@ func NewAgent(ctx context.Context, bus connector.Bus, cfg *AgentConfig) (*Agent,
 func (a *Agent) Close() error {
 	err := a.del(ID)
 	a.stop()
-	for _, g := range a.loop.filters { // the loop has ended
+	if host := a.loop.host; host != 0 { // the loop has ended
+		err = errors.Join(err, a.del(SiteID(host)))
+	}
+	for _, g := range a.loop.filters {
 		err = errors.Join(err, a.del(g.id()))
 	}
 	clear(a.loop.filters)
@@ -279,6 +292,7 @@ func (a *Agent) settle() {
 		a.setClient(c)
 	}
 	a.settleTracker()
+	a.settleNames()
 }
 
 func (a *Agent) setClient(c *Client) {
@@ -293,6 +307,7 @@ func (a *Agent) hangUp() {
 	if err := c.Close(); err != nil {
 		a.cfg.Logger.Warn("taking back the subscription to process events", "error", err)
 	}
+	a.settleNames()
 	if t := a.loop.tracker; t != nil { // what it knows grows old now
 		a.loop.tracker, a.loop.scanning = nil, nil
 		t.close()

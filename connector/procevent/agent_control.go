@@ -23,12 +23,20 @@ func (h *procHandler) Interest(_ context.Context, _ uint32, listening bool) {
 // with the kernel subscribed to.
 func (h *procHandler) Handle(ctx context.Context, d *connector.Delivery) {
 	a := (*Agent)(h)
-	group, err := a.control(ctx, d)
+	c, err := parseControl(d.Msg.Data, native)
+	var group uint32
+	if err == nil {
+		group, err = a.control(ctx, d, &c, false)
+	}
+	a.answer(ctx, d, appendAnswer(nil, errnoFor(err), group, sinceBoot(), native), err)
+}
+
+// answer answers a request, which err may have refused.
+func (a *Agent) answer(ctx context.Context, d *connector.Delivery, data []byte, err error) {
 	if err != nil {
 		a.hand(func() { a.loop.stats.Refused++ })
 	}
-	answer := appendAnswer(nil, errnoFor(err), group, sinceBoot(), native)
-	if err := d.Reply(ctx, answer); err != nil {
+	if err := d.Reply(ctx, data); err != nil {
 		a.cfg.Logger.Debug("answer to a request for process events", "port", d.From.Port, "error", err)
 	}
 }
@@ -36,15 +44,21 @@ func (h *procHandler) Handle(ctx context.Context, d *connector.Delivery) {
 // activeWait bounds the wait for the kernel, and for word of a new member of a group.
 const activeWait = 5 * time.Second
 
-func (a *Agent) control(ctx context.Context, d *connector.Delivery) (group uint32, err error) {
-	c, err := parseControl(d.Msg.Data, native)
-	if err != nil {
-		return 0, err
-	}
+func (a *Agent) control(ctx context.Context, d *connector.Delivery, c *control, site bool) (group uint32, err error) {
 	ctx, cancel := context.WithTimeout(ctx, activeWait)
 	defer cancel()
-	switch c.op {
-	case opListen:
+	switch {
+	case c.op == opSubscribe:
+		f, err := a.authorize(d.From.Cred, c.filter)
+		if err == nil {
+			err = f.Check()
+		}
+		if err != nil {
+			return 0, err
+		}
+		return a.subscribe(ctx, f.canonical(), d.From.Cred.UID, c.joined, site)
+	case site:
+	case c.op == opListen:
 		f, err := a.authorize(d.From.Cred, Filter{})
 		if err == nil && !f.IsZero() {
 			err = connector.ErrPermission
@@ -53,17 +67,8 @@ func (a *Agent) control(ctx context.Context, d *connector.Delivery) (group uint3
 			return 0, err
 		}
 		return 0, a.active(ctx)
-	case opIgnore:
+	case c.op == opIgnore:
 		return 0, nil
-	case opSubscribe:
-		f, err := a.authorize(d.From.Cred, c.filter)
-		if err == nil {
-			err = f.Check()
-		}
-		if err != nil {
-			return 0, err
-		}
-		return a.subscribe(ctx, f.canonical(), d.From.Cred.UID, c.joined)
 	}
 	return 0, connector.ErrInvalid
 }
@@ -96,13 +101,13 @@ func (a *Agent) active(ctx context.Context) error {
 
 // subscribe finds or makes the group of a filter, and if that is the one that the asker has
 // joined, waits until its events flow.
-func (a *Agent) subscribe(ctx context.Context, f Filter, uid, joined uint32) (uint32, error) {
+func (a *Agent) subscribe(ctx context.Context, f Filter, uid, joined uint32, site bool) (uint32, error) {
 	var g *filterGroup
 	var fresh bool
 	var err error
 	var interested, ready chan struct{}
 	derr := a.do(ctx, func() {
-		if g, fresh, err = a.filterGroup(f, uid); err == nil {
+		if g, fresh, err = a.filterGroup(f, uid, site); err == nil {
 			interested, ready = g.interested, g.ready
 		}
 	})

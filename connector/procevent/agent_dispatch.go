@@ -1,6 +1,7 @@
 package procevent
 
 import (
+	"encoding/binary"
 	"errors"
 
 	"github.com/cnbus/cnbus/cbid"
@@ -28,13 +29,19 @@ func (a *Agent) dispatch(e *Event) {
 	if t != nil {
 		t.before(e)
 	}
+	if l.names != nil {
+		l.names.add(e)
+	}
+	l.site = l.site[:0]
 	for _, g := range l.sending {
 		switch pass, known := g.judge(t, e); {
+		case pass && g.site:
+			a.postSite(e, g.group)
 		case pass:
 			a.post(ID, e.Seq, data, g.group)
 		case !known:
 			l.stats.Unresolved++
-			a.postLost(&Event{Kind: Lost, Count: 1}, g.group)
+			a.postLost(&Event{Kind: Lost, Count: 1}, g)
 		}
 	}
 	if t != nil && t.after(e) {
@@ -49,11 +56,15 @@ func (a *Agent) dispatch(e *Event) {
 func (a *Agent) dispatchLost(e *Event) {
 	l := &a.loop
 	l.stats.Lost += e.Count
+	if l.names != nil {
+		l.names.add(e)
+	}
 	if l.unfiltered {
-		a.postLost(e, Group)
+		var b [lostSize]byte
+		a.post(LostID, 0, appendLost(b[:0], e, native), Group)
 	}
 	for _, g := range l.sending {
-		a.postLost(&Event{Kind: Lost, Count: e.Count}, g.group)
+		a.postLost(&Event{Kind: Lost, Count: e.Count, Exact: e.Exact && g.filter.IsZero()}, g)
 	}
 	if t := l.tracker; t != nil {
 		// Ends and forks may be missing: what is known of any process may be of another.
@@ -118,9 +129,13 @@ func contains(sorted []uint32, v uint32) bool {
 	return false
 }
 
-func (a *Agent) postLost(e *Event, group uint32) {
+func (a *Agent) postLost(e *Event, g *filterGroup) {
 	var b [lostSize]byte
-	a.post(LostID, 0, appendLost(b[:0], e, native), group)
+	order := binary.ByteOrder(native)
+	if g.site {
+		order = siteOrder
+	}
+	a.post(LostID, 0, appendLost(b[:0], e, order), g.group)
 }
 
 // post multicasts without waiting for anybody.

@@ -22,6 +22,7 @@ type filterGroup struct {
 	ready      chan struct{} // closed when the processes it asks about are known
 
 	key       string
+	site      bool // for the hosts of a site
 	filter    Filter
 	uid       uint32 // who asked first
 	listening bool
@@ -42,15 +43,18 @@ func (g *filterGroup) Interest(_ context.Context, _ uint32, listening bool) {
 }
 
 // filterGroup finds or makes the group of a canonical filter. It runs in the loop.
-func (a *Agent) filterGroup(f Filter, uid uint32) (g *filterGroup, fresh bool, err error) {
+func (a *Agent) filterGroup(f Filter, uid uint32, site bool) (g *filterGroup, fresh bool, err error) {
 	key := string(f.appendAttributes(nil, native))
+	if site {
+		key = "site" + key // nothing else begins so: an attribute has no such number
+	}
 	if g = a.loop.filters[key]; g != nil {
 		a.keep(g)
 		return g, false, nil
 	}
 	own := 0
 	for _, g := range a.loop.filters {
-		if g.uid == uid {
+		if g.uid == uid && g.site == site {
 			own++
 		}
 	}
@@ -61,17 +65,27 @@ func (a *Agent) filterGroup(f Filter, uid uint32) (g *filterGroup, fresh bool, e
 		return nil, false, fmt.Errorf("user %d has %d filters of process events: %w", uid, own, connector.ErrLimit)
 	}
 	g = &filterGroup{
-		a: a, key: key, filter: f, uid: uid, group: a.loop.nextGroup,
+		a: a, key: key, filter: f, uid: uid, group: a.newGroup(site), site: site,
 		interested: make(chan struct{}), ready: make(chan struct{}),
-	}
-	a.loop.nextGroup++
-	if a.loop.nextGroup == 0x80000000 {
-		a.loop.nextGroup = FirstFilterGroup
 	}
 	g.grace = time.AfterFunc(a.cfg.Grace, func() { a.hand(func() { a.expire(g) }) })
 	a.loop.filters[key] = g
 	a.keep(g)
 	return g, true, nil
+}
+
+// newGroup is the number of the next filter's group.
+func (a *Agent) newGroup(site bool) uint32 {
+	l := &a.loop
+	if site {
+		l.nextSite = (l.nextSite + 1) % siteGroups
+		return FirstSiteGroup + l.host*siteGroups + l.nextSite
+	}
+	g := l.nextGroup
+	if l.nextGroup++; l.nextGroup == FirstSiteGroup {
+		l.nextGroup = FirstFilterGroup
+	}
+	return g
 }
 
 func (a *Agent) keep(g *filterGroup) {

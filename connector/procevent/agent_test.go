@@ -512,7 +512,11 @@ func TestAgentDispatchAllocatesNothing(t *testing.T) {
 	for _, f := range []Filter{{Kinds: MaskOf(Comm)}, {UIDs: []uint32{7}}, {Cgroups: []string{"/a"}}, {Trees: []uint32{5}}} {
 		a.loop.sending = append(a.loop.sending, &filterGroup{a: a, filter: f.canonical(), members: map[uint32]struct{}{5: {}}})
 	}
+	a.loop.sending = append(a.loop.sending, &filterGroup{a: a, site: true, filter: (&Filter{}).canonical()})
+	a.loop.names = newEnricherAt(t.TempDir(), EnrichCmdline)
+	defer a.loop.names.close()
+	a.loop.names.known[5] = &Info{Cmdline: []string{"prog", "argument"}}
 	e := Event{Kind: Comm, Pid: 5, Tgid: 5}
 	assert.Zero(t, testing.AllocsPerRun(1000, func() { a.dispatch(&e) }))
-	assert.Equal(t, 5*1001, bus.n)
+	assert.Equal(t, 6*1001, bus.n)
 }

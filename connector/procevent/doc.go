@@ -43,7 +43,7 @@
 //	| count  |exact|     u64, u8: 9 bytes
 //
 // exact 1: count events are missing here. exact 0: at most count, or an unknown number if count is 0. In the group of
-// a filter it is always 0, since nobody knows what would have passed.
+// a filter that keeps anything out it is always 0, since nobody knows what would have passed.
 //
 // # Filters
 //
@@ -60,7 +60,7 @@
 //
 // Each kind of attribute that is there must hold, of its values any. Attributes that are not known, and more than 64
 // uids, 64 trees or 16 cgroups, are refused with EINVAL. Equal filters share a group. The answer is the kernel's ack again, with the
-// group's number in the u32 at 20: 0x70000000 or more. The agent owns the id {group, 1}, "proc filter".
+// group's number in the u32 at 20: 0x70000000 to 0x77ffffff. The agent owns the id {group, 1}, "proc filter".
 //
 // joined is 0 at first. After joining the group the same is sent once more with the group's number there: the answer then
 // comes when events flow, and with another number if the filter had gone meanwhile, which then is to be joined
@@ -72,4 +72,15 @@
 // who may join which is the bus's policy to say.
 //
 // Subscribe does all this for an endpoint.
+//
+// # Many hosts
+//
+// 1:1 and its groups stay on their host. For the others of a site (docs/hosts.md) Agent.Site registers {0x636e0006, number
+// of the host}, which takes SUBSCRIBE and nothing else; all its numbers, and those of the events, are little-endian. The
+// answer has the host's name behind the 40 bytes. The group is one of that host's: 0x78000000 + 32768 * number of the host
+// and up, and also without a filter: then losses keep their exact number there. Its messages have the id that was asked, and
+// behind the 40 bytes up to 512 bytes of the process's arguments with zero bytes between them, if AgentConfig.SiteNames is set. As with every
+// group, events cross to a host only while somebody there listens, and what the way there loses is told by its number.
+//
+// SubscribeSite follows all hosts, by a watch of these ids: those that come and go, too.
 package procevent

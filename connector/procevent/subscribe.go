@@ -2,12 +2,15 @@ package procevent
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"strings"
 	"sync/atomic"
 	"syscall"
 	"time"
 
+	"github.com/cnbus/cnbus/cbid"
 	"github.com/cnbus/cnbus/connector"
 )
 
@@ -15,6 +18,8 @@ import (
 // time.
 type Subscription struct {
 	ep     connector.Endpoint
+	id     cbid.ID
+	order  binary.ByteOrder
 	filter Filter
 	group  uint32
 	agent  uint32 // port of the agent
@@ -28,6 +33,10 @@ type Subscription struct {
 	due    time.Time
 
 	forged, malformed atomic.Uint64
+
+	// Of a subscription at another host:
+	host string    // its name
+	boot time.Time // when it was started, by this host's clock
 }
 
 // renewEvery is how often the agent is asked whether it still has the
@@ -42,8 +51,18 @@ const renewEvery = 15 * time.Second
 // It fails with an error that wraps connector.ErrNoID when the bus has no agent, and
 // with the agent's errno, EPERM for one as connector.ErrPermission.
 func Subscribe(ctx context.Context, ep connector.Endpoint, f Filter) (*Subscription, error) {
-	s := &Subscription{ep: ep, filter: f}
-	err := f.Check()
+	return subscribe(ctx, &Subscription{ep: ep, id: ID, order: native, filter: f})
+}
+
+// SubscribeHost is Subscribe at the agent of a host of the site, given by its number; of the own host's too. Recv
+// is told the arguments of the processes (Info.Cmdline) by agents with AgentConfig.SiteNames. SubscribeSite
+// does this for all hosts.
+func SubscribeHost(ctx context.Context, ep connector.Endpoint, host uint32, f Filter) (*Subscription, error) {
+	return subscribe(ctx, &Subscription{ep: ep, id: SiteID(host), order: siteOrder, filter: f})
+}
+
+func subscribe(ctx context.Context, s *Subscription) (*Subscription, error) {
+	err := s.filter.Check()
 	if err == nil {
 		err = s.join(ctx)
 	}
@@ -53,13 +72,20 @@ func Subscribe(ctx context.Context, ep connector.Endpoint, f Filter) (*Subscript
 	return s, nil
 }
 
+// HostName is the name of the host whose agent has the subscription, and Boot when that was started, by
+// the clock of this one; both only after SubscribeHost.
+func (s *Subscription) HostName() string { return s.host }
+
+// Boot is when Event.Time was zero; see HostName.
+func (s *Subscription) Boot() time.Time { return s.boot }
+
 func (s *Subscription) error(err error) error {
-	return &connector.OpError{Op: "subscribe", ID: ID, HasID: true, Group: s.group, Err: err}
+	return &connector.OpError{Op: "subscribe", ID: s.id, HasID: true, Group: s.group, Err: err}
 }
 
 func (s *Subscription) join(ctx context.Context) error {
 	s.due = time.Now().Add(renewEvery)
-	if s.filter.IsZero() {
+	if s.filter.IsZero() && s.id == ID {
 		err := s.joinAll(ctx)
 		if !errors.Is(err, connector.ErrPermission) {
 			return err
@@ -82,7 +108,7 @@ const joinTries = 4
 // joinFilter asks for a group, joins it, and asks again: only then it is sure that the
 // agent did not drop it in between.
 func (s *Subscription) joinFilter(ctx context.Context) error {
-	group, err := s.call(ctx, s.filter.appendSubscribe(nil, s.group, native))
+	group, err := s.call(ctx, s.filter.appendSubscribe(nil, s.group, s.order))
 	for range joinTries {
 		if err != nil {
 			return err
@@ -93,7 +119,7 @@ func (s *Subscription) joinFilter(ctx context.Context) error {
 		if err := s.moveTo(ctx, group); err != nil {
 			return err
 		}
-		group, err = s.call(ctx, s.filter.appendSubscribe(nil, group, native))
+		group, err = s.call(ctx, s.filter.appendSubscribe(nil, group, s.order))
 	}
 	switch {
 	case err != nil:
@@ -117,11 +143,11 @@ func (s *Subscription) moveTo(ctx context.Context, group uint32) error {
 
 // call asks the agent and returns the group it answered with.
 func (s *Subscription) call(ctx context.Context, data []byte) (uint32, error) {
-	reply, err := s.ep.Call(ctx, connector.Message{ID: ID, Data: data}, connector.Dest{})
+	reply, err := s.ep.Call(ctx, connector.Message{ID: s.id, Data: data}, connector.Dest{})
 	if err != nil {
 		return 0, err
 	}
-	errno, group, err := parseAnswer(reply.Msg.Data, native)
+	errno, group, err := parseAnswer(reply.Msg.Data, s.order)
 	switch {
 	case err != nil:
 		return 0, err
@@ -131,6 +157,10 @@ func (s *Subscription) call(ctx context.Context, data []byte) (uint32, error) {
 		return 0, fmt.Errorf("the agent refuses: %w", syscall.Errno(errno))
 	}
 	s.agent = reply.From.Port
+	if s.id != ID {
+		s.boot = time.Now().Add(-time.Duration(s.order.Uint64(reply.Msg.Data[8:])))
+		s.host = printable(reply.Msg.Data[Size:])
+	}
 	return group, nil
 }
 
@@ -221,13 +251,16 @@ func (s *Subscription) message(ev *connector.Event) (e Event, ok bool) {
 	}
 	var err error
 	switch ev.Msg.ID {
-	case ID:
-		if e, err = Parse(ev.Msg.Data, native); err == nil {
+	case s.id:
+		if e, err = Parse(ev.Msg.Data, s.order); err == nil {
 			e.Seq = ev.Msg.Seq
+			if args := ev.Msg.Data[Size:]; s.id != ID && len(args) > 0 {
+				e.Info = &Info{Cmdline: strings.Split(string(args), "\x00")}
+			}
 			return e, true
 		}
 	case LostID:
-		if e, err = parseLost(ev.Msg.Data, native); err == nil {
+		if e, err = parseLost(ev.Msg.Data, s.order); err == nil {
 			return e, true
 		}
 	}
