@@ -46,13 +46,14 @@ test: ## everything: set-up, build, lint, fuzz smoke, race, tests; nothing is sk
 PARTS = $(shell $(GO) list ./... | grep -v /tests/)
 
 .PHONY: unit
-unit: ## all tests without the race detector, but for those with real peers, which race runs
-	@scripts/header.sh unit 'all tests but those with real peers, CNBUS_REQUIRE=$(REQUIRE)'
+unit: ## all tests without the race detector, but for those of whole programs, which race runs
+	@scripts/header.sh unit 'all tests but those of whole programs, CNBUS_REQUIRE=$(REQUIRE)'
 	$(GO) test -count=1 -shuffle=on -timeout $(TIMEOUT) $(PARTS)
 	$(GO) test -count=1 -shuffle=on -timeout $(TIMEOUT) -p 1 $(WHOLE)
 
-# Real peers and kernels take their time, and are the same with the race detector: once is enough.
-WHOLE = $(shell $(GO) list ./tests/... | grep -v /tests/interop)
+# What is tested there runs as programs of its own, ours or real peers and kernels, which are
+# the same with the race detector in the test: once is enough.
+WHOLE = $(shell $(GO) list ./tests/... | grep -vE '/tests/(interop|e2e|hosts)(/|$$)')
 
 # A run of the benchmarks, however short, says nothing under the race detector: every program in it is
 # slow, and half of them are other people's.
