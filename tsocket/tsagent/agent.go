@@ -33,6 +33,8 @@ type Agent struct {
 	owners map[uint32]*owner
 	uids   map[uint32]*account
 
+	places map[portKey][]place // where sockets are bound
+
 	reserved int                // of socks: places for what will be accepted
 	linger   map[*sock]struct{} // closed, but what was written is not written yet
 
@@ -41,11 +43,11 @@ type Agent struct {
 	sinks connector.Endpoint // which sends to sinks; nil: there are none
 
 	// Of the handler, which runs once at a time.
-	request  request
-	msgs     []tsocket.Message
-	names    rawNames
-	statText []byte // the snapshot that statPort is reading
-	statPort uint32
+	request request
+	msgs    []tsocket.Message
+	names   rawNames
+	batch   BatchWriter
+	reading []reading // who reads a snapshot, the latest last
 }
 
 // account is what the sockets of a uid have in use.
@@ -57,7 +59,7 @@ func New(ctx context.Context, bus connector.Bus, c *Config) (*Agent, error) {
 	a := &Agent{
 		bus: bus, cfg: c.withDefaults(),
 		socks: make(map[uint32]*sock), owners: make(map[uint32]*owner), uids: make(map[uint32]*account),
-		linger: make(map[*sock]struct{}),
+		linger: make(map[*sock]struct{}), places: make(map[portKey][]place),
 	}
 	a.ctx, a.stop = context.WithCancel(context.Background())
 	if a.cfg.Sinks { // a Bus sends to the group of an id, an endpoint to its callback
@@ -173,6 +175,10 @@ func (h handler) Handle(ctx context.Context, d *connector.Delivery) {
 	}
 	r.s = s
 	s.claim()
+	if err := s.isBusy(head.Op); err != nil {
+		r.fail(err)
+		return
+	}
 	if head.Flags&FlagMore != 0 && head.Op != OpSendTo {
 		r.fail(invalid(head.Op.String() + " does not come in several messages"))
 		return

@@ -99,39 +99,15 @@ func ParseBatch(msgs []tsocket.Message, body []byte) ([]tsocket.Message, error) 
 	return names.parseBatch(msgs, body)
 }
 
-func (c *rawNames) parseBatch(msgs []tsocket.Message, body []byte) (_ []tsocket.Message, err error) {
+func (c *rawNames) parseBatch(msgs []tsocket.Message, body []byte) ([]tsocket.Message, error) {
 	before := len(msgs)
 	var addr tsocket.Addr
-	for len(body) > 0 {
-		if len(body) < recordLen {
-			return msgs[:before], errRecord
+	for named := false; len(body) > 0; named = true {
+		data, segment, rest, err := c.record(body, &addr, named)
+		if err != nil {
+			return msgs[:before], err
 		}
-		length, segment, alen := uint64(native.Uint32(body)), int(native.Uint16(body[4:])), int(native.Uint16(body[6:]))
-		body = body[recordLen:]
-		if alen == sameAddr {
-			if len(msgs) == before {
-				return msgs[:before], errSameAddr
-			}
-		} else {
-			if alen > maxRaw || len(body) < alen+pad(alen) {
-				return msgs[:before], errAddr
-			}
-			if addr, err = c.decode(body[:alen]); err != nil {
-				return msgs[:before], err
-			}
-			body = body[alen+pad(alen):]
-		}
-		if length > uint64(len(body)) || int(length)+pad(int(length)) > len(body) {
-			return msgs[:before], errData
-		}
-		n := int(length)
-		data := body[:n:n]
-		body = body[n+pad(n):]
-		if segment == 0 {
-			segment = n
-		} else if segment >= n {
-			return msgs[:before], errSegment
-		}
+		body = rest
 		for first := true; first || len(data) > 0; first = false {
 			if len(msgs)-before == maxBatch {
 				return msgs[:before], errMany
@@ -142,4 +118,74 @@ func (c *rawNames) parseBatch(msgs []tsocket.Message, body []byte) (_ []tsocket.
 		}
 	}
 	return msgs, nil
+}
+
+// record reads the next record: its data, the size of its datagrams, and what follows it. addr is the address of the record before, if
+// there was one (named), and becomes that of this.
+func (c *rawNames) record(body []byte, addr *tsocket.Addr, named bool) (data []byte, segment int, rest []byte, err error) {
+	if len(body) < recordLen {
+		return nil, 0, nil, errRecord
+	}
+	length, segment, alen := uint64(native.Uint32(body)), int(native.Uint16(body[4:])), int(native.Uint16(body[6:]))
+	body = body[recordLen:]
+	if alen == sameAddr {
+		if !named {
+			return nil, 0, nil, errSameAddr
+		}
+	} else {
+		if alen > maxRaw || len(body) < alen+pad(alen) {
+			return nil, 0, nil, errAddr
+		}
+		if *addr, err = c.decode(body[:alen]); err != nil {
+			return nil, 0, nil, err
+		}
+		body = body[alen+pad(alen):]
+	}
+	if length > uint64(len(body)) || int(length)+pad(int(length)) > len(body) {
+		return nil, 0, nil, errData
+	}
+	n := int(length)
+	if segment == 0 {
+		segment = n
+	} else if segment >= n {
+		return nil, 0, nil, errSegment
+	}
+	return body[:n:n], segment, body[n+pad(n):], nil
+}
+
+// A batchReader reads a batch some datagrams at a time.
+type batchReader struct {
+	rest    []byte
+	data    []byte // of a record, as far as it is not read
+	segment int
+	named   bool
+	addr    tsocket.Addr
+	names   rawNames
+}
+
+func (b *batchReader) reset(body []byte) {
+	*b = batchReader{rest: body, names: b.names}
+}
+
+// read puts the next datagrams into msgs, and returns them; none at the end.
+func (b *batchReader) read(msgs []tsocket.Message) []tsocket.Message {
+	n := 0
+	for n < len(msgs) {
+		if len(b.data) == 0 {
+			if len(b.rest) == 0 {
+				break
+			}
+			var err error
+			if b.data, b.segment, b.rest, err = b.names.record(b.rest, &b.addr, b.named); err != nil {
+				b.reset(nil) // not of a batch that was made here
+				break
+			}
+			b.named = true
+		}
+		k := min(b.segment, len(b.data))
+		msgs[n] = tsocket.Message{Data: b.data[:k:k], Addr: b.addr}
+		b.data = b.data[k:]
+		n++
+	}
+	return msgs[:n]
 }

@@ -403,11 +403,15 @@ func (c *Client) openError(ctx context.Context, err error) error {
 	return c.busError(err)
 }
 
-// Stat asks the agent what sockets there are, of everybody.
+// Stat asks the agent what sockets there are: those of this process's user; to root, and to the agent's user, it tells of everybody's.
 func (c *Client) Stat(ctx context.Context) (Snapshot, error) {
 	var text []byte
 	for {
 		r, body, err := c.call(ctx, Header{Op: OpStat, Arg: uint64(len(text))}, nil)
+		if r.Errno == syscall.ESTALE && len(text) > 0 {
+			text = nil // others have asked meanwhile
+			continue
+		}
 		if err != nil {
 			return Snapshot{}, err
 		}

@@ -254,10 +254,11 @@ func (c *Client) listen(ctx context.Context, local tsocket.Addr, config *tsocket
 	if config.KeepPath {
 		h.Flags |= FlagKeepPath
 	}
+	bind := Header{Op: OpBind, Sock: l.num}
 	if config.ReusePort {
-		h.Flags |= FlagReusePort
+		bind.Flags |= FlagReusePort
 	}
-	_, _, err = c.call(ctx, Header{Op: OpBind, Sock: l.num}, AppendAddr(nil, local))
+	_, _, err = c.call(ctx, bind, AppendAddr(nil, local))
 	var b []byte
 	if err == nil {
 		_, b, err = c.call(ctx, h, nil)

@@ -19,10 +19,12 @@ type Config struct {
 	SocketsPerUID   int
 
 	// Window is how many bytes of a socket's writes or datagrams the agent takes before the kernel has taken
-	// them. Default 256 KiB, at least 64 KiB.
+	// them. Default 256 KiB, at least 128 KiB: the largest datagram has room also while a quarter is not granted again.
 	Window int
 
-	// BytesPerUID bounds the sum of the windows of one uid: beyond it OPEN fails with ENOBUFS. Default 256 MiB.
+	// BytesPerUID bounds the memory that the sockets of one uid may take: their windows, and what datagrams are received in and put together
+	// from several messages in (about 512 KiB for a UDP socket that receives). Beyond it OPEN, and the first RECVFROM or WINDOW, fail
+	// with ENOBUFS. Default 256 MiB.
 	BytesPerUID int
 
 	// Quota, if it is set, says instead of SocketsPerUID and BytesPerUID how much each user may have.
@@ -37,9 +39,15 @@ type Config struct {
 	// sends (connector.Inline). On a bus with strangers the agent would send to whatever id they name.
 	Sinks bool
 
+	// Others, if it is not nil, returns sockets that STAT tells of besides, to root and to the agent's user: those that another
+	// agent of the process has for itself. Their Owner is not empty. It must not block.
+	Others func() []SocketInfo
+
 	// Logger is told what nobody else is. nil means slog.Default().
 	Logger *slog.Logger
 }
+
+const leastWindow = 128 << 10
 
 func (c *Config) withDefaults() Config {
 	var d Config
@@ -59,7 +67,7 @@ func (c *Config) withDefaults() Config {
 			*f.field = f.value
 		}
 	}
-	d.Window = min(max(d.Window, 64<<10), 1<<30)
+	d.Window = min(max(d.Window, leastWindow), 1<<30)
 	if d.Linger == 0 {
 		d.Linger = 10 * time.Second
 	}

@@ -196,7 +196,7 @@ func (a *Agent) newSock(from connector.From, sink cbid.ID, family, kind int, res
 		return nil, &Error{syscall.EMFILE, fmt.Sprintf("uid %d has %d sockets, which is the limit", from.Cred.UID, uid.sockets)}
 	case l.Bytes >= 0 && int64(uid.bytes+a.cfg.Window) > l.Bytes:
 		a.cfg.exceeded(from.Cred, "bytes", l.Bytes)
-		return nil, &Error{syscall.ENOBUFS, fmt.Sprintf("the sockets of uid %d have windows of %d bytes, which is the limit", from.Cred.UID, uid.bytes)}
+		return nil, &Error{syscall.ENOBUFS, fmt.Sprintf("the sockets of uid %d take %d bytes, and another window is beyond the limit", from.Cred.UID, uid.bytes)}
 	}
 	o, err := a.owner(from, sink)
 	if err != nil {
@@ -218,6 +218,7 @@ func (a *Agent) newSock(from connector.From, sink cbid.ID, family, kind int, res
 	a.socks[s.num], o.socks[s.num] = s, s
 	uid.sockets++
 	uid.bytes += a.cfg.Window
+	s.charged = a.cfg.Window
 	a.uids[from.Cred.UID] = uid
 	if reserved {
 		a.reserved++
@@ -252,12 +253,14 @@ func (s *sock) release() {
 	a := s.a
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	s.leave()
+	s.released = true
 	uid := a.uids[s.own.cred.UID]
 	if uid == nil {
 		return
 	}
 	uid.sockets--
-	uid.bytes -= a.cfg.Window
+	uid.bytes -= s.charged
 	if uid.sockets <= 0 {
 		delete(a.uids, s.own.cred.UID)
 	}

@@ -292,7 +292,7 @@ func TestLyingLengths(t *testing.T) {
 		{syscall.ENOPROTOOPT, tsagent.Header{Op: tsagent.OpSetOpt, Sock: x, Arg: 1 << 50}, nil},
 		{syscall.EINVAL, tsagent.Header{Op: tsagent.OpSetOpt, Sock: x, Arg: uint64(tsagent.OptNoDelay)}, lie},
 		{syscall.EINVAL, tsagent.Header{Op: tsagent.OpGetOpt, Sock: x, Arg: uint64(tsagent.OptNoDelay)}, lie},
-		{syscall.EINVAL, tsagent.Header{Op: tsagent.OpStat, Arg: 1 << 40}, nil},
+		{syscall.ESTALE, tsagent.Header{Op: tsagent.OpStat, Arg: 1 << 40}, nil},
 		{syscall.EBADF, tsagent.Header{Op: tsagent.OpClose, Sock: 0xffffffff}, nil},
 	} {
 		err := r.refuse(c.want, c.h, c.body)

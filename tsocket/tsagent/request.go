@@ -107,6 +107,7 @@ func errorText(err error) string {
 // operation is a request that completes later.
 type operation struct {
 	d      *connector.Delivery
+	s      *sock // that is told of a failure where no reply is wanted
 	op     Op
 	flags  uint16
 	sock   uint32
@@ -126,7 +127,7 @@ func (r *request) later(parent context.Context) (*operation, error) {
 }
 
 func (r *request) laterWithin(parent context.Context, limit time.Duration) *operation {
-	o := &operation{d: r.d.Detach(), op: r.h.Op, flags: r.h.Flags, sock: r.h.Sock}
+	o := &operation{d: r.d.Detach(), s: r.s, op: r.h.Op, flags: r.h.Flags, sock: r.h.Sock}
 	o.ctx, o.cancel = context.WithCancelCause(parent)
 	if limit > 0 {
 		o.ctx, o.timer = context.WithTimeout(o.ctx, limit)
@@ -142,6 +143,9 @@ func (o *operation) finish(err error, value uint32, body []byte) bool {
 	}
 	switch {
 	case o.flags&FlagNoReply != 0:
+		if err != nil && o.s != nil {
+			o.s.pushError(o.op, err)
+		}
 	case err != nil:
 		sendReply(o.d, Reply{Op: o.op, Sock: o.sock, Errno: errnoOf(err), Value: value}, errorText(err))
 	default:

@@ -41,7 +41,10 @@ type sock struct {
 	own          *owner
 	num          uint32
 	family, kind int
-	reserved     bool // it is a place for what will be accepted; guarded by a.mu
+	reserved     bool    // it is a place for what will be accepted; guarded by a.mu
+	at           portKey // where it is bound; guarded by a.mu
+	charged      int     // bytes of its uid's limit; guarded by a.mu
+	released     bool    // which were given back
 
 	ctx       context.Context // ends when it is closed
 	cancelAll context.CancelFunc
@@ -60,9 +63,13 @@ type sock struct {
 	mu            sync.Mutex // guards the fields below
 	closed        bool
 	local, remote tsocket.Addr
+	wanted        tsocket.Addr // what BIND was about, as the policy is asked
 	stream        *tsocket.Stream
 	dgram         *tsocket.Dgram
 	lis           *tsocket.Listener
+	bound         *tsocket.BoundTCP // a stream socket between BIND and what it becomes
+	shares        bool              // which has SO_REUSEPORT
+	slow          *operation        // on a goroutine, see slowly
 	connecting    *operation
 	monitor       *operation
 	hangup        bool // a monitor is set
@@ -82,6 +89,8 @@ type inSide struct {
 	running bool
 	ended   bool
 	err     error // why it ended
+
+	asked, pushes bool // memory was charged for RECVFROM, for WINDOW
 }
 
 // outSide is what is written or sent.
@@ -98,14 +107,14 @@ type outSide struct {
 // outItem is something that waits to be written or done.
 type outItem struct {
 	op   Op
-	data []byte
-	msgs []tsocket.Message
+	data []byte     // what is to be written, or a batch
 	o    *operation // nil: nobody waits
+	size int        // what counts against the window
 
-	// Of datagrams: how many were sent before, what became of the one behind them, and what counts against the window.
+	// Of datagrams: how many they are, how many were sent before, and what became of the one behind them.
+	count   int
 	sent    int
 	refusal error
-	size    int
 }
 
 // news is what the pump tells the owner.
@@ -228,6 +237,9 @@ func (s *sock) window(r *request) error {
 	if err != nil {
 		return err
 	}
+	if err := s.chargeReceive(&s.in.pushes); err != nil {
+		return err
+	}
 	s.in.pushing = true
 	s.in.credit += int64(n)
 	s.startIn(loop)
@@ -270,6 +282,9 @@ func (s *sock) beginIn(r *request, want int, loop func(*sock)) error {
 		return s.in.err
 	case !r.wantsReply():
 		return invalid(r.h.Op.String() + " is nothing without its reply")
+	}
+	if err := s.chargeReceive(&s.in.asked); err != nil {
+		return err
 	}
 	o, err := r.later(s.ctx)
 	if err != nil {
@@ -327,7 +342,7 @@ func (s *sock) quitIn(why error) {
 func (s *sock) cancel(r *request) error {
 	s.mu.Lock()
 	var found *operation
-	for _, o := range []*operation{s.in.op, s.out.op, s.connecting, s.monitor} {
+	for _, o := range []*operation{s.in.op, s.out.op, s.connecting, s.monitor, s.slow} {
 		switch {
 		case o == nil:
 		case r.h.Flags&FlagAll != 0 && uint64(o.op) == r.h.Arg, r.h.Flags&FlagAll == 0 && uint64(o.d.Msg.Seq) == r.h.Arg:
@@ -348,19 +363,31 @@ func (s *sock) cancel(r *request) error {
 
 // doClose closes the socket; what is outstanding completes with ECANCELED.
 func (s *sock) doClose(r *request) error {
-	s.close()
-	r.done(s.num, 0, nil)
+	s.mu.Lock()
+	later := s.unlinks()
+	s.mu.Unlock()
+	if !later {
+		s.close()
+		r.done(s.num, 0, nil)
+		return nil
+	}
+	o := r.laterWithin(context.Background(), 0)
+	s.closeThen(func() { o.finish(nil, 0, nil) })
 	return nil
 }
 
 // close does not block. What was written, and is not yet, goes on for a while.
-func (s *sock) close() {
+func (s *sock) close() { s.closeThen(nil) }
+
+// closeThen calls done, if it is not nil, when a file that goes with the socket has gone.
+func (s *sock) closeThen(done func()) {
 	s.mu.Lock()
 	if s.closed {
 		s.mu.Unlock()
 		return
 	}
 	s.closed = true
+	unlinks := s.unlinks()
 	s.out.lingers = s.out.running && s.stream != nil && s.a.cfg.Linger > 0
 	lingers := s.out.lingers
 	if lingers && !s.in.running {
@@ -381,7 +408,15 @@ func (s *sock) close() {
 	}
 	defer s.forget()
 	if !lingers {
-		s.free()
+		end := func() {
+			s.free()
+			if done != nil {
+				done()
+			}
+		}
+		if !unlinks || !s.a.spawn(end) {
+			end()
+		}
 		return
 	}
 	s.a.mu.Lock()
@@ -403,9 +438,11 @@ func (s *sock) close() {
 func (s *sock) free() {
 	s.stopOut()
 	s.mu.Lock()
-	stream, dgram, lis := s.stream, s.dgram, s.lis
+	stream, dgram, lis, bound := s.stream, s.dgram, s.lis, s.bound
 	s.mu.Unlock()
 	switch {
+	case bound != nil:
+		_ = bound.Close()
 	case stream != nil:
 		_ = stream.Close()
 	case dgram != nil:

@@ -2,6 +2,7 @@ package tsagent
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"syscall"
@@ -20,10 +21,13 @@ func (s *sock) sendTo(r *request) error {
 	body := r.body
 	if r.h.Flags&FlagMore != 0 || len(s.stage) > 0 {
 		if len(s.stage)+len(body) > maxStage {
-			s.stage = nil
+			s.stage = s.stage[:0]
 			return &Error{syscall.EMSGSIZE, fmt.Sprintf("sendto: a batch of more than %d bytes", maxStage)}
 		}
-		s.stage = append(s.stage, body...)
+		if err := s.addStage(body); err != nil {
+			s.stage = s.stage[:0]
+			return fmt.Errorf("sendto: %w", err)
+		}
 		if r.h.Flags&FlagMore != 0 {
 			return nil
 		}
@@ -105,14 +109,19 @@ func (s *sock) sendFor(r *request, msgs []tsocket.Message, refusal error, limit 
 	}
 	n := 0
 	var err error
-	if !s.out.running && len(msgs) > 0 {
+	if !s.out.running && len(msgs) > 0 && !s.looksUp() {
 		n, err = s.trySend(msgs)
 	}
+	if len(msgs) > n && (err == nil || errors.Is(err, tsocket.ErrAgain)) {
+		left := s.a.encodeBatch(msgs[n:])
+		if err = s.charge(len(left)); err == nil {
+			o := r.laterWithin(s.ctx, limit)
+			s.out.op = o
+			s.queueOut(outItem{op: OpSendTo, data: left, count: len(msgs) - n, sent: n, refusal: refusal, o: o}, s.sendLoop)
+			return nil
+		}
+	}
 	switch {
-	case len(msgs) > n && (err == nil || errors.Is(err, tsocket.ErrAgain)):
-		o := r.laterWithin(s.ctx, limit)
-		s.out.op = o
-		s.queueOut(outItem{op: OpSendTo, msgs: cloneMessages(msgs[n:]), sent: n, refusal: refusal, o: o}, s.sendLoop)
 	case err == nil && refusal == nil:
 		r.done(s.num, uint32(n), nil)
 	default:
@@ -147,13 +156,13 @@ func (s *sock) countSent(msgs []tsocket.Message) {
 
 // post sends msgs, or has them sent behind what waits. A notice tells of each that fails. s.mu is held.
 func (s *sock) post(msgs []tsocket.Message) {
-	for len(msgs) > 0 && !s.out.running {
+	for len(msgs) > 0 && !s.out.running && !s.looksUp() {
 		n, err := s.trySend(msgs)
 		msgs = msgs[n:]
 		switch {
 		case err == nil:
 		case errors.Is(err, tsocket.ErrAgain):
-			s.queueOut(outItem{op: OpSendTo, msgs: cloneMessages(msgs)}, s.sendLoop)
+			s.queueOut(outItem{op: OpSendTo, data: s.a.encodeBatch(msgs)}, s.sendLoop)
 			return
 		default:
 			s.refused(&msgs[0], err)
@@ -161,7 +170,7 @@ func (s *sock) post(msgs []tsocket.Message) {
 		}
 	}
 	if len(msgs) > 0 {
-		s.queueOut(outItem{op: OpSendTo, msgs: cloneMessages(msgs)}, s.sendLoop)
+		s.queueOut(outItem{op: OpSendTo, data: s.a.encodeBatch(msgs)}, s.sendLoop)
 	}
 }
 
@@ -176,16 +185,21 @@ func (s *sock) refused(m *tsocket.Message, err error) {
 	s.own.tell(s)
 }
 
-func cloneMessages(msgs []tsocket.Message) []tsocket.Message {
-	out := make([]tsocket.Message, len(msgs))
-	for i, m := range msgs {
-		out[i] = tsocket.Message{Data: bytes.Clone(m.Data), Addr: m.Addr}
+// encodeBatch makes a batch of what has to wait. It takes no more memory than the batch that it was a part of, however many
+// datagrams they are, but for an address. It is of the handler.
+func (a *Agent) encodeBatch(msgs []tsocket.Message) []byte {
+	w := &a.batch
+	w.Reset(w.B[:0])
+	for i := range msgs {
+		w.Add(msgs[i].Data, msgs[i].Addr)
 	}
-	return out
+	return bytes.Clone(w.Body())
 }
 
 // sendLoop sends what waits, and ends.
 func (s *sock) sendLoop() {
+	msgs := make([]tsocket.Message, sendBatchSize)
+	var in batchReader
 	for {
 		s.mu.Lock()
 		if len(s.out.queue) == 0 {
@@ -202,20 +216,20 @@ func (s *sock) sendLoop() {
 			ctx = it.o.ctx
 		}
 		n, err := 0, error(nil)
-		for n < len(it.msgs) && ctx.Err() == nil {
-			var k int
-			k, err = s.dgram.SendBatch(ctx, it.msgs[n:])
-			s.countSent(it.msgs[n : n+k])
-			n += k
-			if err != nil && it.o != nil {
+		in.reset(it.data)
+		for err == nil && ctx.Err() == nil {
+			some := in.read(msgs)
+			if len(some) == 0 {
 				break
 			}
-			if err != nil && ctx.Err() == nil {
-				s.mu.Lock()
-				s.refused(&it.msgs[n], err)
-				s.mu.Unlock()
-				n++
-			}
+			var k int
+			k, err = s.sendSome(ctx, some, it.o == nil)
+			n += k
+		}
+		clear(msgs)
+		in.reset(nil)
+		if it.o != nil {
+			s.uncharge(len(it.data))
 		}
 		s.mu.Lock()
 		s.out.bytes -= it.size
@@ -228,12 +242,35 @@ func (s *sock) sendLoop() {
 			if err == nil {
 				err = it.refusal
 			}
-			if it.o.ctx.Err() != nil && n < len(it.msgs) {
+			if it.o.ctx.Err() != nil && n < it.count {
 				err = it.o.stopped(err)
 			}
 			it.o.finish(err, uint32(it.sent+n), nil)
 		}
 	}
+}
+
+// sendBatchSize is how many of what waits are sent at a time.
+const sendBatchSize = 64
+
+// sendSome sends msgs, up to the first that fails; if they were posted the owner is told of that one, and the others go on.
+func (s *sock) sendSome(ctx context.Context, msgs []tsocket.Message, posted bool) (n int, err error) {
+	for n < len(msgs) && ctx.Err() == nil {
+		k, err := s.dgram.SendBatch(ctx, msgs[n:])
+		s.countSent(msgs[n : n+k])
+		n += k
+		switch {
+		case err == nil:
+		case !posted:
+			return n, err
+		case ctx.Err() == nil:
+			s.mu.Lock()
+			s.refused(&msgs[n], err)
+			s.mu.Unlock()
+			n++
+		}
+	}
+	return n, nil
 }
 
 // recvFrom receives: at least one datagram, and as many more as are there, up to arg (0: any number) and

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"os"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -56,6 +57,10 @@ func (s *sock) state() string {
 	switch {
 	case s.closed:
 		return "closed"
+	case s.slow != nil:
+		return "opening"
+	case s.bound != nil:
+		return "bound"
 	case s.connecting != nil:
 		return "connecting"
 	case s.stream != nil:
@@ -72,14 +77,18 @@ func (s *sock) state() string {
 
 // isNew refuses what can be done only once, s.mu held.
 func (s *sock) isNew(op Op) error {
-	if st := s.state(); st != "new" {
+	switch st := s.state(); st {
+	case "new", "bound":
+	case "closed":
+		return errSockGone
+	default:
 		return &Error{syscall.EISCONN, fmt.Sprintf("%v: the socket is %s already", op, st)}
 	}
 	return nil
 }
 
-// bind gives the socket its local address. A datagram socket has it at once; of a stream socket it is told by
-// CONNECT or LISTEN whether it is free.
+// bind gives the socket its local address, as bind(2) does. Only a unix stream socket has it by CONNECT or LISTEN: its file is
+// never there without its mode, and is left behind by nobody who may not listen.
 func (s *sock) bind(r *request) error {
 	local, rest, err := s.parseOwn(OpBind, r.body)
 	switch {
@@ -101,25 +110,30 @@ func (s *sock) bind(r *request) error {
 	if !s.local.IsZero() {
 		return invalid(fmt.Sprintf("bind: the socket is bound to %v already", s.local))
 	}
-	if s.kind == kindDgram {
-		open := openDgram
-		if r.h.Flags&FlagExclusive != 0 {
-			open = openExclusive
-		}
-		if s.dgram, err = open(local, tsocket.Addr{}); err != nil {
-			return err
-		}
-		local = s.dgram.LocalAddr()
+	s.wanted = local
+	switch {
+	case s.kind == kindStream && s.family == unix.AF_UNIX:
+		s.local = local
+	case s.kind == kindStream:
+		err = s.bindTCP(OpBind, local, r.h.Flags&FlagReusePort != 0)
+	case r.h.Flags&FlagExclusive != 0:
+		err = s.bindUDP(OpBind, openExclusive, local, tsocket.Addr{})
+	case s.family == unix.AF_UNIX:
+		return s.slowly(r, func() ([]byte, error) { return s.openUnixDgram(local, tsocket.Addr{}) })
+	default:
+		err = s.bindUDP(OpBind, openUDP, local, tsocket.Addr{})
 	}
-	s.local = local
-	r.done(s.num, 0, AppendAddr(nil, local))
+	if err != nil {
+		return err
+	}
+	if s.dgram != nil {
+		s.local = s.dgram.LocalAddr()
+	}
+	r.done(s.num, 0, AppendAddr(nil, s.local))
 	return nil
 }
 
-func openDgram(local, remote tsocket.Addr) (*tsocket.Dgram, error) {
-	if local.IsUnix() {
-		return tsocket.UnixDgram(local, remote)
-	}
+func openUDP(local, remote tsocket.Addr) (*tsocket.Dgram, error) {
 	d, err := tsocket.UDP(local, remote)
 	if err == nil {
 		d.EnableGRO() // nothing but the speed changes
@@ -128,15 +142,18 @@ func openDgram(local, remote tsocket.Addr) (*tsocket.Dgram, error) {
 }
 
 // makeDgram opens a datagram socket that nobody has bound, s.mu held.
-func (s *sock) makeDgram() (err error) {
+func (s *sock) makeDgram() error {
 	switch {
+	case s.closed:
+		return errSockGone
 	case s.kind != kindDgram:
 		return errDgramOnly
 	case s.dgram != nil:
 		return nil
+	case s.family == unix.AF_UNIX: // without a name, and so without a file
+		return s.bindUDP(OpBind, tsocket.UnixDgram, s.anyAddr(), tsocket.Addr{})
 	}
-	s.dgram, err = openDgram(s.anyAddr(), tsocket.Addr{})
-	return err
+	return s.bindUDP(OpBind, openUDP, s.anyAddr(), tsocket.Addr{})
 }
 
 // names is the body that tells both addresses.
@@ -156,7 +173,7 @@ func (s *sock) getName(r *request) error {
 // doConnect connects a stream, or tells a datagram socket its only peer. The body has the remote address, and perhaps
 // the local one before it in place of BIND.
 func (s *sock) doConnect(r *request) error {
-	o, err := r.later(s.ctx)
+	limit, err := r.deadline()
 	if err != nil {
 		return err
 	}
@@ -181,12 +198,11 @@ func (s *sock) doConnect(r *request) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if !local.IsZero() && !s.local.IsZero() {
+		return invalid(fmt.Sprintf("connect: the socket is bound to %v already", s.local))
+	}
 	if s.kind == kindDgram {
-		err = s.connectDgram(local, remote)
-		if err == nil {
-			o.finish(nil, 0, s.names())
-		}
-		return err
+		return s.connectDgram(r, local, remote)
 	}
 	if err := s.isNew(OpConnect); err != nil {
 		return err
@@ -197,6 +213,12 @@ func (s *sock) doConnect(r *request) error {
 	if local.IsZero() {
 		local = s.anyAddr()
 	}
+	if s.bound == nil {
+		if err := s.settle(OpConnect, local); err != nil {
+			return err
+		}
+	}
+	o := r.laterWithin(s.ctx, limit)
 	s.connecting = o
 	credit := r.h.Arg // the request is the handler's
 	if !s.a.spawn(func() { s.connected(o, local, remote, credit) }) {
@@ -207,36 +229,59 @@ func (s *sock) doConnect(r *request) error {
 }
 
 // connectDgram connects a datagram socket, s.mu held.
-func (s *sock) connectDgram(local, remote tsocket.Addr) (err error) {
-	if s.dgram == nil {
-		if local.IsZero() {
-			local = s.anyAddr()
-		}
-		s.dgram, err = openDgram(local, remote)
-	} else if !s.remote.IsZero() {
+func (s *sock) connectDgram(r *request, local, remote tsocket.Addr) (err error) {
+	d := s.dgram
+	if local.IsZero() {
+		local = s.anyAddr()
+	}
+	switch {
+	case s.closed:
+		return errSockGone
+	case !s.remote.IsZero():
 		return &Error{syscall.EISCONN, fmt.Sprintf("connect: the socket is connected to %v already", s.remote)}
-	} else {
-		err = s.dgram.SyscallFD(func(fd int) error {
-			sa, err := remote.Sockaddr()
-			if err == nil {
-				err = unix.Connect(fd, sa)
-			}
-			return err
-		})
+	case s.family == unix.AF_UNIX && d == nil:
+		return s.slowly(r, func() ([]byte, error) { return s.openUnixDgram(local, remote) })
+	case s.family == unix.AF_UNIX:
+		return s.slowly(r, func() ([]byte, error) { return s.connectUnixDgram(d, remote) })
+	case d == nil:
+		err = s.bindUDP(OpConnect, openUDP, local, remote)
+	default:
+		err = connectFD(d, remote)
 	}
-	if err == nil {
-		s.local, s.remote = s.dgram.LocalAddr(), remote
+	if err != nil {
+		return err
 	}
-	return err
+	s.local, s.remote = s.dgram.LocalAddr(), remote
+	r.done(s.num, 0, s.names())
+	return nil
+}
+
+func connectFD(d *tsocket.Dgram, remote tsocket.Addr) error {
+	return d.SyscallFD(func(fd int) error {
+		sa, err := remote.Sockaddr()
+		if err == nil {
+			err = unix.Connect(fd, sa)
+		}
+		return err
+	})
 }
 
 // connected waits for the connection.
 func (s *sock) connected(o *operation, local, remote tsocket.Addr, credit uint64) {
-	dial := tsocket.DialTCP
-	if s.family == unix.AF_UNIX {
-		dial = tsocket.DialUnix
+	s.mu.Lock()
+	bound := s.bound
+	s.bound = nil
+	s.mu.Unlock()
+	var stream *tsocket.Stream
+	var err error
+	switch {
+	case bound != nil:
+		stream, err = bound.Dial(o.ctx, remote)
+	case s.family == unix.AF_UNIX:
+		stream, err = tsocket.DialUnix(o.ctx, local, remote)
+	default:
+		stream, err = tsocket.DialTCP(o.ctx, local, remote)
 	}
-	stream, err := dial(o.ctx, local, remote)
 	s.mu.Lock()
 	s.connecting = nil
 	if err == nil && s.closed {
@@ -246,6 +291,7 @@ func (s *sock) connected(o *operation, local, remote tsocket.Addr, credit uint64
 		return
 	}
 	if err != nil {
+		s.unbind()
 		s.mu.Unlock()
 		o.finish(o.stopped(err), 0, nil)
 		return
@@ -288,11 +334,11 @@ func (s *sock) listen(r *request) error {
 		return invalid(fmt.Sprintf("listen: mode %#o is more than permission bits", r.h.Arg>>32))
 	}
 	s.mu.Lock()
-	local := s.local
-	s.mu.Unlock()
-	if local.IsZero() {
-		local = s.anyAddr()
+	local := s.anyAddr()
+	if !s.local.IsZero() {
+		local = s.wanted
 	}
+	s.mu.Unlock()
 	if err := s.allow(OpListen, local); err != nil {
 		return err
 	}
@@ -305,18 +351,32 @@ func (s *sock) listen(r *request) error {
 	if err := s.isNew(OpListen); err != nil {
 		return err
 	}
-	var err error
 	if s.family == unix.AF_UNIX {
-		s.lis, err = tsocket.ListenUnix(local, c)
-	} else {
-		s.lis, err = tsocket.ListenTCP(local, c)
+		return s.slowly(r, func() ([]byte, error) { return s.listenUnix(local, c) })
 	}
+	switch {
+	case s.bound == nil:
+		if err := s.bindTCP(OpListen, local, c.ReusePort); err != nil {
+			return err
+		}
+	case c.ReusePort && !s.shares:
+		return invalid("listen: REUSEPORT comes too late, BIND has to have it")
+	}
+	lis, err := s.bound.Listen(c)
+	s.bound = nil
 	if err != nil {
+		s.unbind()
 		return err
 	}
-	s.local = s.lis.Addr()
+	s.lis = lis
 	r.done(s.num, 0, AppendAddr(nil, s.local))
 	return nil
+}
+
+// unbind is what is left of a CONNECT or LISTEN that has failed: a socket that is new. s.mu is held.
+func (s *sock) unbind() {
+	s.local = tsocket.Addr{}
+	s.unsettle()
 }
 
 // accept waits for the next connection; arg is the WINDOW of the new socket.
@@ -331,6 +391,7 @@ func (s *sock) accept(r *request) error {
 
 // acceptLoop accepts: for ACCEPT, or for as many as WINDOW says, each of which is told by an event.
 func (s *sock) acceptLoop() {
+	failures := 0
 	for {
 		o, want, _, ok := s.nextIn()
 		if !ok {
@@ -369,6 +430,24 @@ func (s *sock) acceptLoop() {
 			continue
 		}
 		s.tellAccepted(ns, err)
+		if failures++; err == nil {
+			failures = 0
+		}
+		s.pauseAfter(failures)
+	}
+}
+
+// pauseAfter waits a little after failures in a row, and then longer: what was wrong, that there are too many sockets for instance, is
+// so for a while, and the connection goes on to wait.
+func (s *sock) pauseAfter(failures int) {
+	if failures == 0 {
+		return
+	}
+	t := time.NewTimer(min(5*time.Millisecond<<min(failures-1, 10), time.Second))
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-s.ctx.Done():
 	}
 }
 

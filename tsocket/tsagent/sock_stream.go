@@ -185,7 +185,7 @@ func (s *sock) writev(r *request) error {
 	if o != nil {
 		s.out.op = o
 	}
-	s.queueOut(outItem{op: OpWritev, data: bytes.Clone(r.body), sent: all - len(r.body), o: o}, s.writeLoop)
+	s.queueOut(outItem{op: OpWritev, data: bytes.Clone(r.body), size: len(r.body), sent: all - len(r.body), o: o}, s.writeLoop)
 	return nil
 }
 
@@ -247,7 +247,7 @@ func (s *sock) failOut(err error) {
 // queueOut has the goroutine that writes do one more thing. s.mu is held.
 func (s *sock) queueOut(it outItem, loop func()) {
 	s.out.queue = append(s.out.queue, it)
-	s.out.bytes += len(it.data)
+	s.out.bytes += it.size
 	if !s.out.running {
 		s.out.running = s.a.spawn(loop)
 	}
@@ -299,12 +299,12 @@ func (s *sock) writeLoop() {
 func (s *sock) wrote(it outItem, n int64, err, refused error) {
 	s.countOut(int(n))
 	s.mu.Lock()
-	s.out.bytes -= len(it.data)
+	s.out.bytes -= it.size
 	if it.o != nil && s.out.op == it.o {
 		s.out.op = nil
 	}
 	if it.o == nil && err == nil {
-		s.room(len(it.data))
+		s.room(it.size)
 	}
 	stopped := it.o != nil && it.o.ctx.Err() != nil
 	if err != nil && refused == nil && !stopped {

@@ -3,8 +3,11 @@ package tsagent
 import (
 	"cmp"
 	"encoding/json"
+	"os"
 	"slices"
 	"syscall"
+
+	"github.com/cnbus/cnbus/connector"
 )
 
 // SocketInfo describes a socket, as `cnbus sock ls` shows it.
@@ -13,9 +16,10 @@ type SocketInfo struct {
 	Port   uint32 `json:"port"` // of the bus: its owner
 	UID    uint32 `json:"uid"`
 	PID    uint32 `json:"pid"`
-	Family string `json:"family"` // "ipv4", "ipv6", "unix"
-	Type   string `json:"type"`   // "stream", "dgram"
-	State  string `json:"state"`  // "new", "open", "connecting", "connected", "listening", "closing"
+	Family string `json:"family"`          // "ipv4", "ipv6", "unix"
+	Type   string `json:"type"`            // "stream", "dgram"
+	State  string `json:"state"`           // "new", "opening", "bound", "open", "connecting", "connected", "listening", "closing"
+	Owner  string `json:"owner,omitempty"` // of sockets that are another agent's (Config.Others): who it is
 	Local  string `json:"local,omitempty"`
 	Remote string `json:"remote,omitempty"`
 
@@ -127,28 +131,85 @@ type Snapshot struct {
 	Sockets []SocketInfo `json:"sockets"`
 }
 
-// Snapshot returns Stats and Sockets.
-func (a *Agent) Snapshot() Snapshot { return Snapshot{a.Stats(), a.Sockets()} }
+// Snapshot returns Stats, Sockets, and those of Config.Others.
+func (a *Agent) Snapshot() Snapshot {
+	s := Snapshot{a.Stats(), a.Sockets()}
+	if a.cfg.Others != nil {
+		s.Sockets = append(s.Sockets, a.cfg.Others()...)
+	}
+	return s
+}
 
-// stat replies with a piece of the Snapshot in JSON, from byte arg; the value is its length. Pieces are of one snapshot,
-// the one made when the first was asked for, as long as nobody else asks for it.
+// seenBy is what a user may see: his own sockets; root, and the agent's user, all of them.
+func (s Snapshot) seenBy(who connector.Cred) Snapshot {
+	if who.UID != 0 && int64(who.UID) != int64(os.Getuid()) {
+		s.Sockets = slices.DeleteFunc(s.Sockets, func(i SocketInfo) bool { return i.UID != who.UID || i.Owner != "" })
+	}
+	return s
+}
+
+// reading is a snapshot of which a port has not read everything yet.
+type reading struct {
+	port, uid uint32
+	text      []byte
+}
+
+// How many snapshots are kept; who is put off by another one begins again.
+const (
+	readingPerUID = 8
+	mostReading   = 64
+)
+
+// keep adds a snapshot to those that are being read. A user does not put off others before there are many of them.
+func (a *Agent) keep(p reading) {
+	same := func(q reading) bool { return q.uid == p.uid }
+	n := 0
+	for _, q := range a.reading {
+		if same(q) {
+			n++
+		}
+	}
+	if i := 0; n >= readingPerUID || len(a.reading) >= mostReading {
+		if n > 0 {
+			i = slices.IndexFunc(a.reading, same)
+		}
+		a.reading = slices.Delete(a.reading, i, i+1)
+	}
+	a.reading = append(a.reading, p)
+}
+
+// stat replies with a piece of the Snapshot in JSON, from byte arg; the value is its length. Who begins at 0 gets the pieces of one
+// snapshot; ESTALE if it is not there any more.
 func (r *request) stat() error {
-	a := r.a
-	if r.h.Arg == 0 || a.statPort != r.d.From.Port {
-		b, err := json.Marshal(a.Snapshot())
-		if err != nil {
+	a, port := r.a, r.d.From.Port
+	i := slices.IndexFunc(a.reading, func(p reading) bool { return p.port == port })
+	if i >= 0 && r.h.Arg == 0 {
+		a.reading = slices.Delete(a.reading, i, i+1)
+		i = -1
+	}
+	var text []byte
+	switch {
+	case i >= 0:
+		text = a.reading[i].text
+	case r.h.Arg > 0:
+		return &Error{syscall.ESTALE, "stat: the snapshot is gone, begin at 0 again"}
+	default:
+		var err error
+		if text, err = json.Marshal(a.Snapshot().seenBy(r.d.From.Cred)); err != nil {
 			return err
 		}
-		a.statText, a.statPort = b, r.d.From.Port
 	}
-	if r.h.Arg > uint64(len(a.statText)) {
+	if r.h.Arg > uint64(len(text)) {
 		return invalid("stat: nothing is there")
 	}
-	piece := a.statText[r.h.Arg:]
+	piece := text[r.h.Arg:]
 	piece = piece[:min(len(piece), MaxBody)]
-	r.done(0, uint32(len(a.statText)), piece)
-	if int(r.h.Arg)+len(piece) == len(a.statText) {
-		a.statText, a.statPort = nil, 0
+	r.done(0, uint32(len(text)), piece)
+	switch last := int(r.h.Arg)+len(piece) == len(text); {
+	case last && i >= 0:
+		a.reading = slices.Delete(a.reading, i, i+1)
+	case !last && i < 0:
+		a.keep(reading{port, r.d.From.Cred.UID, text})
 	}
 	return nil
 }

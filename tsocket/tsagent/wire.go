@@ -93,7 +93,7 @@ const (
 	FlagMore                         // the body goes on in the next message of this socket and op
 	FlagAll                          // READV: not before all bytes are there. CANCEL: arg is an op, not a seq
 	FlagKeepPath                     // LISTEN: the file of a unix socket stays
-	FlagReusePort                    // LISTEN: SO_REUSEPORT
+	FlagReusePort                    // BIND of a TCP socket, or LISTEN of one without an address: SO_REUSEPORT
 	FlagExclusive                    // BIND of datagrams: the port at once, and nobody else's (no SO_REUSEADDR)
 )
 
