@@ -3,7 +3,6 @@ package natsbridge
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"math"
 	"sync"
@@ -11,7 +10,6 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/cnbus/cnbus/cbid"
 	"github.com/cnbus/cnbus/connector"
@@ -35,8 +33,12 @@ type Bridge struct {
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
 	stores chan struct{} // one for each that is under way
+	joined chan struct{} // closed when site is set
 	slow   atomic.Uint64 // times that NATS dropped what was not read in time
 	closed sync.Once
+
+	denied  atomic.Pointer[error]  // the first thing that the server does not let this broker do
+	trouble atomic.Pointer[string] // why the connection does not come back, as it was told
 
 	// The broker's loop's.
 	core  *core
@@ -44,8 +46,10 @@ type Bridge struct {
 }
 
 const (
-	// inboxPackets is how many payloads may wait for the broker before NATS's client drops them, as lost.
-	inboxPackets = 1 << 16
+	// inboxPackets is how many payloads NATS's client may have ready, and inboxBytes how much may wait for the broker, before more is
+	// dropped, as lost.
+	inboxPackets = 1 << 12
+	inboxBytes   = 64 << 20
 	// inboxBatch is how many of them are given to the broker at a time.
 	inboxBatch = 256
 	// storesMost is how many operations on the store are under way at a time.
@@ -63,7 +67,7 @@ func Join(ctx context.Context, b *broker.Broker, cfg *Config) (*Bridge, error) {
 	}
 	g := &Bridge{
 		cfg: cfg, log: cfg.Log, run: newRun(), prefix: "cnbus." + cfg.Site + ".",
-		in: make(chan *nats.Msg, inboxPackets), stores: make(chan struct{}, storesMost),
+		in: make(chan *nats.Msg, inboxPackets), stores: make(chan struct{}, storesMost), joined: make(chan struct{}),
 	}
 	g.ctx, g.cancel = context.WithCancel(context.Background())
 	if err := g.connect(ctx); err != nil {
@@ -73,6 +77,7 @@ func Join(ctx context.Context, b *broker.Broker, cfg *Config) (*Bridge, error) {
 	if err := g.start(ctx, b); err != nil {
 		g.cancel()
 		g.nc.Close()
+		g.wg.Wait()
 		return nil, joinError(err)
 	}
 	g.meet(ctx)
@@ -80,60 +85,6 @@ func Join(ctx context.Context, b *broker.Broker, cfg *Config) (*Bridge, error) {
 }
 
 func joinError(err error) error { return &connector.OpError{Op: "join a site", Err: err} }
-
-// connect connects to NATS and finds out which host this is.
-func (g *Bridge) connect(ctx context.Context) (err error) {
-	opts := []nats.Option{
-		nats.Name("cnbus " + g.cfg.Host), nats.NoEcho(), nats.MaxReconnects(-1), nats.ReconnectWait(250 * time.Millisecond),
-		nats.ReconnectBufSize(-1), // what is said meanwhile is said again by who must be heard
-		nats.PingInterval(g.cfg.Lease / 4), nats.MaxPingsOutstanding(2), nats.Timeout(5 * time.Second),
-		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) { g.connected(false, err) }),
-		nats.ReconnectHandler(func(*nats.Conn) { g.connected(true, nil) }),
-		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
-			if errors.Is(err, nats.ErrSlowConsumer) {
-				g.slow.Add(1)
-			}
-			g.log.Warn("NATS", "err", err)
-		}),
-	}
-	opts = append(opts, g.cfg.options()...)
-	url := g.cfg.URL
-	if g.cfg.Server != nil {
-		url = ""
-	}
-	for {
-		if g.nc, err = nats.Connect(url, opts...); err == nil {
-			break
-		}
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("NATS at %s: %w", g.cfg.URL, errors.Join(err, ctx.Err()))
-		case <-time.After(250 * time.Millisecond):
-		}
-		if errors.Is(err, nats.ErrAuthorization) {
-			return fmt.Errorf("NATS at %s: %w", g.cfg.URL, err)
-		}
-	}
-	if err = g.identify(ctx); err != nil {
-		g.nc.Close()
-	}
-	return err
-}
-
-func (g *Bridge) identify(ctx context.Context) error {
-	if most := g.nc.MaxPayload(); most < minPayload {
-		return fmt.Errorf("the NATS server takes messages of at most %d bytes, %d are needed (max_payload)", most, minPayload)
-	}
-	js, err := jetstream.New(g.nc)
-	if err != nil {
-		return err
-	}
-	if g.store, err = openStore(ctx, js, g.cfg.Site, g.cfg.Lease, g.cfg.Replicas); err != nil {
-		return err
-	}
-	g.number, err = g.store.hostNumber(ctx, g.cfg.Host)
-	return err
-}
 
 // start takes the host's lease and puts the bridge into the broker.
 func (g *Bridge) start(ctx context.Context, b *broker.Broker) error {
@@ -143,7 +94,7 @@ func (g *Bridge) start(ctx context.Context, b *broker.Broker) error {
 		return err
 	}
 	cfg := coreConfig{
-		host: g.number, name: g.cfg.Host, run: g.run, first: uint64(began.UnixNano()), lease: int64(g.cfg.Lease), leaseRev: rev, local: g.cfg.Local,
+		host: g.number, name: g.cfg.Host, run: g.run, first: g.run >> 2, lease: int64(g.cfg.Lease), leaseRev: rev, local: g.cfg.Local,
 		clock: func() int64 { return int64(time.Since(began)) + int64(time.Hour) }, log: g.log,
 	}
 	if !g.cfg.SameUsers {
@@ -157,6 +108,12 @@ func (g *Bridge) start(ctx context.Context, b *broker.Broker) error {
 			return err
 		}
 	}
+	if err := g.nc.FlushWithContext(ctx); err != nil {
+		return err
+	}
+	if err := g.refused(); err != nil {
+		return err
+	}
 	wide := func(id cbid.ID) bool {
 		return id != HostsID && g.cfg.SiteWide != nil && g.cfg.SiteWide(id)
 	}
@@ -165,6 +122,7 @@ func (g *Bridge) start(ctx context.Context, b *broker.Broker) error {
 		return err
 	}
 	g.site.Store(site)
+	close(g.joined)
 	g.wg.Go(g.out.run)
 	g.wg.Go(g.read)
 	g.post(func() {
@@ -184,10 +142,11 @@ func (g *Bridge) post(f func()) bool {
 	})
 }
 
-// read gives what comes to the broker, many payloads at a time, and waits until it has taken them.
+// read gives what comes to the broker, many payloads at a time; meanwhile it takes what comes next.
 func (g *Bridge) read() {
 	done := make(chan struct{}, 1)
-	batch := make([]*nats.Msg, 0, inboxBatch)
+	var waiting inbox
+	var batch []*nats.Msg
 	take := func() {
 		for _, m := range batch {
 			if from, ok := subjectOf(m.Subject, g.prefix); ok {
@@ -197,44 +156,42 @@ func (g *Bridge) read() {
 		g.core.Flush()
 		done <- struct{}{}
 	}
+	full, busy := false, false
+	put := func(m *nats.Msg) {
+		if waiting.put(m) {
+			full = false
+			return
+		}
+		g.slow.Add(1)
+		if !full {
+			full = true
+			g.log.Warn("the broker does not keep up with the site, what comes is dropped", "bytes waiting", waiting.bytes)
+		}
+	}
 	for {
-		batch = batch[:0]
 		select {
 		case <-g.ctx.Done():
 			return
+		case <-done:
+			busy = false
 		case m := <-g.in:
-			batch = append(batch, m)
+			put(m)
 		}
-	more:
-		for len(batch) < inboxBatch {
+		for more := !busy; more && len(waiting.msgs) < inboxBatch; {
 			select {
 			case m := <-g.in:
-				batch = append(batch, m)
+				put(m)
 			default:
-				break more
+				more = false
 			}
 		}
-		if !g.post(take) {
-			return
-		}
-		select {
-		case <-done:
-		case <-g.ctx.Done():
-			return
+		if !busy && len(waiting.msgs) > 0 {
+			batch = waiting.batch()
+			if busy = true; !g.post(take) {
+				return
+			}
 		}
 	}
-}
-
-func (g *Bridge) connected(yes bool, err error) {
-	if g.ctx.Err() != nil {
-		return
-	}
-	if yes {
-		g.log.Info("NATS connection is back", "server", g.nc.ConnectedUrlRedacted())
-	} else {
-		g.log.Warn("NATS connection lost", "err", err)
-	}
-	g.post(func() { g.core.setConnected(yes) })
 }
 
 // The wire of the core.
@@ -247,16 +204,24 @@ func (g *Bridge) Listen(group uint32, on bool) {
 func (g *Bridge) Soon()         { g.post(g.core.runLater) }
 func (g *Bridge) Wake(at int64) { g.timer.Reset(max(0, time.Duration(at-g.core.clock()))) }
 
-// Store does op on a goroutine of its own.
+// Store does op on a goroutine of its own. A few are under way at a time; those for the host's lease wait for none of the others,
+// or it would end while many ids are claimed.
 func (g *Bridge) Store(op storeOp) {
 	g.wg.Go(func() {
+		if op.bucket != bucketHosts || op.key != leaseKey(g.number) {
+			select {
+			case g.stores <- struct{}{}:
+				defer func() { <-g.stores }()
+			case <-g.ctx.Done():
+				return
+			}
+		}
+		r := g.store.do(g.ctx, &op)
 		select {
-		case g.stores <- struct{}{}:
+		case <-g.joined: // the hub may have asked before Join has returned
 		case <-g.ctx.Done():
 			return
 		}
-		r := g.store.do(g.ctx, &op)
-		<-g.stores
 		g.post(func() {
 			op.then(r)
 			g.core.Flush()
@@ -275,21 +240,14 @@ func (g *Bridge) Close(ctx context.Context) error {
 }
 
 func (g *Bridge) close(ctx context.Context) error {
-	var rev uint64
-	var ids []storeOp
-	left := make(chan struct{})
+	left := make(chan []storeOp, 1)
+	var keys []storeOp
 	if g.post(func() {
 		g.core.close()
-		rev = g.core.lease.rev
-		for _, o := range g.core.own {
-			if o.rev != 0 {
-				ids = append(ids, storeOp{kind: storeDelete, bucket: bucketIDs, key: idKey(o.info.ID), rev: o.rev})
-			}
-		}
-		close(left)
+		left <- g.core.leftovers()
 	}) {
 		select {
-		case <-left:
+		case keys = <-left:
 		case <-ctx.Done():
 		}
 	}
@@ -299,14 +257,10 @@ func (g *Bridge) close(ctx context.Context) error {
 	}
 	g.timer.Stop()
 	g.out.close()
-	for i := range ids {
+	for i := range keys {
 		if ctx.Err() == nil && g.nc.IsConnected() {
-			g.store.do(ctx, &ids[i])
+			g.store.do(ctx, &keys[i])
 		}
-	}
-	if rev != 0 && ctx.Err() == nil && g.nc.IsConnected() {
-		op := storeOp{kind: storeDelete, bucket: bucketHosts, key: leaseKey(g.number), rev: rev}
-		g.store.do(ctx, &op)
 	}
 	g.cancel()
 	defer context.AfterFunc(ctx, g.nc.Close)() // a server that takes nothing

@@ -37,6 +37,10 @@ type Config struct {
 	// and Key are those of this broker. "" means none.
 	Credentials, CA, Cert, Key string
 
+	// NKey is a file with the seed of an nkey, User a name whose password is the first line of PasswordFile. All files but
+	// that of the NKey are read anew whenever the connection is. "" means none.
+	NKey, User, PasswordFile string
+
 	// Options are further ones for the connection.
 	Options []nats.Option
 
@@ -60,23 +64,6 @@ type Config struct {
 
 	// Log receives what an operator wants to know; nil means slog.Default.
 	Log *slog.Logger
-}
-
-// options are those of the connection that the fields ask for.
-func (c *Config) options() (opts []nats.Option) {
-	if c.Server != nil {
-		opts = append(opts, nats.InProcessServer(c.Server.s))
-	}
-	if c.Credentials != "" {
-		opts = append(opts, nats.UserCredentials(c.Credentials))
-	}
-	if c.CA != "" {
-		opts = append(opts, nats.RootCAs(c.CA))
-	}
-	if c.Cert != "" {
-		opts = append(opts, nats.ClientCert(c.Cert, c.Key))
-	}
-	return append(opts, c.Options...)
 }
 
 var siteName = regexp.MustCompile(`^[A-Za-z0-9_-]{1,63}$`)
@@ -104,8 +91,15 @@ func (c *Config) withDefaults() (*Config, error) {
 		return nil, fmt.Errorf("the host's name %q must have 1 to %d characters: %w", d.Host, MaxHostName, connector.ErrInvalid)
 	case !siteName.MatchString(d.Site):
 		return nil, fmt.Errorf("the site's name %q may have letters, digits, - and _, at most 63: %w", d.Site, connector.ErrInvalid)
+	case (d.User == "") != (d.PasswordFile == ""):
+		return nil, fmt.Errorf("a user and a file with the password go together: %w", connector.ErrInvalid)
 	case d.Lease < time.Second:
 		return nil, fmt.Errorf("a lease of %v, the least is 1s: %w", d.Lease, connector.ErrInvalid)
+	}
+	if d.Server == nil {
+		if err := checkURLs(d.URL); err != nil {
+			return nil, err
+		}
 	}
 	return &d, nil
 }

@@ -55,7 +55,7 @@ type coreConfig struct {
 	host  uint16
 	name  string
 	run   uint64 // of the broker
-	first uint64 // the first session of a link: the time in ns
+	first uint64 // the first session of a link: none that another run has had
 	lease int64  // ns
 
 	leaseRev uint64                              // of the lease that was got before
@@ -90,6 +90,8 @@ type core struct {
 
 	pubs     map[uint32]*publication
 	pubDirty []*publication
+	pubBegin uint64 // where new publications begin to count
+	pubCount uint32 // and their numbering
 	subs     map[uint32]*subscription
 	changes  map[uint32]uint64              // of what Members said and the hub was not answered yet, by group
 	interest map[uint32]map[uint16]struct{} // hosts with members, by group
@@ -125,7 +127,7 @@ func newCore(cfg coreConfig, h hub, w wire) *core {
 		coreConfig: cfg, hub: h, wire: w, session: cfg.first, connected: true,
 		peers: make(map[uint16]*peer), own: make(map[uint64]*ownID), site: make(map[uint64]*siteID), doubts: make(map[uint64]struct{}),
 		lost: make(map[uint64]lostID),
-		pubs: make(map[uint32]*publication), subs: make(map[uint32]*subscription),
+		pubs: make(map[uint32]*publication), pubBegin: 1, subs: make(map[uint32]*subscription),
 		changes: make(map[uint32]uint64), interest: make(map[uint32]map[uint16]struct{}), barriers: make(map[uint64]*barrier),
 		refused: make(map[string]*refusal),
 	}
@@ -262,7 +264,8 @@ func (c *core) beacon(leaving bool) {
 	for g, p := range c.pubs {
 		if p.tails > 0 && len(b) < fillPacket {
 			p.tails--
-			b = appendTail(b, g, p.next)
+			b = appendTail(b, g, p.count, p.next)
+			c.forgetPublication(p)
 		}
 	}
 	c.packet(subject{kind: packetBeacon}, b)
@@ -273,6 +276,19 @@ func (c *core) close() {
 	c.now = c.clock()
 	c.Flush()
 	c.beacon(true)
+}
+
+// leftovers are what is to be deleted in the store by a host that leaves: the keys of its ids, and then of its lease.
+func (c *core) leftovers() (ops []storeOp) {
+	for _, key := range sortedKeys(c.own) {
+		if o := c.own[key]; o.rev != 0 {
+			ops = append(ops, storeOp{kind: storeDelete, bucket: bucketIDs, key: idKey(o.info.ID), rev: o.rev})
+		}
+	}
+	if c.lease.rev != 0 {
+		ops = append(ops, storeOp{kind: storeDelete, bucket: bucketHosts, key: leaseKey(c.host), rev: c.lease.rev})
+	}
+	return ops
 }
 
 // barrier waits until every host that can be reached has taken what was recorded for it.

@@ -80,18 +80,19 @@ func (c *core) Forward(host, port uint32, cred connector.Cred, fr []byte) {
 // noHost answers a message for a host that nobody knows.
 func (c *core) noHost(host, port uint32, fr []byte) {
 	h := frame.ParseHeader(fr)
-	if h.Type != frame.Send {
-		return
-	}
 	var answer []byte
-	if h.Flags&frame.FlagAck != 0 {
+	switch {
+	case h.Type == frame.Unfollow:
+	case h.Type == frame.Follow || h.Flags&frame.FlagAck != 0:
 		answer = frame.Header{Type: frame.Ack, Tag: h.Tag, Code: connector.ErrNoPort.Code()}.Append(nil, []byte("no such host in the site")...)
-	} else {
+	default:
 		answer = failFrame(&h, fr[frame.HeaderLen:frame.HeaderLen+connector.HeaderLen], connector.ErrNoPort)
 	}
 	n := len(fr)
 	c.soon(func() {
-		_ = c.hub.Deliver(host, port, answer)
+		if answer != nil {
+			_ = c.hub.Deliver(host, port, answer)
+		}
 		c.hub.Credit(host, port, n)
 	})
 }

@@ -10,10 +10,12 @@ import (
 // tailBeacons is for how many beacons after its last message a group's next number is told.
 const tailBeacons = 3
 
-// publication is a group that this host publishes to.
+// publication is a group that this host publishes to, or may be about to because another one listens.
 type publication struct {
 	group uint32
-	next  uint64 // number of the next message
+	count uint32 // which numbering this is: see forgetPublication
+	begin uint64 // number of its first message
+	next  uint64 // of the next one
 	first uint64 // of the packet being filled
 	fill  []byte
 	tails int // beacons that are still to tell next
@@ -27,8 +29,10 @@ type subscription struct {
 
 // source is what a host publishes to a group, as this one has got it.
 type source struct {
-	run  uint64
-	next uint64
+	run   uint64
+	next  uint64
+	count uint32 // which numbering that is, if it was told
+	told  bool
 }
 
 // Publish takes an unconfirmed group message of a local client.
@@ -58,10 +62,24 @@ func (c *core) Publish(group, port uint32, cred connector.Cred, fr []byte) {
 func (c *core) publication(group uint32) *publication {
 	p := c.pubs[group]
 	if p == nil {
-		p = &publication{group: group, next: 1}
+		p = &publication{group: group, count: c.pubCount, begin: c.pubBegin, next: c.pubBegin}
 		c.pubs[group] = p
 	}
 	return p
+}
+
+// forgetPublication forgets a group in which no other host has members, when all has been said of it. Numbers must not come again that
+// somebody has counted who was cut off meanwhile: those of later publications are higher, and are another numbering, so that the
+// difference is not taken for messages.
+func (c *core) forgetPublication(p *publication) {
+	if p == nil || p.dirty || p.tails > 0 || len(c.interest[p.group]) > 0 {
+		return
+	}
+	delete(c.pubs, p.group)
+	if p.next != p.begin {
+		c.pubBegin = max(c.pubBegin, p.next)
+		c.pubCount++
+	}
 }
 
 func (c *core) sendPublication(p *publication) {
@@ -119,6 +137,7 @@ func (c *core) setInterest(host uint16, group uint32, some bool) {
 		hosts[host] = struct{}{}
 	} else if delete(hosts, host); len(hosts) == 0 {
 		delete(c.interest, group)
+		c.forgetPublication(c.pubs[group])
 	}
 	list := make([]uint32, 0, len(hosts))
 	for h := range hosts {
@@ -128,17 +147,24 @@ func (c *core) setInterest(host uint16, group uint32, some bool) {
 	c.hub.RemoteInterest(group, list)
 }
 
-// tail takes note of what the next message of a host to a group will be: what is missing before it is lost.
-func (c *core) tail(host uint16, run uint64, group uint32, next uint64) {
+// tail takes note of what the next message of a host to a group will be: what is missing before it is lost. Where the host has begun to
+// number anew, nobody knows how many are.
+func (c *core) tail(host uint16, run uint64, group, count uint32, next uint64) {
 	s := c.subs[group]
 	if s == nil {
 		return
 	}
 	src := s.from[host]
 	if src == nil || src.run != run {
-		s.from[host] = &source{run: run, next: next}
+		s.from[host] = &source{run: run, next: next, count: count, told: true}
 		return
 	}
+	if src.told && src.count != count {
+		src.next, src.count = next, count
+		c.hub.GroupLost(group, 0, true)
+		return
+	}
+	src.count, src.told = count, true
 	c.missing(group, src, next)
 }
 

@@ -1,6 +1,7 @@
 package natsbridge
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"time"
@@ -32,7 +33,7 @@ func (c *core) refuse(host uint16, err error) {
 }
 
 func reasonOf(err error) string {
-	for _, e := range []error{errShortPacket, errMagic, errVersion, errType, errHost, errRecord, errPort, errFrame} {
+	for _, e := range []error{errShortPacket, errMagic, errVersion, errType, errHost, errRecord, errPort, errFrame, errLocal} {
 		if errors.Is(err, e) {
 			return e.Error()
 		}
@@ -97,9 +98,9 @@ func (c *core) beaconPacket(h *packetHeader, records []byte) {
 				p.name = name
 			}
 		case recordTail:
-			group, _, next := f.u32(), f.u32(), f.u64()
+			group, count, next := f.u32(), f.u32(), f.u64()
 			if f.end(kind) == nil {
-				c.tail(h.host, h.run, group, next)
+				c.tail(h.host, h.run, group, count, next)
 			}
 		case recordLease:
 			if yes := f.u32(); f.end(kind) == nil && yes == 0 {
@@ -210,11 +211,11 @@ func (c *core) linkRecord(p *peer, kind recordKind, body []byte) error {
 		}
 		return c.membersRecord(p, group, yes != 0)
 	case recordTail:
-		group, _, next := f.u32(), f.u32(), f.u64()
+		group, count, next := f.u32(), f.u32(), f.u64()
 		if err := f.end(kind); err != nil {
 			return err
 		}
-		c.tail(p.host, p.run, group, next)
+		c.tail(p.host, p.run, group, count, next)
 	case recordHello:
 		name := f.name(1, MaxHostName)
 		if err := f.end(kind); err != nil {
@@ -249,13 +250,16 @@ func (c *core) linkRecord(p *peer, kind recordKind, body []byte) error {
 }
 
 func (c *core) membersRecord(p *peer, group uint32, some bool) error {
+	if c.local != nil && c.local(group) {
+		return fmt.Errorf("%w: members of group %d", errLocal, group)
+	}
 	if group == 0 || some && len(p.groups) >= maxPeerGroups {
 		return fmt.Errorf("%w: group %d, of %d", errRecord, group, len(p.groups))
 	}
 	if some {
 		p.groups[group] = struct{}{}
-		next := c.publication(group).next
-		c.record(p, func(b []byte) []byte { return appendTail(b, group, next) })
+		pub := c.publication(group)
+		c.record(p, func(b []byte) []byte { return appendTail(b, group, pub.count, pub.next) })
 	} else {
 		delete(p.groups, group)
 	}
@@ -283,6 +287,19 @@ func (c *core) parseSend(host uint16, body []byte) (port uint32, cred connector.
 	return port, cred, f.b, nil
 }
 
+// staysLocal reports whether a frame is for a group that stays on its host.
+func (c *core) staysLocal(fr []byte) bool {
+	h := frame.ParseHeader(fr)
+	group := h.Group
+	if h.Type != frame.Send || h.Port != 0 || c.local == nil {
+		return false
+	}
+	if group == 0 && h.Flags&frame.FlagAgent != 0 {
+		group = binary.NativeEndian.Uint32(fr[frame.HeaderLen+16:]) // idx of the message's id
+	}
+	return group != 0 && c.local(group)
+}
+
 func groupOf(fr []byte) uint32 {
 	h := frame.ParseHeader(fr)
 	return h.Group
@@ -292,6 +309,9 @@ func (c *core) sendRecord(p *peer, body []byte) error {
 	port, cred, fr, err := c.parseSend(p.host, body)
 	if err == nil && connector.LocalPort(port) == 0 {
 		err = errPort // a broker sends to groups only
+	}
+	if err == nil && c.staysLocal(fr) {
+		err = errLocal
 	}
 	if err != nil {
 		return err

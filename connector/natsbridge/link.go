@@ -12,6 +12,9 @@ const (
 
 	// linkFlight is how many bytes may be unacknowledged before more records wait to be put into packets.
 	linkFlight = 4 << 20
+	// linkPending is how many bytes may wait so before the other end is given up: whoever sends has a window of its own, but there
+	// may be any number of them.
+	linkPending = 256 << 20
 	// resendBurst is how many packets are sent again at a time.
 	resendBurst = 64
 )
@@ -29,6 +32,8 @@ type link struct {
 	unacked []sentPacket
 	flight  int      // bytes of them
 	pend    [][]byte // full packets, without seq and ack, that wait for flight to sink
+	pending int      // bytes of them
+	most    int      // of these: the owner is to give the other end up
 	fill    []byte   // the packet that records are appended to; nil: none
 	rto     int64
 	resend  int64 // when the first unacked packet is due again; 0: there is none
@@ -58,13 +63,14 @@ type linkBarrier struct {
 
 func newLink(own packetHeader, session uint64, send func([]byte)) *link {
 	own.kind, own.session = packetLink, session
-	return &link{own: own, send: send, rto: resendFirst}
+	return &link{own: own, send: send, rto: resendFirst, most: linkPending}
 }
 
 // record returns the packet to append one record to; the caller puts it back into fill.
 func (l *link) record() []byte {
 	if len(l.fill) >= fillPacket {
 		l.pend = append(l.pend, l.fill)
+		l.pending += len(l.fill)
 		l.fill = nil
 	}
 	if l.fill == nil {
@@ -86,12 +92,14 @@ func (l *link) barrier(tag uint64) {
 func (l *link) flush(now int64) {
 	if l.fill != nil {
 		l.pend = append(l.pend, l.fill)
+		l.pending += len(l.fill)
 		l.fill = nil
 	}
 	n := 0
 	for n < len(l.pend) && (l.flight == 0 || l.flight+len(l.pend[n]) <= linkFlight) {
 		l.last++
 		l.flight += len(l.pend[n])
+		l.pending -= len(l.pend[n])
 		l.unacked = append(l.unacked, sentPacket{l.last, l.pend[n]})
 		l.out(l.last, l.pend[n])
 		l.pend[n] = nil

@@ -26,6 +26,7 @@ type peer struct {
 	reachable bool
 	gone      bool
 	dirty     bool
+	stuffed   bool // too much waits for it; it is about to be given up
 
 	ids      map[uint64]struct{} // of core.site
 	groups   map[uint32]struct{} // with members there
@@ -86,6 +87,10 @@ func (c *core) flushPeer(p *peer) {
 		p.owed = 0
 	}
 	l.flush(c.now)
+	if l.pending > l.most && !p.stuffed {
+		p.stuffed = true
+		c.soon(func() { c.peerDown(p, "it does not take what it is sent") })
+	}
 	if at := l.next(); at != 0 {
 		c.wake(at)
 	}

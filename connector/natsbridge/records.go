@@ -41,9 +41,9 @@ func appendMembers(b []byte, group uint32, some bool) []byte {
 	return endRecord(appendU32s(beginRecord(b, recordMembers), group, code(some)), at)
 }
 
-func appendTail(b []byte, group uint32, next uint64) []byte {
+func appendTail(b []byte, group, count uint32, next uint64) []byte {
 	at := len(b)
-	b = appendU32s(beginRecord(b, recordTail), group, 0)
+	b = appendU32s(beginRecord(b, recordTail), group, count)
 	return endRecord(le.AppendUint64(b, next), at)
 }
 

@@ -145,6 +145,7 @@ type simHost struct {
 	published map[uint32]uint64
 	got       map[string][]uint64
 	lost      map[uint32]uint64
+	unknowns  map[uint32]int // times that nobody knew how many
 	interest  map[uint32][]uint32
 	done      map[uint32]int // MembersDone
 
@@ -175,6 +176,7 @@ func (h *simHost) start() {
 	h.next, h.window = make(map[uint32]uint64), make(map[uint32]int)
 	h.inputs, h.waiting = nil, nil
 	h.published, h.lost, h.got = make(map[uint32]uint64), make(map[uint32]uint64), make(map[string][]uint64)
+	h.unknowns = make(map[uint32]int)
 	h.interest, h.done = make(map[uint32][]uint32), make(map[uint32]int)
 	h.ids, h.unknown = make(map[cbid.ID]connector.IDInfo), make(map[cbid.ID]bool)
 	h.text = make(map[cbid.ID]string)
@@ -424,7 +426,12 @@ func (h *simHost) Group(p uint32, _ connector.Cred, fr []byte) error {
 	return nil
 }
 
-func (h *simHost) GroupLost(group uint32, n uint64, _ bool) { h.lost[group] += n }
+func (h *simHost) GroupLost(group uint32, n uint64, unknown bool) {
+	h.lost[group] += n
+	if unknown {
+		h.unknowns[group]++
+	}
+}
 
 func (h *simHost) RemoteInterest(group uint32, hosts []uint32) { h.interest[group] = hosts }
 func (h *simHost) MembersDone(group uint32)                    { h.done[group]++ }

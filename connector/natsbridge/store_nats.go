@@ -17,12 +17,13 @@ type natsStore struct {
 	js      jetstream.JetStream
 	renewal time.Duration // how long a renewal of the lease may take: the next one is due then
 	buckets map[bucket]jetstream.KeyValue
+	refused func() error // why the server does not even answer, if it has said so
 }
 
 // openStore opens the buckets of a site, and makes them if they are not there. They are read from the
 // leader of the stream only: another server may be behind, and a lease that it does not know yet is no lease that has ended.
-func openStore(ctx context.Context, js jetstream.JetStream, site string, lease time.Duration, replicas int) (*natsStore, error) {
-	s := &natsStore{js: js, renewal: lease / renewals, buckets: make(map[bucket]jetstream.KeyValue)}
+func openStore(ctx context.Context, js jetstream.JetStream, site string, lease time.Duration, replicas int, refused func() error) (*natsStore, error) {
+	s := &natsStore{js: js, refused: refused, renewal: lease / renewals, buckets: make(map[bucket]jetstream.KeyValue)}
 	for _, b := range []struct {
 		bucket bucket
 		name   string
@@ -58,6 +59,12 @@ func (s *natsStore) open(ctx context.Context, name string, age time.Duration, re
 		var api *jetstream.APIError
 		if errors.As(err, &api) && api.Code/100 == 4 && api.ErrorCode != jetstream.JSErrCodeStreamNameInUse {
 			return nil, err
+		}
+		if errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount) {
+			return nil, err
+		}
+		if why := s.refused(); why != nil {
+			return nil, why
 		}
 		select {
 		case <-ctx.Done():

@@ -60,6 +60,7 @@ var (
 	errRecord      = errors.New("malformed record")
 	errPort        = errors.New("port of another host")
 	errFrame       = errors.New("malformed frame")
+	errLocal       = errors.New("group that stays on its host")
 )
 
 func (h *packetHeader) put(b []byte) {

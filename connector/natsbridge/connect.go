@@ -1,0 +1,225 @@
+package natsbridge
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/url"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/cnbus/cnbus/connector"
+)
+
+// connectAgain is how long after a failure NATS is tried again.
+const connectAgain = 250 * time.Millisecond
+
+// connect connects to NATS and finds out which host this is. A server that is not there is waited for until ctx ends; one that
+// does not take this broker, or is not taken by it, is an error at once.
+func (g *Bridge) connect(ctx context.Context) (err error) {
+	opts := []nats.Option{
+		nats.Name("cnbus " + g.cfg.Host), nats.NoEcho(), nats.MaxReconnects(-1), nats.ReconnectWait(connectAgain),
+		// Credentials that have ended may be renewed: their files are read again each time.
+		nats.IgnoreAuthErrorAbort(),
+		nats.ReconnectBufSize(-1), // what is said meanwhile is said again by who must be heard
+		nats.PingInterval(g.cfg.Lease / 4), nats.MaxPingsOutstanding(2), nats.Timeout(5 * time.Second),
+		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) { g.connected(false, err) }),
+		nats.ReconnectHandler(func(*nats.Conn) { g.connected(true, nil) }),
+		nats.ReconnectErrHandler(func(_ *nats.Conn, err error) { g.notConnected(err) }),
+		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { g.asyncError(err) }),
+	}
+	more, err := g.cfg.options()
+	if err != nil {
+		return err
+	}
+	opts = append(opts, more...)
+	where, servers := g.cfg.URL, hideSecrets(g.cfg.URL)
+	if g.cfg.Server != nil {
+		where, servers = "", "in this process"
+	}
+	for {
+		if g.nc, err = nats.Connect(where, opts...); err == nil {
+			break
+		}
+		if !passing(err) {
+			return fmt.Errorf("NATS at %s: %w", servers, err)
+		}
+		t := time.NewTimer(connectAgain)
+		select {
+		case <-ctx.Done():
+			t.Stop()
+			return fmt.Errorf("NATS at %s: %w", servers, errors.Join(err, ctx.Err()))
+		case <-t.C:
+		}
+	}
+	if err = g.identify(ctx); err != nil {
+		g.nc.Close()
+		return fmt.Errorf("NATS at %s: %w", servers, err)
+	}
+	return nil
+}
+
+// passing reports whether an error of nats.Connect may pass by itself: the server is not there yet, or the network is down.
+func passing(err error) bool {
+	var op *net.OpError
+	if errors.As(err, &op) {
+		return op.Op != "remote error" // an alert of TLS, such as that our certificate is not taken
+	}
+	var ne net.Error
+	for _, e := range []error{nats.ErrNoServers, nats.ErrTimeout, nats.ErrConnectionClosed, nats.ErrStaleConnection, nats.ErrDisconnected, io.EOF, io.ErrUnexpectedEOF} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return errors.As(err, &ne) && ne.Timeout()
+}
+
+// asyncError takes what NATS has to say of what was done before.
+func (g *Bridge) asyncError(err error) {
+	switch {
+	case errors.Is(err, nats.ErrSlowConsumer):
+		g.slow.Add(1)
+	case errors.Is(err, nats.ErrPermissionViolation):
+		g.denied.CompareAndSwap(nil, &err)
+	}
+	g.log.Warn("NATS", "err", err)
+}
+
+// refused is why the server does not let this broker do something, if it has said so.
+func (g *Bridge) refused() error {
+	if err := g.denied.Load(); err != nil {
+		return *err
+	}
+	if err := g.nc.LastError(); errors.Is(err, nats.ErrPermissionViolation) {
+		return err
+	}
+	return nil
+}
+
+func (g *Bridge) identify(ctx context.Context) error {
+	if most := g.nc.MaxPayload(); most < minPayload {
+		return fmt.Errorf("the server takes messages of at most %d bytes, %d are needed (max_payload)", most, minPayload)
+	}
+	js, err := jetstream.New(g.nc)
+	if err != nil {
+		return err
+	}
+	if g.store, err = openStore(ctx, js, g.cfg.Site, g.cfg.Lease, g.cfg.Replicas, g.refused); err != nil {
+		return err
+	}
+	g.number, err = g.store.hostNumber(ctx, g.cfg.Host)
+	return err
+}
+
+func (g *Bridge) connected(yes bool, err error) {
+	if g.ctx.Err() != nil {
+		return
+	}
+	if yes {
+		g.trouble.Store(nil)
+		g.log.Info("NATS connection is back", "server", g.nc.ConnectedAddr())
+	} else {
+		g.log.Warn("NATS connection lost", "err", err)
+	}
+	g.post(func() { g.core.setConnected(yes) })
+}
+
+// notConnected tells why the connection does not come back, once for each reason.
+func (g *Bridge) notConnected(err error) {
+	if err == nil || passing(err) || g.ctx.Err() != nil {
+		return
+	}
+	text := err.Error()
+	if old := g.trouble.Swap(&text); old == nil || *old != text {
+		g.log.Error("NATS does not take the connection back", "err", err)
+	}
+}
+
+// options are those of the connection that the fields ask for.
+func (c *Config) options() (opts []nats.Option, err error) {
+	if c.Server != nil {
+		opts = append(opts, nats.InProcessServer(c.Server.s))
+	}
+	if c.Credentials != "" {
+		opts = append(opts, nats.UserCredentials(c.Credentials))
+	}
+	if c.NKey != "" {
+		o, err := nats.NkeyOptionFromSeed(c.NKey)
+		if err != nil {
+			return nil, fmt.Errorf("NATS key %s: %w: %w", c.NKey, err, connector.ErrInvalid)
+		}
+		opts = append(opts, o)
+	}
+	if c.User != "" {
+		if _, err := readPassword(c.PasswordFile); err != nil {
+			return nil, fmt.Errorf("NATS password: %w", err)
+		}
+		opts = append(opts, nats.UserInfoHandler(func() (string, string) {
+			word, err := readPassword(c.PasswordFile)
+			if err != nil {
+				c.Log.Error("NATS password", "err", err)
+			}
+			return c.User, word
+		}))
+	}
+	if c.CA != "" {
+		opts = append(opts, nats.RootCAs(c.CA))
+	}
+	if c.Cert != "" {
+		opts = append(opts, nats.ClientCert(c.Cert, c.Key))
+	}
+	return append(opts, c.Options...), nil
+}
+
+// readPassword is the first line of the file.
+func readPassword(path string) (string, error) {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return "", err
+	}
+	line, _, _ := bytes.Cut(b, []byte("\n"))
+	return string(bytes.TrimSuffix(line, []byte("\r"))), nil
+}
+
+// checkURLs finds what is wrong with a list of URLs. It does not repeat one: there may be a password in it.
+func checkURLs(list string) error {
+	for i, s := range strings.Split(list, ",") {
+		u, err := parseURL(s)
+		switch {
+		case err == nil && (u.Scheme == "nats" || u.Scheme == "tls" || u.Scheme == "ws" || u.Scheme == "wss") && u.Host != "":
+		default:
+			return fmt.Errorf("URL %d of NATS is none of the kind nats://HOST:PORT or tls://HOST:PORT: %w", i+1, connector.ErrInvalid)
+		}
+	}
+	return nil
+}
+
+// parseURL takes HOST:PORT too, as NATS does.
+func parseURL(s string) (*url.URL, error) {
+	if s = strings.TrimSpace(s); !strings.Contains(s, "://") {
+		s = "nats://" + s
+	}
+	return url.Parse(s)
+}
+
+// hideSecrets is a list of URLs without the names, passwords and tokens in them.
+func hideSecrets(list string) string {
+	urls := strings.Split(list, ",")
+	for i, s := range urls {
+		u, err := parseURL(s)
+		if err != nil {
+			urls[i] = "?"
+			continue
+		}
+		u.User = nil
+		urls[i] = u.String()
+	}
+	return strings.Join(urls, ",")
+}
