@@ -88,6 +88,8 @@ type SocketConfig struct {
 	// AutoAccept has a server's socket accept calls as they come, as many as the endpoint's Limits allow: their tags have AutoTag set, and NEW_CALL is
 	// not told. The backlog of Listen does not count.
 	AutoAccept bool
+	// Secured has a server's socket refuse calls without security; AF_RXRPC has no such thing.
+	Secured bool
 }
 
 const defaultMaxBacklog = 128

@@ -214,6 +214,7 @@ func (s *Socket) Listen(backlog int) error {
 	if s.cfg.AutoAccept {
 		p.Accept = proto.AcceptAuto
 	}
+	p.Secured = s.cfg.Secured
 	if ring != nil {
 		p.Security = ring.Classes(level)
 	}

@@ -10,6 +10,32 @@ import (
 
 // kernelSecurity secures calls of this process with a key of its keyrings in the kernel.
 func kernelSecurity(name string, level rxkad.Level) (rxrpc.ClientSecurity, error) {
+	store, me, err := kernelKeys()
+	if err != nil {
+		return nil, err
+	}
+	id, err := store.Request(me, keyring.TypeClient, name, me.Ring)
+	if err != nil {
+		return nil, err
+	}
+	return store.Client(me, id, level)
+}
+
+// kernelKeyring secures a server of this process with the keys in a keyring that is in one of its keyrings in the kernel.
+func kernelKeyring(name string, level rxkad.Level) ([]rxrpc.ServerSecurity, error) {
+	store, me, err := kernelKeys()
+	if err != nil {
+		return nil, err
+	}
+	ring, err := (&keyring.KeySource{Store: store, Cred: me}).RequestKeyring(name)
+	if err != nil {
+		return nil, err
+	}
+	return ring.Classes(uint8(level)), nil
+}
+
+// kernelKeys are the keyrings of this process in the kernel.
+func kernelKeys() (*keyring.Store, keyring.Cred, error) {
 	cfg := keyring.Config{}
 	var errs []error
 	for _, ring := range []int{keyring.SessionKeyring, keyring.UserSessionKeyring, keyring.UserKeyring} {
@@ -20,19 +46,12 @@ func kernelSecurity(name string, level rxkad.Level) (rxrpc.ClientSecurity, error
 		}
 		cfg.Sources = append(cfg.Sources, k)
 	}
+	me := keyring.Cred{}
 	if len(cfg.Sources) == 0 {
-		return nil, errors.Join(errs...)
+		return nil, me, errors.Join(errs...)
 	}
 	store := keyring.New(cfg)
-	me := keyring.Cred{}
 	ring, err := store.NewKeyring(me, "cnbus")
-	if err != nil {
-		return nil, err
-	}
 	me.Ring = ring
-	id, err := store.Request(me, keyring.TypeClient, name, ring)
-	if err != nil {
-		return nil, err
-	}
-	return store.Client(me, id, level)
+	return store, me, err
 }

@@ -10,3 +10,5 @@ import (
 )
 
 func kernelSecurity(string, rxkad.Level) (rxrpc.ClientSecurity, error) { return nil, syscall.ENOSYS }
+
+func kernelKeyring(string, rxkad.Level) ([]rxrpc.ServerSecurity, error) { return nil, syscall.ENOSYS }

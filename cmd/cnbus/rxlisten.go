@@ -26,6 +26,7 @@ import (
 
 type rxListenFlags struct {
 	rxFlags
+	keyring string
 	exec    string
 	reply   string
 	replies bool
@@ -71,6 +72,11 @@ broker comes back after a restart the services do, too.`,
   # a service in one line of shell
   cnbus rx listen 127.0.0.1:7010 1234 --exec 'tr a-z A-Z'
 
+  # only for those who have a ticket, and encrypted: the key is in a keyring
+  cnbus rx key add keyring mykeys
+  echo a7838acbc783ec94 | cnbus rx key add rxrpc_s 1234:2 --hex --ring mykeys
+  cnbus rx listen 127.0.0.1:7012 1234 --keyring mykeys --level crypt
+
   # whatever is asked, the answer is an abort
   cnbus rx listen 7011 52 --abort -455 --json`,
 		Args: cobra.MinimumNArgs(2),
@@ -80,13 +86,14 @@ broker comes back after a restart the services do, too.`,
 		},
 	}
 	fl := c.Flags()
-	fl.BoolVar(&f.direct, "direct", false, "not by the broker's agent, but by this process with a UDP socket of its own")
+	f.how(c, "clear", "with --keyring: `how` calls must be secured at least: clear, auth or crypt")
+	fl.StringVar(&f.keyring, "keyring", "", "take only calls that are secured, by the service's keys in the keyring of this `name`: yours in the broker, with --direct the kernel's")
 	fl.StringVar(&f.exec, "exec", "", "run this `command` for every call; its output is the reply")
 	fl.StringVar(&f.reply, "reply", "", "reply with this `text`")
 	fl.Int32Var(&f.abort, "abort", 0, "abort every call with this `code`")
 	fl.Int64VarP(&f.count, "count", "n", 0, "end after `n` calls")
 	c.MarkFlagsMutuallyExclusive("reply", "exec", "abort")
-	for _, flag := range []string{"exec", "reply", "abort"} {
+	for _, flag := range []string{"keyring", "exec", "reply", "abort"} {
 		_ = c.RegisterFlagCompletionFunc(flag, cobra.NoFileCompletions)
 	}
 	return c
@@ -127,6 +134,12 @@ func rxListen(ctx context.Context, app *cli.App, f rxListenFlags, args []string)
 		}
 		services = append(services, service)
 	}
+	var security []rxrpc.ServerSecurity
+	if f.keyring != "" {
+		if security, err = f.serverSecurity(f.keyring); err != nil {
+			return err
+		}
+	}
 	door, err := f.open(ctx, app, "cnbus rx listen")
 	if err != nil {
 		return err
@@ -139,7 +152,7 @@ func rxListen(ctx context.Context, app *cli.App, f rxListenFlags, args []string)
 	defer e.Close()
 	ctx, done := context.WithCancelCause(ctx)
 	defer done(nil)
-	s := rxrpc.NewServer(e, nil)
+	s := rxrpc.NewServer(e, &rxrpc.ServerConfig{Security: security, Secured: f.keyring != ""})
 	h := &rxListener{rxListenFlags: &f, app: app, done: done}
 	for _, service := range services {
 		if err := s.Handle(service, h); err != nil {

@@ -23,11 +23,29 @@ type rxFlags struct {
 
 func (f *rxFlags) register(c *cobra.Command) {
 	fl := c.Flags()
-	fl.BoolVar(&f.direct, "direct", false, "not by the broker's agent, but by this process with a UDP socket of its own")
+	f.how(c, "crypt", "`how` they are secured: clear, auth or crypt")
 	fl.StringVar(&f.key, "key", "", "secure calls with the key of this `name`, as afs@CELL: of the agent, with --direct of the kernel's keyrings")
-	fl.StringVar(&f.level, "level", "crypt", "`how` they are secured: clear, auth or crypt")
 	_ = c.RegisterFlagCompletionFunc("key", cobra.NoFileCompletions)
+}
+
+// how registers what clients and servers have in common.
+func (f *rxFlags) how(c *cobra.Command, level, usage string) {
+	fl := c.Flags()
+	fl.BoolVar(&f.direct, "direct", false, "not by the broker's agent, but by this process with a UDP socket of its own")
+	fl.StringVar(&f.level, "level", level, usage)
 	_ = c.RegisterFlagCompletionFunc("level", cobra.FixedCompletions([]string{"clear", "auth", "crypt"}, cobra.ShellCompDirectiveNoFileComp))
+}
+
+// serverSecurity is that of a keyring with the keys of a server, whose clients choose that level or a higher one.
+func (f *rxFlags) serverSecurity(ring string) ([]rxrpc.ServerSecurity, error) {
+	level, err := rxkad.ParseLevel(f.level)
+	switch {
+	case err != nil:
+		return nil, cli.Usagef("--level %q: clear, auth or crypt", f.level)
+	case f.direct:
+		return kernelKeyring(ring, level)
+	}
+	return []rxrpc.ServerSecurity{rxclient.NamedKeyring(ring).At(level)}, nil
 }
 
 // rxDoor is how calls leave, or come.

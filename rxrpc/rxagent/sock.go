@@ -67,7 +67,7 @@ func (o *owner) open(r *request) (n uint32, body []byte, err error) {
 	k := &sock{o: o, n: a.lastSock.Add(1), window: int(p.Window), posting: make(map[uint64]*posting)}
 	cfg := rxrpc.SocketConfig{
 		Endpoint: a.cfg.Endpoint, Pool: a.pool, Window: k.window, Notify: func() { o.news(k) }, MaxBacklog: a.cfg.MaxBacklog,
-		MaxCalls: a.cfg.Limits.Calls, BusyEnds: p.BusyEnds, OwnPort: p.OwnPort, AutoAccept: p.AutoAccept,
+		MaxCalls: a.cfg.Limits.Calls, BusyEnds: p.BusyEnds, OwnPort: p.OwnPort, AutoAccept: p.AutoAccept, Secured: p.Secured,
 	}
 	if a.cfg.Quota != nil {
 		cfg.Calls = callQuota{o}

@@ -3,13 +3,19 @@
 package e2e
 
 import (
+	"encoding/hex"
 	"encoding/json"
+	"regexp"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/cnbus/cnbus/rxrpc/keyring"
+	"github.com/cnbus/cnbus/rxrpc/rxkad"
 )
 
 const serviceKey = "a7838acbc783ec94"
@@ -138,4 +144,66 @@ func TestRxKlogInstallsInTheBroker(t *testing.T) {
 	require.Len(t, all, 1)
 	assert.Equal(t, []any{"rxrpc", "afs@klog.test", "good"}, []any{all[0].Type, all[0].Description, all[0].State})
 	assert.WithinDuration(t, time.Now().Add(24*time.Hour), all[0].Expires, 24*time.Hour)
+}
+
+// ticket is the payload of a client's key, with a ticket that the service with that key has printed.
+func ticket(t *testing.T, key string, r rxkad.TicketRequest) string {
+	t.Helper()
+	b, err := hex.DecodeString(key)
+	require.NoError(t, err)
+	token, err := rxkad.PrintTicket4(rxkad.NewKey(b), 3, r)
+	require.NoError(t, err)
+	payload, err := keyring.AppendNative(nil, token)
+	require.NoError(t, err)
+	return string(payload)
+}
+
+// TestRxCallWithKeys: a service that takes secured calls only, from a client whose key is in the broker, at each level. Who has no ticket, another service's, or
+// an old one, or chooses less than the service wants, is told which of it.
+func TestRxCallWithKeys(t *testing.T) {
+	s := newSite(t)
+	s.broker("--no-proc")
+	must := func(in string, args ...string) {
+		t.Helper()
+		r := s.key(in, args...)
+		require.Zero(t, r.code, "%s", r.err)
+	}
+	must("", "add", "keyring", "mykeys")
+	must(serviceKey, "add", "rxrpc_s", "1234:2", "--hex", "--ring", "mykeys")
+	must(ticket(t, serviceKey, rxkad.TicketRequest{Name: "joe", Cell: "X.TEST"}), "add", "rxrpc", "afs@x.test")
+	must(ticket(t, "0123456789abcdef", rxkad.TicketRequest{Name: "joe", Cell: "X.TEST"}), "add", "rxrpc", "afs@other")
+	ago := uint32(time.Now().Add(-time.Minute).Unix())
+	must(ticket(t, serviceKey, rxkad.TicketRequest{Name: "joe", Begins: ago - 3600, Expires: ago}), "add", "rxrpc", "afs@old")
+
+	mon := s.start("cnbus", "monitor", "--json", "rxrpc")
+	mon.expect(`watching`)
+	l, at := s.echo("1234", "--keyring", "mykeys")
+	for _, level := range []string{"clear", "auth", "crypt"} {
+		assert.Equal(t, "hello\n", s.ok("rx", "call", at, "1234", "hello", "--key", "afs@x.test", "--level", level))
+		assert.Regexp(t, `(?m)^`+regexp.QuoteMeta(at)+` +\S+ +1234 +server +[0-9a-f]{8} +rxkad `+level+` `, s.ok("rx", "conns"))
+	}
+	l.expect(`service 1234 .* "hello" → 5 bytes`)
+	_, strict := s.echo("1234", "--keyring", "mykeys", "--level", "crypt")
+	assert.Equal(t, "hello\n", s.ok("rx", "call", strict, "1234", "hello", "--key", "afs@x.test"))
+	for _, c := range []struct{ at, with, want string }{
+		{at, "", `aborted by peer: RX_INVALID_OPERATION \(-2\)`},
+		{at, "--key afs@other", `aborted by peer: RXKAD`},
+		{at, "--key afs@old", `the key has expired`},
+		{at, "--key afs@nowhere", `no such key`},
+		{strict, "--key afs@x.test --level auth", `RXKADLEVELFAIL`},
+	} {
+		r := s.run("cnbus", append([]string{"rx", "call", c.at, "1234", "hello"}, strings.Fields(c.with)...)...)
+		assert.Equal(t, 1, r.code, c.with)
+		assert.Empty(t, r.out)
+		assert.Regexp(t, c.want, r.err, c.with)
+	}
+	r := s.run("cnbus", "rx", "listen", "127.0.0.1:0", "7", "--keyring", "nowhere")
+	assert.Equal(t, 1, r.code)
+	assert.Contains(t, r.err, "no such key")
+	assert.Equal(t, 2, s.run("cnbus", "rx", "listen", "127.0.0.1:0", "7", "--keyring", "x", "--level", "high").code)
+
+	mon.end(syscall.SIGINT)
+	watched := strings.Join(mon.all(), "\n")
+	assert.Contains(t, watched, "rxrpc SENDMSG")
+	assert.NotContains(t, watched, serviceKey)
 }

@@ -23,10 +23,17 @@ func NamedKey(description string) *Key { return &Key{description: description} }
 func (k *Key) At(level rxkad.Level) *Key { return &Key{k.description, uint32(level)} }
 
 // A Keyring names a keyring of the agent with the keys of a server (rxrpc.ServerConfig.Security).
-type Keyring struct{ description string }
+type Keyring struct {
+	description string
+	level       uint32 // least that clients may choose
+}
 
 // NamedKeyring returns the keyring with that description.
-func NamedKeyring(description string) *Keyring { return &Keyring{description} }
+func NamedKeyring(description string) *Keyring { return &Keyring{description: description} }
+
+// At returns the keyring for a server whose clients must secure their calls at that level at least. Those without security are
+// another matter: rxrpc.ServerConfig.Secured.
+func (k *Keyring) At(level rxkad.Level) *Keyring { return &Keyring{k.description, uint32(level)} }
 
 var (
 	_ rxrpc.ClientSecurity = (*Key)(nil)

@@ -2,6 +2,7 @@ package rxclient
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"math"
 	"syscall"
@@ -59,12 +60,17 @@ func (v *farService) reserve(ctx context.Context) (*farSocket, error) {
 		return nil, err
 	}
 	secure := func(s *farSocket) error {
-		if ring == "" {
+		switch {
+		case ring == nil:
 			return nil
+		case ring.level > 0:
+			if err := e.setOption(ctx, s, rxrpc.OptMinSecurityLevel, binary.NativeEndian.AppendUint32(nil, ring.level)); err != nil {
+				return err
+			}
 		}
-		return e.setOption(ctx, s, rxrpc.OptSecurityKeyring, []byte(ring))
+		return e.setOption(ctx, s, rxrpc.OptSecurityKeyring, []byte(ring.description))
 	}
-	s, _, err := e.bind(ctx, rxmsg.Socket{AutoAccept: true}, e.local, uint16(v.p.IDs[0]), secure)
+	s, _, err := e.bind(ctx, rxmsg.Socket{AutoAccept: true, Secured: v.p.Secured}, e.local, uint16(v.p.IDs[0]), secure)
 	if err == nil && len(v.p.IDs) > 1 {
 		if err = e.bindSecond(ctx, s, v); err != nil {
 			e.closeSocket(s)
@@ -96,17 +102,16 @@ func (e *engine) setOption(ctx context.Context, s *farSocket, option int, value 
 	return err
 }
 
-// keyringOf returns the description of the keyring of the agent that a server's security is.
-func keyringOf(classes []proto.ServerSecurity) (string, error) {
-	description := ""
+// keyringOf returns the keyring of the agent that a server's security is; nil if it has none.
+func keyringOf(classes []proto.ServerSecurity) (ring *Keyring, err error) {
 	for _, c := range classes {
 		k, ok := c.(*Keyring)
-		if !ok || description != "" {
-			return "", errForeignKey
+		if !ok || ring != nil {
+			return nil, errForeignKey
 		}
-		description = k.description
+		ring = k
 	}
-	return description, nil
+	return ring, nil
 }
 
 // Listen is of remote.Engine.

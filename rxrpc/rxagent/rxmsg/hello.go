@@ -59,12 +59,14 @@ type Socket struct {
 	OwnPort bool
 	// AutoAccept, flag 4, accepts calls as they come; their tags have rxrpc.AutoTag set.
 	AutoAccept bool
+	// Secured, flag 8, refuses calls without security that come to a server.
+	Secured bool
 }
 
 // Append appends it.
 func (s *Socket) Append(b []byte) []byte {
 	b = binary.NativeEndian.AppendUint32(b, s.Window)
-	return binary.NativeEndian.AppendUint32(b, uint32(flag(s.BusyEnds)|flag(s.OwnPort)<<1|flag(s.AutoAccept)<<2))
+	return binary.NativeEndian.AppendUint32(b, uint32(flag(s.BusyEnds)|flag(s.OwnPort)<<1|flag(s.AutoAccept)<<2|flag(s.Secured)<<3))
 }
 
 // ParseSocket reads one.
@@ -77,7 +79,7 @@ func ParseSocket(b []byte) (Socket, error) {
 	}
 	o := binary.NativeEndian
 	flags := o.Uint32(b[4:])
-	return Socket{Window: o.Uint32(b), BusyEnds: flags&1 != 0, OwnPort: flags&2 != 0, AutoAccept: flags&4 != 0}, nil
+	return Socket{Window: o.Uint32(b), BusyEnds: flags&1 != 0, OwnPort: flags&2 != 0, AutoAccept: flags&4 != 0, Secured: flags&8 != 0}, nil
 }
 
 // AppendU32 appends a number: the body of OpHello (the version), OpWindow and EventSent (bytes).
