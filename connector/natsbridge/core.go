@@ -254,6 +254,7 @@ func (c *core) setConnected(yes bool) {
 
 // beacon says that the host is there, and what its last group messages were.
 func (c *core) beacon(leaving bool) {
+	c.flushPublications() // the tails count them
 	h := c.header(packetBeacon)
 	b := make([]byte, packetHeaderLen, 256)
 	h.put(b)

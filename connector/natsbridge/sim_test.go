@@ -625,3 +625,23 @@ func TestGroupsCountWhatIsMissing(t *testing.T) {
 		assert.Empty(t, s.hosts[1].interest[g])
 	}
 }
+
+// TestABeaconDoesNotOvertake: the number of the next message does not arrive before the message before it.
+func TestABeaconDoesNotOvertake(t *testing.T) {
+	const g = 77
+	s := newSim(t, 1, 2)
+	s.start()
+	to, from := s.hosts[0], s.hosts[1]
+	to.core.Members(g, true)
+	to.turn()
+	s.forward(1000 * ms)
+	for range 20 {
+		from.publish(g)
+		from.core.beacon(false) // the turn has not ended yet
+		from.turn()
+		s.forward(100 * ms)
+	}
+	assert.Zero(t, to.lost[g])
+	assert.Zero(t, to.core.stats.Late)
+	assert.Len(t, to.got[fmt.Sprint(from.num, "/", g)], 20)
+}

@@ -56,8 +56,7 @@ func (s *natsStore) open(ctx context.Context, name string, age time.Duration, re
 		if err == nil {
 			return stream, nil
 		}
-		var api *jetstream.APIError
-		if errors.As(err, &api) && api.Code/100 == 4 && api.ErrorCode != jetstream.JSErrCodeStreamNameInUse {
+		if !passes(err) {
 			return nil, err
 		}
 		if errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount) {
@@ -72,6 +71,18 @@ func (s *natsStore) open(ctx context.Context, name string, age time.Duration, re
 		case <-time.After(200 * time.Millisecond):
 		}
 	}
+}
+
+// noPeers is JetStream's error code for servers of the cluster that are not there (yet): "no suitable peers for placement".
+const noPeers = 10005
+
+// passes reports whether a stream that could not be opened may be later, with nobody doing anything.
+func passes(err error) bool {
+	var api *jetstream.APIError
+	if !errors.As(err, &api) || api.Code/100 != 4 {
+		return true
+	}
+	return api.ErrorCode == jetstream.JSErrCodeStreamNameInUse || api.ErrorCode == noPeers
 }
 
 // bucketConfig is what jetstream.CreateKeyValue makes, but for AllowDirect.

@@ -1,6 +1,8 @@
 package natsbridge
 
 import (
+	"context"
+	"fmt"
 	"log/slog"
 	"testing"
 	"time"
@@ -111,5 +113,20 @@ func TestASecondHostOfTheSameNameIsRefused(t *testing.T) {
 			require.NoError(t, r.err)
 			rev = r.rev
 		}
+	}
+}
+
+// TestAClusterThatStarts is waited for: not all of its servers are there at once. What is wrong for good is not.
+func TestAClusterThatStarts(t *testing.T) {
+	for err, want := range map[error]bool{
+		context.DeadlineExceeded:                            true,
+		&jetstream.APIError{Code: 503, ErrorCode: 10008}:    true, // no leader
+		&jetstream.APIError{Code: 400, ErrorCode: 10005}:    true, // no suitable peers for placement
+		&jetstream.APIError{Code: 400, ErrorCode: 10058}:    true, // another host makes it at this moment
+		&jetstream.APIError{Code: 500, ErrorCode: 10074}:    true,
+		&jetstream.APIError{Code: 400, ErrorCode: 10052}:    false, // wrong configuration
+		fmt.Errorf("x: %w", &jetstream.APIError{Code: 403}): false,
+	} {
+		assert.Equal(t, want, passes(err), "%v", err)
 	}
 }

@@ -70,13 +70,14 @@ func holderMain() error {
 	return nil
 }
 
-// lease is that of the tests' sites.
+// lease is that of the tests' sites, if they do not need a longer one.
 const lease = 4 * time.Second
 
 type brokerConfig struct {
 	Socket, Name, URL string
 	Embedded          *natsbridge.EmbeddedConfig
 	Replicas          int
+	Lease             time.Duration
 }
 
 // brokerMain is `cnbus serve --join`, without its agents.
@@ -97,7 +98,7 @@ func brokerMain() error {
 	defer end()
 	go func() { served <- b.Serve(bctx) }()
 	cfg := &natsbridge.Config{
-		Host: c.Name, URL: c.URL, Lease: lease, Replicas: c.Replicas, SameUsers: true, Log: log,
+		Host: c.Name, URL: c.URL, Lease: c.Lease, Replicas: c.Replicas, SameUsers: true, Log: log,
 		SiteWide: func(id cbid.ID) bool { return id.Idx >= 0x200 && id.Idx <= 0x2ff },
 	}
 	if c.Embedded != nil {

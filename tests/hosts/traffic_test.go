@@ -158,7 +158,7 @@ func (s *stream) send(ctx context.Context, m connector.Message) error {
 	if s.confirm {
 		return s.from.Send(ctx, m, s.dest)
 	}
-	short, cancel := context.WithTimeout(ctx, 100*time.Millisecond)
+	short, cancel := context.WithTimeout(ctx, patience/2)
 	defer cancel()
 	return s.from.Post(short, m, s.dest)
 }
@@ -174,13 +174,16 @@ func (s *stream) end(what string, exact bool) {
 	for {
 		s.mu.Lock()
 		missing := 0
+		var which []uint32
 		for n := uint32(1); n <= s.sent; n++ {
 			if !s.got[n] && !s.failed[n] {
-				missing++
+				if missing++; missing <= 5 {
+					which = append(which, n)
+				}
 			}
 		}
 		even := uint64(missing) == s.lost
-		text := fmt.Sprintf("%s: %d sent, %d received, %d failed, %d told as lost, %d missing %v", what, s.sent, len(s.got), len(s.failed), s.lost, missing, s.why)
+		text := fmt.Sprintf("%s: %d sent, %d received, %d failed, %d told as lost, %d missing (first %v) %v", what, s.sent, len(s.got), len(s.failed), s.lost, missing, which, s.why)
 		if even {
 			s.t.Log(text)
 			assert.NotZero(s.t, len(s.got), text)

@@ -165,7 +165,7 @@ func (w *world) url() string { return "nats://" + w.addr(serverAt) + ":4222" }
 func (w *world) add() *host {
 	h := &host{w: w, n: len(w.hosts) + 1}
 	h.ns = w.namespace(h.n)
-	h.cfg = brokerConfig{Socket: filepath.Join(w.dir, fmt.Sprintf("%d.sock", h.n)), Name: fmt.Sprintf("host%d", h.n), URL: w.url()}
+	h.cfg = brokerConfig{Socket: filepath.Join(w.dir, fmt.Sprintf("%d.sock", h.n)), Name: fmt.Sprintf("host%d", h.n), URL: w.url(), Lease: lease}
 	w.hosts = append(w.hosts, h)
 	return h
 }
