@@ -96,11 +96,6 @@ func (c *Config) withDefaults() (*Config, error) {
 	case d.Lease < time.Second:
 		return nil, fmt.Errorf("a lease of %v, the least is 1s: %w", d.Lease, connector.ErrInvalid)
 	}
-	if d.Server == nil {
-		if err := checkURLs(d.URL); err != nil {
-			return nil, err
-		}
-	}
 	return &d, nil
 }
 

@@ -144,6 +144,11 @@ func (g *Bridge) notConnected(err error) {
 
 // options are those of the connection that the fields ask for.
 func (c *Config) options() (opts []nats.Option, err error) {
+	if c.Server == nil {
+		if err := checkURLs(c.URL); err != nil {
+			return nil, err
+		}
+	}
 	if c.Server != nil {
 		opts = append(opts, nats.InProcessServer(c.Server.s))
 	}
