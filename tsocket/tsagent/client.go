@@ -38,6 +38,7 @@ type Client struct {
 	ctx  context.Context
 	stop context.CancelFunc
 	done chan struct{}
+	wg   sync.WaitGroup // of OPENs that were given up
 
 	mu     sync.Mutex // guards the fields below
 	closed bool
@@ -102,6 +103,7 @@ func (c *Client) Close() error {
 	c.stop()
 	err := c.ep.Close()
 	<-c.done
+	c.wg.Wait()
 	if c.cfg.Sink != (cbid.ID{}) {
 		_ = c.bus.DelCallback(context.Background(), c.cfg.Sink)
 	}
@@ -301,48 +303,56 @@ func (c *Client) callData(ctx context.Context, h Header, data []byte) (Reply, []
 		defer giveUp()
 		inner = limited
 		var late *time.Timer
-		var mu sync.Mutex
+		told := make(chan struct{})
 		stop := context.AfterFunc(ctx, func() {
-			mu.Lock()
-			late = time.AfterFunc(cancelGrace, giveUp)
-			mu.Unlock()
-			if h.Sock != 0 {
-				_ = c.postHeader(Header{Op: OpCancel, Flags: FlagAll, Sock: h.Sock, Arg: uint64(h.Op)})
-			} else {
+			defer close(told)
+			if h.Sock == 0 {
 				giveUp()
+				return
 			}
+			late = time.AfterFunc(cancelGrace, giveUp)
+			c.cancel(limited, h)
 		})
 		defer func() {
 			if !stop() {
-				mu.Lock()
+				// A CANCEL that is on its way must not meet the next request: they arrive in the order in which they were sent.
+				<-told
 				if late != nil {
 					late.Stop()
 				}
-				mu.Unlock()
 			}
 		}()
 	}
-	ev, err := c.ep.Call(inner, connector.Message{ID: cbid.TSocket, Data: data}, connector.Dest{})
+	r, body, _, err := c.roundTrip(inner, data)
+	switch {
+	case err != nil && r.Op == 0 && ctx.Err() != nil, r.Errno == syscall.ECANCELED && ctx.Err() != nil:
+		err = ctx.Err()
+	}
+	return r, body, err
+}
+
+// cancel has the agent cancel what h has asked for.
+func (c *Client) cancel(ctx context.Context, h Header) {
+	b := Header{Op: OpCancel, Flags: FlagAll | FlagNoReply, Sock: h.Sock, Arg: uint64(h.Op)}.Append(nil)
+	_ = c.ep.Post(ctx, connector.Message{ID: cbid.TSocket, Seq: h.Sock, Data: b}, connector.Dest{})
+}
+
+// roundTrip sends a request and waits for its completion, which comes from the port from. Without one the Reply is zero.
+func (c *Client) roundTrip(ctx context.Context, data []byte) (r Reply, body []byte, from uint32, err error) {
+	ev, err := c.ep.Call(ctx, connector.Message{ID: cbid.TSocket, Data: data}, connector.Dest{})
 	if err != nil {
-		if ctx.Err() != nil {
-			return Reply{}, nil, ctx.Err()
-		}
 		if errors.Is(err, connector.ErrNoID) || errors.Is(err, connector.ErrAgentGone) {
 			c.mu.Lock()
 			agent := c.agent
 			c.mu.Unlock()
 			go c.lost(agent) // who calls may be in a callback that this calls
 		}
-		return Reply{}, nil, c.busError(err)
+		return Reply{}, nil, 0, c.busError(err)
 	}
-	r, body, err := ParseReply(ev.Msg.Data)
-	if err == nil {
+	if r, body, err = ParseReply(ev.Msg.Data); err == nil {
 		err = r.Err(body)
 	}
-	if err != nil && r.Errno == syscall.ECANCELED && ctx.Err() != nil {
-		err = ctx.Err()
-	}
-	return r, body, err
+	return r, body, ev.From.Port, err
 }
 
 // remove forgets a socket.
@@ -376,20 +386,84 @@ func (c *Client) open(ctx context.Context, family, kind int, s func(num uint32, 
 	if c.cfg.Sink != (cbid.ID{}) {
 		body = native.AppendUint32(native.AppendUint32(nil, c.cfg.Sink.Idx), c.cfg.Sink.Val)
 	}
-	r, _, err := c.call(ctx, h, body)
-	if errors.Is(err, ErrDown) { // it may have come back in the meantime
+	o := c.callOpen(ctx, h, body)
+	if errors.Is(o.err, ErrDown) || o.err == nil && o.from != agent { // it may have come back in the meantime
 		c.lost(agent)
-		if agent, err = c.greet(ctx); err == nil {
-			r, _, err = c.call(ctx, h, body)
+		if agent, err = c.greet(ctx); err != nil {
+			o.err = err
+		} else if o.err != nil {
+			o = c.callOpen(ctx, h, body)
 		}
 	}
-	if err != nil {
-		return c.openError(ctx, err)
+	if o.err != nil {
+		return c.openError(ctx, o.err)
 	}
-	if !c.add(r.Sock, s(r.Sock, int(r.Value)), agent) {
+	if o.from != agent || !c.add(o.sock, s(o.sock, o.window), agent) {
+		c.forsake(o)
 		return c.openError(ctx, ErrDown)
 	}
 	return nil
+}
+
+// opened is what became of an OPEN.
+type opened struct {
+	sock   uint32
+	window int
+	from   uint32 // the port of the agent
+	err    error
+}
+
+// callOpen opens a socket. When ctx ends its outcome is awaited all the same, by a goroutine: a socket that nobody knows would stay
+// until the client is closed.
+func (c *Client) callOpen(ctx context.Context, h Header, body []byte) opened {
+	data := append(h.Append(nil), body...)
+	open := func() (o opened) {
+		var r Reply
+		r, _, o.from, o.err = c.roundTrip(c.ctx, data)
+		o.sock, o.window = r.Sock, int(r.Value)
+		return o
+	}
+	if err := ctx.Err(); err != nil {
+		return opened{err: err}
+	}
+	if ctx.Done() == nil {
+		return open()
+	}
+	done := make(chan opened)
+	if !c.spawn(func() {
+		o := open()
+		select {
+		case done <- o:
+		case <-ctx.Done():
+			c.forsake(o)
+		}
+	}) {
+		return opened{err: tsocket.ErrClosed}
+	}
+	select {
+	case o := <-done:
+		return o
+	case <-ctx.Done():
+		return opened{err: ctx.Err()}
+	}
+}
+
+// forsake closes a socket that nobody has.
+func (c *Client) forsake(o opened) {
+	if o.err == nil {
+		_ = c.postHeader(Header{Op: OpClose, Sock: o.sock})
+	}
+}
+
+// spawn runs f on a goroutine that Close waits for; false: the client is closed.
+func (c *Client) spawn(f func()) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return false
+	}
+	c.wg.Go(f)
+	return true
 }
 
 func (c *Client) openError(ctx context.Context, err error) error {

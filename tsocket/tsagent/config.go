@@ -83,7 +83,7 @@ func (c *Config) withDefaults() Config {
 // Limits are what the sockets of one uid may be and hold together. A negative one is none.
 type Limits struct {
 	Sockets int   // else EMFILE
-	Bytes   int64 // windows; else ENOBUFS
+	Bytes   int64 // as BytesPerUID; else ENOBUFS
 }
 
 // Quota says how much each user may have. Its methods are called by the agent's handler, and must not block.
