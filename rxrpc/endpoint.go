@@ -25,8 +25,11 @@ type Endpoint struct {
 	start time.Time
 	log   logger
 
-	tok   token
-	spare []*call // the queue that is not in use
+	tok token
+
+	// Queues that are not in use.
+	spare      []*call
+	spareTasks []task
 
 	// Of the owner.
 	p         *proto.Endpoint

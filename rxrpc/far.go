@@ -32,14 +32,12 @@ func OnEngine(far remote.Engine, cfg *Config) *Endpoint {
 func ResultError(r proto.Result) error { return resultError(&r, r.Err) }
 
 // workFar is work for an engine that runs elsewhere.
-func (e *Endpoint) workFar(now proto.Time, calls []*call, funcs []func(proto.Time)) {
+func (e *Endpoint) workFar(now proto.Time, calls []*call, tasks []task) {
 	e.far.Receive(now)
 	for _, c := range calls {
 		c.serve(now)
 	}
-	for _, fn := range funcs {
-		fn(now)
-	}
+	e.doTasks(now, tasks)
 	e.wokenNow = 0
 	e.events(now)
 	e.woken.Store(e.wokenNow)

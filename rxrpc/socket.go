@@ -52,6 +52,7 @@ type Socket struct {
 	calls   map[uint64]*sockCall
 	pending []*sockCall // that have arrived and wait for ACCEPT, or have died waiting
 	rxq     []*sockCall // with something to tell
+	rxqMem  []*sockCall // the memory of rxq, empty
 	rx      gate        // until there is
 	tapped  bool        // an interceptor has what Recvmsg would
 

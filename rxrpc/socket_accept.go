@@ -148,7 +148,7 @@ func (s *Socket) newCharge(id uint64, k *KernelCall) (*sockCall, error) {
 	case s.charges >= s.backlog, s.cfg.MaxCalls > 0 && len(s.calls) >= s.cfg.MaxCalls:
 		return refuse(syscall.ENOBUFS, "the backlog is full")
 	}
-	x := &sockCall{s: s, e: s.e, id: id, phase: callCharged, credit: s.cfg.Window}
+	x := (&sockCall{s: s, e: s.e, id: id, phase: callCharged, credit: s.cfg.Window}).roomy()
 	if err := x.count(); err != nil {
 		return nil, (&SocketError{Op: "charge", Err: err}).of(id)
 	}

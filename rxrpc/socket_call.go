@@ -54,6 +54,16 @@ type sockCall struct {
 	credit   int         // bytes that may be received, if SocketConfig.Window is set
 	subs     []*Submission
 	counted  bool // by SocketConfig.Calls
+
+	// Room for the usual: one message of each.
+	oneSub [1]*Submission
+	oneBuf [1]*proto.Buf
+}
+
+// roomy returns the call with room for the usual.
+func (x *sockCall) roomy() *sockCall {
+	x.subs, x.rx.bufs = x.oneSub[:0], x.oneBuf[:0]
+	return x
 }
 
 // arrived takes in a call that waits for ACCEPT. The owner calls it.
@@ -62,7 +72,7 @@ func (s *Socket) arrived(_ proto.Time, pc *proto.Call) {
 		s.autoAccept(pc)
 		return
 	}
-	x := &sockCall{s: s, e: s.e, phase: callWaiting, announce: true, credit: s.cfg.Window}
+	x := (&sockCall{s: s, e: s.e, phase: callWaiting, announce: true, credit: s.cfg.Window}).roomy()
 	x.attach(pc)
 	pc.Tag = x
 	s.mu.Lock()
@@ -78,7 +88,7 @@ func (s *Socket) arrived(_ proto.Time, pc *proto.Call) {
 
 // autoAccept takes in a call that needs no ACCEPT. The owner calls it.
 func (s *Socket) autoAccept(pc *proto.Call) {
-	x := &sockCall{s: s, e: s.e, phase: callLive, credit: s.cfg.Window}
+	x := (&sockCall{s: s, e: s.e, phase: callLive, credit: s.cfg.Window}).roomy()
 	x.attach(pc)
 	pc.Tag = x
 	s.mu.Lock()
@@ -161,11 +171,7 @@ func (x *sockCall) end(now proto.Time) {
 // consumed reports packets that were read to the protocol. Nobody may hold s.mu.
 func (x *sockCall) consumed(packets int) {
 	if packets > 0 {
-		x.e.post(func(now proto.Time) {
-			if x.pc != nil {
-				x.pc.Consumed(now, packets)
-			}
-		})
+		x.e.put(task{x: x, packets: packets})
 	}
 }
 
@@ -191,7 +197,12 @@ func (s *Socket) tell(x *sockCall) {
 	}
 	if !x.queued {
 		x.queued = true
-		s.rxq = append(s.rxq, x)
+		if len(s.rxq) == 0 {
+			s.rxq = s.rxqMem
+		}
+		if s.rxq = append(s.rxq, x); len(s.rxq) == 1 || cap(s.rxq) > cap(s.rxqMem) {
+			s.rxqMem = s.rxq[:0]
+		}
 	}
 	if s.cfg.Notify != nil {
 		s.cfg.Notify()

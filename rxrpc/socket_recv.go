@@ -136,7 +136,9 @@ func (s *Socket) receive(ctx context.Context, x *sockCall, i int, p []byte, flag
 		if !wait && x.took < reportAt && !empty {
 			break
 		}
-		if report := x.took; report > 0 {
+		if report := x.took; report > 0 && x.ended { // nobody wants to know any more
+			x.took = 0
+		} else if report > 0 {
 			x.took = 0
 			x.held = true
 			s.mu.Unlock()

@@ -136,10 +136,10 @@ func (s *Socket) admit(m *Msg, np newCallParams) (*sockCall, proto.CallParams, e
 	if err != nil {
 		return nil, p, err
 	}
-	x := &sockCall{
+	x := (&sockCall{
 		s: s, e: e, id: id, client: true, peer: to.Addr, service: to.Service, credit: s.cfg.Window,
 		times: m.Control.Timeouts, hardFrom: time.Now(), sending: true,
-	}
+	}).roomy()
 	if err := x.count(); err != nil {
 		return nil, p, (&SocketError{Op: "sendmsg", Err: err}).of(id)
 	}

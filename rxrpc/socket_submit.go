@@ -2,6 +2,7 @@ package rxrpc
 
 import (
 	"errors"
+	"slices"
 	"syscall"
 
 	"github.com/cnbus/cnbus/rxrpc/internal/proto"
@@ -13,13 +14,21 @@ type Submission struct {
 	x       *sockCall
 	m       Msg
 	done    func(n int, err error)
+	sink    SubmissionSink
 	further bool // it begins no call
 
 	// Of the owner of the endpoint.
-	n       int               // bytes that were taken
-	begin   *proto.CallParams // of the one that begins a call
+	n       int // bytes that were taken
+	params  proto.CallParams
+	begin   bool // params are of the call that begins with it
 	started bool
 	over    bool
+}
+
+// A SubmissionSink is told of the end of what SubmitInto has submitted.
+type SubmissionSink interface {
+	// Submitted is what done of Submit is. The Submission may be used again from then on, but if Cancel may be called.
+	Submitted(n int, err error)
 }
 
 // Submit is Sendmsg for who must not wait: the endpoint takes the data as there is room for it, and done is called once, with what
@@ -37,6 +46,13 @@ func (s *Socket) Submit(m Msg, done func(n int, err error)) *Submission {
 // SubmitMore is Submit for a call that there is: it begins none, but fails with EBADSLT.
 func (s *Socket) SubmitMore(m Msg, done func(n int, err error)) *Submission {
 	return s.submit(&Submission{m: m, done: done, further: true})
+}
+
+// SubmitInto is Submit, or SubmitMore for what is further, that allocates nothing but what the call needs: the Submission is the caller's,
+// who leaves it alone until sink is told.
+func (s *Socket) SubmitInto(u *Submission, m Msg, further bool, sink SubmissionSink) {
+	*u = Submission{m: m, further: further, sink: sink}
+	s.submit(u)
 }
 
 func (s *Socket) submit(u *Submission) *Submission {
@@ -101,9 +117,10 @@ func (s *Socket) submit(u *Submission) *Submission {
 		return fail(e)
 	}
 	if x == nil {
-		np := newCallParams{key: s.key, level: s.level}
+		key, level := s.key, s.level
 		s.mu.Unlock()
-		return s.submitFirst(u, np)
+		s.submitFirst(u, newCallParams{key: key, level: level})
+		return u
 	}
 	if c.Command == CtlAbort {
 		s.mu.Unlock()
@@ -119,10 +136,11 @@ func (s *Socket) submit(u *Submission) *Submission {
 		return u
 	}
 	u.x = x
+	batch := u.m.Flags&MsgBatch != 0
 	x.subs = append(x.subs, u)
 	x.sending = true
 	s.mu.Unlock()
-	u.post()
+	x.run(batch)
 	return u
 }
 
@@ -139,27 +157,27 @@ func (s *Socket) noCall(c *Control, err error) error {
 }
 
 // submitFirst begins a call.
-func (s *Socket) submitFirst(u *Submission, np newCallParams) *Submission {
+func (s *Socket) submitFirst(u *Submission, np newCallParams) {
 	x, p, err := s.admit(&u.m, np)
 	if err != nil {
 		u.finish(s.noCall(&u.m.Control, err))
-		return u
+		return
 	}
-	u.x, u.begin = x, &p
+	u.x, u.params, u.begin = x, p, true
+	batch := u.m.Flags&MsgBatch != 0
 	s.mu.Lock()
 	x.subs = append(x.subs, u)
 	s.mu.Unlock()
-	u.post()
-	return u
+	x.run(batch)
 }
 
-// post has the owner do what was submitted.
-func (u *Submission) post() {
-	if u.m.Flags&MsgBatch != 0 {
-		u.x.e.postLater(u.x.advance)
-		return
+// run has the owner do what was submitted, which may be done already.
+func (x *sockCall) run(batch bool) {
+	if batch {
+		x.e.putLater(task{x: x})
+	} else {
+		x.e.put(task{x: x})
 	}
-	u.x.e.post(u.x.advance)
 }
 
 // finish tells how it went, once.
@@ -168,7 +186,10 @@ func (u *Submission) finish(err error) {
 		return
 	}
 	u.over = true
-	if u.done != nil {
+	switch {
+	case u.sink != nil:
+		u.sink.Submitted(u.n, err)
+	case u.done != nil:
 		u.done(u.n, err)
 	}
 }
@@ -189,7 +210,7 @@ func (u *Submission) Cancel(err error, told func(cancelled bool)) {
 			told(false)
 			return
 		}
-		first := u.begin != nil || u.started && x.waitsForChannel()
+		first := u.begin || u.started && x.waitsForChannel()
 		e := (&SocketError{Op: "sendmsg", Err: err, NoCall: first}).of(x.id)
 		u.finish(e)
 		told(true)
@@ -227,7 +248,7 @@ func (x *sockCall) waitsForChannel() bool {
 // unsend lets others send when nothing is submitted; s.mu is held.
 func (x *sockCall) unsend() {
 	if len(x.subs) == 0 {
-		x.subs = nil
+		x.subs = x.oneSub[:0]
 		x.sending = false
 		x.tx.open()
 	}
@@ -251,6 +272,7 @@ func (x *sockCall) advance(now proto.Time) {
 		starting := false
 		s.mu.Lock()
 		if len(x.subs) > 0 && x.subs[0] == u {
+			x.subs[0] = nil
 			x.subs = x.subs[1:]
 			x.unsend()
 		}
@@ -273,7 +295,7 @@ func (x *sockCall) advance(now proto.Time) {
 // failAll ends what is submitted.
 func (x *sockCall) failAll(err error) {
 	x.s.mu.Lock()
-	subs := x.subs
+	subs := slices.Clone(x.subs)
 	x.subs = nil
 	x.unsend()
 	x.s.mu.Unlock()
@@ -294,9 +316,9 @@ func (u *Submission) step(now proto.Time) (done bool, err error) {
 			err = e
 		}
 	}()
-	if p := u.begin; p != nil {
-		u.begin, u.started = nil, true
-		if err := x.start(now, p); err != nil {
+	if u.begin {
+		u.begin, u.started = false, true
+		if err := x.start(now, &u.params); err != nil {
 			return true, err
 		}
 	}

@@ -20,12 +20,19 @@ type token struct {
 	calls  []*call
 	inbox  []tsocket.Message // what the reader has received; it waits until that is processed
 	news   []proto.NetError
-	funcs  []func(now proto.Time)
+	tasks  []task
 	tick   bool
 }
 
+// A task is something for the owner to do: fn, or to tell the protocol that packets of x were read, or what was submitted of x.
+type task struct {
+	fn      func(now proto.Time)
+	x       *sockCall
+	packets int
+}
+
 func (t *token) empty() bool {
-	return len(t.calls) == 0 && t.inbox == nil && len(t.news) == 0 && len(t.funcs) == 0 && !t.tick
+	return len(t.calls) == 0 && t.inbox == nil && len(t.news) == 0 && len(t.tasks) == 0 && !t.tick
 }
 
 // add puts c into the queue; t.mu is held.
@@ -62,16 +69,21 @@ func (e *Endpoint) submitLater(c *call) {
 
 // post runs fn as the owner, now or soon.
 func (e *Endpoint) post(fn func(now proto.Time)) {
+	e.put(task{fn: fn})
+}
+
+// put has the owner do t, now or soon.
+func (e *Endpoint) put(t task) {
 	e.tok.mu.Lock()
-	e.tok.funcs = append(e.tok.funcs, fn)
+	e.tok.tasks = append(e.tok.tasks, t)
 	e.take()
 }
 
-// postLater is post as submitLater is submit.
-func (e *Endpoint) postLater(fn func(now proto.Time)) {
+// putLater is put as submitLater is submit.
+func (e *Endpoint) putLater(k task) {
 	t := &e.tok
 	t.mu.Lock()
-	t.funcs = append(t.funcs, fn)
+	t.tasks = append(t.tasks, k)
 	if t.closed {
 		e.take()
 		return
@@ -120,15 +132,16 @@ func (e *Endpoint) take() {
 			e.flusher.wake()
 			return
 		}
-		calls, inbox, news, funcs, tick := t.calls, t.inbox, t.news, t.funcs, t.tick
-		t.calls, t.inbox, t.news, t.funcs, t.tick = e.spare[:0], nil, nil, nil, false
+		calls, inbox, news, tasks, tick := t.calls, t.inbox, t.news, t.tasks, t.tick
+		t.calls, t.inbox, t.news, t.tasks, t.tick = e.spare[:0], nil, nil, e.spareTasks[:0], false
 		for _, c := range calls {
 			c.queued = false
 		}
 		t.mu.Unlock()
-		e.work(calls, inbox, news, funcs, tick)
+		e.work(calls, inbox, news, tasks, tick)
 		clear(calls)
-		e.spare = calls
+		clear(tasks)
+		e.spare, e.spareTasks = calls, tasks
 		t.mu.Lock()
 	}
 	t.held = false
@@ -136,10 +149,10 @@ func (e *Endpoint) take() {
 }
 
 // work is one round of the owner: all that was wanted, then what follows from it.
-func (e *Endpoint) work(calls []*call, inbox []tsocket.Message, news []proto.NetError, funcs []func(proto.Time), tick bool) {
+func (e *Endpoint) work(calls []*call, inbox []tsocket.Message, news []proto.NetError, tasks []task, tick bool) {
 	now := e.now()
 	if e.far != nil {
-		e.workFar(now, calls, funcs)
+		e.workFar(now, calls, tasks)
 		return
 	}
 	if inbox != nil {
@@ -151,9 +164,7 @@ func (e *Endpoint) work(calls []*call, inbox []tsocket.Message, news []proto.Net
 	for _, c := range calls {
 		c.serve(now)
 	}
-	for _, fn := range funcs {
-		fn(now)
-	}
+	e.doTasks(now, tasks)
 	if tick {
 		e.timer.fired()
 		e.p.Tick(now)
@@ -168,4 +179,17 @@ func (e *Endpoint) work(calls []*call, inbox []tsocket.Message, news []proto.Net
 	}
 	e.rearm()
 	e.tellIdle()
+}
+
+func (e *Endpoint) doTasks(now proto.Time, tasks []task) {
+	for i := range tasks {
+		switch t := &tasks[i]; {
+		case t.fn != nil:
+			t.fn(now)
+		case t.packets == 0:
+			t.x.advance(now)
+		case t.x.pc != nil:
+			t.x.pc.Consumed(now, t.packets)
+		}
+	}
 }

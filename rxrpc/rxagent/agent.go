@@ -28,6 +28,8 @@ type Agent struct {
 	wg     sync.WaitGroup
 	bufs   sync.Pool // of *[]byte, for data of large messages
 
+	sendings sync.Pool
+
 	lastSock atomic.Uint32
 	counters counters
 
@@ -67,6 +69,7 @@ func New(ctx context.Context, bus connector.Bus, cfg *Config) (*Agent, error) {
 	a.pool = rxrpc.NewPool(a.cfg.Open)
 	a.lastSock.Store(rand.Uint32() >> 1) // what was meant for a socket of the agent before must not hit one of this
 	a.bufs.New = func() any { b := make([]byte, 0, connector.MaxData); return &b }
+	a.sendings.New = func() any { return new(sending) }
 	a.ctx, a.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	if err := bus.AddCallback(ctx, cbid.RxRPC, "rxrpc", connector.Inline(connector.HandlerFunc(a.handle))); err != nil {
 		a.cancel()

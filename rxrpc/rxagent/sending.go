@@ -6,6 +6,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/cnbus/cnbus/connector"
 	"github.com/cnbus/cnbus/rxrpc"
 	"github.com/cnbus/cnbus/rxrpc/rxagent/rxmsg"
 )
@@ -18,14 +19,16 @@ type posting struct {
 
 // A sending is a message on its way into the endpoint.
 type sending struct {
-	k    *sock
-	r    *request
-	tag  uint64
-	size int
-	more bool
-	post *posting
-	buf  *[]byte // of data; nil: too small for one of the pool
-	sub  *rxrpc.Submission
+	k     *sock
+	r     request            // without its data
+	d     connector.Delivery // of r
+	tag   uint64
+	size  int
+	more  bool
+	post  *posting
+	buf   *[]byte // of data; nil: it is in small
+	small []byte
+	sub   rxrpc.Submission
 
 	mu    sync.Mutex // guards what follows
 	timer *time.Timer
@@ -68,7 +71,11 @@ func (k *sock) tagged(err error, tag uint64) error {
 
 // submit hands a message to the socket.
 func (k *sock) submit(r *request, m *rxrpc.Msg) {
-	x := &sending{k: k, r: r.head(), tag: m.Control.CallID, size: len(m.Data), more: m.Flags&rxrpc.MsgMore != 0}
+	x := k.o.a.sendings.Get().(*sending)
+	x.k, x.tag, x.size, x.more = k, m.Control.CallID, len(m.Data), m.Flags&rxrpc.MsgMore != 0
+	x.d = *r.d
+	x.d.Msg.Data = nil
+	x.r = request{d: &x.d, h: r.h, within: r.within}
 	if r.noReply() {
 		m.Flags &^= rxrpc.MsgDontWait // nobody would learn how much was taken
 	}
@@ -85,12 +92,21 @@ func (k *sock) submit(r *request, m *rxrpc.Msg) {
 		k.ends++
 		k.mu.Unlock()
 	}
-	if x.r.h.Flags&rxmsg.FlagFurther != 0 {
-		x.sub = k.s.SubmitMore(*m, x.done)
-	} else {
-		x.sub = k.s.Submit(*m, x.done)
+	waits := !x.once()
+	k.s.SubmitInto(&x.sub, *m, x.r.h.Flags&rxmsg.FlagFurther != 0, x)
+	if waits {
+		x.waits()
 	}
-	x.waits()
+}
+
+// once reports whether nobody asks for x any more when it has succeeded, which may be before Submit returns.
+func (x *sending) once() bool { return x.r.noReply() && x.r.within == 0 }
+
+// recycle gives x back.
+func (x *sending) recycle() {
+	a := x.k.o.a
+	*x = sending{small: x.small[:0]}
+	a.sendings.Put(x)
 }
 
 // hold takes the data into memory of its own, if that is not too much.
@@ -123,7 +139,8 @@ func (x *sending) hold(m *rxrpc.Msg) error {
 	}
 	const small = 2 << 10
 	if len(m.Data) <= small {
-		m.Data = append(make([]byte, 0, len(m.Data)), m.Data...)
+		x.small = append(x.small[:0], m.Data...)
+		m.Data = x.small
 		return nil
 	}
 	x.buf = o.a.bufs.Get().(*[]byte)
@@ -158,22 +175,19 @@ func (x *sending) abort() {
 
 // waits makes a message that is not done yet one that can be given up.
 func (x *sending) waits() {
-	if x.r.noReply() && x.r.within == 0 {
-		return
-	}
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	if x.over {
 		return
 	}
-	x.k.o.cancellable(x.r, func(no syscall.Errno, told func(bool)) { x.sub.Cancel(no, told) })
+	x.k.o.cancellable(&x.r, func(no syscall.Errno, told func(bool)) { x.sub.Cancel(no, told) })
 	if x.r.within > 0 {
 		x.timer = time.AfterFunc(x.r.within, func() { x.sub.Cancel(syscall.ETIMEDOUT, nil) })
 	}
 }
 
-// done is told by the endpoint, perhaps in the middle of the protocol.
-func (x *sending) done(n int, err error) {
+// Submitted is told by the endpoint, perhaps in the middle of the protocol.
+func (x *sending) Submitted(n int, err error) {
 	k, o := x.k, x.k.o
 	o.a.counters.sent.Add(uint64(n))
 	if !x.more {
@@ -187,9 +201,12 @@ func (x *sending) done(n int, err error) {
 			x.settle()
 		}
 		x.letGo()
-		if err != nil {
-			o.fail(x.r, err)
+		switch {
+		case err != nil:
+			o.fail(&x.r, err)
 			x.gap(err)
+		case x.once():
+			x.recycle()
 		}
 		return
 	}
@@ -203,7 +220,7 @@ func (x *sending) done(n int, err error) {
 		p.Errno, why = errnoOf(err)
 		text = []byte(why)
 	}
-	o.complete(x.r, p, text)
+	o.complete(&x.r, p, text)
 }
 
 // gap ends a call of which a posted message was not taken, or not all of it. After the last (EPROTO) nothing is missing.
@@ -222,7 +239,7 @@ func (x *sending) settle() {
 		x.timer.Stop()
 	}
 	x.mu.Unlock()
-	x.k.o.done(x.r)
+	x.k.o.done(&x.r)
 }
 
 // taken tells the client, when it is time to, how much of what it has posted was taken.

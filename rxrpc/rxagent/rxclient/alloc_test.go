@@ -40,7 +40,7 @@ func TestCallAllocates(t *testing.T) {
 	}
 	n := testing.AllocsPerRun(1000, call)
 	t.Logf("%.1f allocations per call", n)
-	assert.LessOrEqual(t, n, 40.0)
+	assert.LessOrEqual(t, n, 5.0) // one for each side's call in the agent, one for what the handler is given
 }
 
 // TestBulkAllocates little for each message of the bus.
@@ -68,5 +68,5 @@ func TestBulkAllocates(t *testing.T) {
 	})
 	messages := 2.0 * much / 16000
 	t.Logf("%.1f allocations for %.0f messages", n, messages)
-	assert.LessOrEqual(t, n, 10*messages)
+	assert.LessOrEqual(t, n, messages)
 }

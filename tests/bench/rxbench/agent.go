@@ -8,6 +8,7 @@ import (
 
 	"github.com/cnbus/cnbus/cbid"
 	"github.com/cnbus/cnbus/tests/bench/harness"
+	"github.com/cnbus/cnbus/tests/bench/role"
 )
 
 // busUDPSink is the id to which datagrams are sent on a loopback bus.
@@ -32,11 +33,11 @@ func AgentExperiments() []harness.Experiment {
 	}
 }
 
-// openBroker starts a broker with the agent, and returns its socket.
-func openBroker(ctx context.Context, c *cast) (string, error) {
+// openBroker starts a broker with the agent, and returns it and its socket.
+func openBroker(ctx context.Context, c *cast) (*role.Process, string, error) {
 	socket := filepath.Join(c.env.Dir, fmt.Sprintf("rx%d", len(c.procs)))
-	_, err := c.start(ctx, roleBroker, brokerArgs{Socket: socket}, nil)
-	return socket, err
+	p, err := c.start(ctx, roleBroker, brokerArgs{Socket: socket}, nil)
+	return p, socket, err
 }
 
 // openEnds starts a server and a client of ours.
@@ -52,14 +53,15 @@ func openEnds(ctx context.Context, c *cast, server, client endArgs) (*ours, erro
 // openAgentDuel starts ours through the broker and ours without.
 func openAgentDuel(ctx context.Context, env *harness.Env, ends func(broker string) (server, client endArgs), more endArgs, warm func(side) error) (*duel, error) {
 	d := &duel{cast: &cast{env: env}}
-	broker, err := openBroker(ctx, d.cast)
+	broker, socket, err := openBroker(ctx, d.cast)
 	if err == nil {
 		d.rival, err = openEnds(ctx, d.cast, more, more)
 	}
 	if err == nil {
-		s, c := ends(broker)
+		s, c := ends(socket)
 		s.Calls, c.Calls = more.Calls, more.Calls
 		d.mine, err = openEnds(ctx, d.cast, s, c)
+		d.mine.broker = broker
 	}
 	for _, s := range []side{d.rival, d.mine} {
 		if err == nil {
@@ -104,6 +106,7 @@ func (d *duel) callsMeter(env *harness.Env, run func(ctx context.Context, d time
 		mine, rival, err := d.both(round, env.Pick(2, 1), run(ctx, env.Time(time.Second, 100*time.Millisecond)))
 		return []harness.Pair{{Ours: mine.rate(), Rival: rival.rate(), Extra: map[string]float64{
 			"p50 us": mine.p50, "p99 us": mine.p99, "rival p50 us": rival.p50, "rival p99 us": rival.p99,
+			"cpu us": mine.perItem(), "rival cpu us": rival.perItem(),
 		}}}, err
 	}}
 }
@@ -134,7 +137,9 @@ func agentBulk(row harness.Row, up bool, ends func(broker string) (server, clien
 			}
 			return meterFunc{d.cast, func(ctx context.Context, round int) ([]harness.Pair, error) {
 				mine, rival, err := d.both(round, env.Pick(2, 1), run(ctx, uint64(env.Pick(100*mb, 4*mb))))
-				return []harness.Pair{{Ours: mine.rate() / mb, Rival: rival.rate() / mb}}, err
+				return []harness.Pair{{Ours: mine.rate() / mb, Rival: rival.rate() / mb, Extra: map[string]float64{
+					"cpu us/MB": mine.perItem() * mb, "rival cpu us/MB": rival.perItem() * mb,
+				}}}, err
 			}}, nil
 		},
 	}
@@ -157,10 +162,12 @@ func agentLibrx() harness.Experiment {
 			d := &duel{cast: &cast{env: env}}
 			var err error
 			if d.rival, err = openRival(ctx, d.cast, endArgs{Calls: true}, nil); err == nil {
-				var broker string
-				if broker, err = openBroker(ctx, d.cast); err == nil {
-					a := endArgs{Calls: true, Broker: broker}
+				var broker *role.Process
+				var socket string
+				if broker, socket, err = openBroker(ctx, d.cast); err == nil {
+					a := endArgs{Calls: true, Broker: socket}
 					d.mine, err = openEnds(ctx, d.cast, a, a)
+					d.mine.broker = broker
 				}
 			}
 			for _, s := range []side{d.rival, d.mine} {

@@ -57,8 +57,14 @@ type figures struct {
 
 func (f figures) rate() float64 { return f.n / f.took.Seconds() }
 
+// perItem is how much processor time a call took, or a byte, in microseconds.
+func (f figures) perItem() float64 { return float64(f.cpu.Microseconds()) / f.n }
+
 // ours is our side.
-type ours struct{ server, client *role.Process }
+type ours struct {
+	server, client *role.Process
+	broker         *role.Process // that is between them; nil: none
+}
 
 // openOurs starts our server and a client of it; through, if it is set, stands between
 // them.
@@ -81,14 +87,19 @@ func openOurs(ctx context.Context, c *cast, a endArgs, through func(netip.AddrPo
 	return o, nil
 }
 
-// cpu is the processor time of both processes until now.
-func (o *ours) cpu(ctx context.Context) (time.Duration, error) {
-	a, err := o.server.CPU(ctx)
-	if err != nil {
-		return 0, err
+// cpu is the processor time of the processes until now.
+func (o *ours) cpu(ctx context.Context) (sum time.Duration, err error) {
+	for _, p := range []*role.Process{o.server, o.client, o.broker} {
+		if p == nil {
+			continue
+		}
+		used, err := p.CPU(ctx)
+		if err != nil {
+			return 0, err
+		}
+		sum += used
 	}
-	b, err := o.client.CPU(ctx)
-	return a + b, err
+	return sum, nil
 }
 
 func (o *ours) run(ctx context.Context, op string, args, result any) (time.Duration, error) {
