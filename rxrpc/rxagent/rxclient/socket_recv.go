@@ -110,13 +110,13 @@ func (s *Socket) receive(ctx context.Context, x *tag, i int, p []byte, flags rxr
 	for {
 		k, all := x.read(p[n:])
 		n += k
-		s.consumed(x, k)
 		m = x.message()
 		m.Data, m.Flags = p[:n], x.flags
 		if !all {
 			m.Flags = rxrpc.MsgMore
 		}
 		x.any = !all
+		s.consumed(x, k) // which lets go of s.mu: more may have come after it, and the end
 		wait := flags&rxrpc.MsgWaitAll != 0 && flags&rxrpc.MsgDontWait == 0 && n < len(p) && m.Flags == rxrpc.MsgMore && !x.over
 		if !wait || !s.more(ctx, x) {
 			break
