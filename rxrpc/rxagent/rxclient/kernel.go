@@ -218,9 +218,9 @@ func (k *KernelService) RecvData(c *KernelCall, p []byte, wantMore bool) (n, sta
 		return 0, 0, of(s.dead("receive"), x.id)
 	}
 	n, empty := x.read(p)
-	s.consumed(x, n)
 	client := x.flags&rxrpc.MsgEOR != 0
 	end := empty && x.any && x.flags&rxrpc.MsgMore == 0
+	s.consumed(x, n) // lets go of s.mu: what comes meanwhile is of the next time
 	switch {
 	case n < len(p) && end:
 		return n, 0, refuse(syscall.EBADMSG, "the data ends before")
