@@ -81,6 +81,10 @@ type History struct {
 	Messages int
 	Bytes    int
 	Age      time.Duration
+
+	// Durable has the store of the site keep the history, for all its hosts (docs/hosts.md, "Durable
+	// groups"). At least one bound must be there.
+	Durable bool
 }
 
 // HistoryBus can make a group keep a history. Who has a callback registered with

@@ -169,6 +169,16 @@ func (r *HistoryRing) Evict(now int64) {
 	}
 }
 
+// SkipTo drops all that is kept and has the next message get the position pos, unless that was given out before.
+func (r *HistoryRing) SkipTo(pos uint64) {
+	if pos <= r.next {
+		return
+	}
+	r.next = pos
+	r.bytes = 0
+	r.clear()
+}
+
 // Seek returns a cursor whose next message is the one after pos. A position not yet given out
 // is taken as the last one. It walks the records: O(Len).
 func (r *HistoryRing) Seek(pos uint64) HistoryCursor {

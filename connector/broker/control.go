@@ -98,6 +98,10 @@ func errno(err *connector.Error) uint32 {
 func (h *hub) fire(id cbid.ID, removed bool) {
 	m := connector.NotifyMessage(id, removed)
 	for num := range h.notify.Fire(id) {
+		if h.isDurable(num) {
+			h.fireDurable(num, m)
+			continue
+		}
 		if g := h.groups[num]; g != nil {
 			fr, _ := m.AppendNative(make([]byte, frame.HeaderLen), 0) // it has no data
 			h.multicast(nil, 0, h.self, g, fr, false, false, 0, nil)

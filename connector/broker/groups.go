@@ -23,6 +23,7 @@ type member struct {
 	g       *group
 	index   int    // in g.members
 	next    uint64 // position of the next message, in a group with history
+	joining bool   // of a durable group: where it begins is not known yet
 	lagging bool   // the next message is to be read at cur
 	cur     connector.HistoryCursor
 }
@@ -34,6 +35,11 @@ func (h *hub) group(num uint32) *group {
 		h.groups[num] = g
 		if want, ok := h.rules.historyOf(num); ok {
 			h.setHistory(g, want, nil)
+		}
+	}
+	if g.durable() == nil {
+		if want, ok := h.durableHistory(num); ok {
+			h.makeDurable(g, want)
 		}
 	}
 	return g
@@ -58,6 +64,10 @@ func (h *hub) handleJoin(c *conn, hd *frame.Header, body []byte) error {
 		h.answer(c, hd.Tag, connector.ErrPermission, sprintf("uid %d may not join group %d", c.cred.UID, hd.Group))
 		return nil
 	}
+	if h.site == nil && !h.willJoin && h.isDurable(hd.Group) {
+		h.answer(c, hd.Tag, connector.ErrNotSupported, sprintf("the history of group %d is durable, and this broker is not joined to others", hd.Group))
+		return nil
+	}
 	m := c.members[hd.Group]
 	if m == nil {
 		if why := c.acct.take(&c.acct.members, c.acct.limits.Memberships, "memberships"); why != "" {
@@ -72,15 +82,21 @@ func (h *hub) handleJoin(c *conn, hd *frame.Header, body []byte) error {
 			c.members = make(map[uint32]*member)
 		}
 		c.members[hd.Group] = m
-		if g.hist != nil {
+		m.joining = g.durable() != nil
+		if g.hist != nil && !m.joining {
 			m.next = g.hist.next()
 		}
 		if len(g.members) == 1 {
 			h.interest(g.num)
-			if h.site != nil {
+			if h.site != nil && !m.joining {
 				h.site.members(g.num, true)
 			}
 		}
+	}
+	if d := m.g.durable(); d != nil {
+		d.later = append(d.later, held{c: c, tag: hd.Tag, m: m, at: at, epoch: epoch, pos: hd.Pos})
+		h.locate(m.g)
+		return nil
 	}
 	if h.site != nil && h.site.hold(hd.Group, held{c: c, tag: hd.Tag, m: m, at: at, epoch: epoch, pos: hd.Pos}) {
 		return nil
@@ -131,6 +147,10 @@ func (h *hub) leave(m *member) {
 		m.c.dropLagging(m)
 	}
 	if len(g.members) == 0 {
+		if g.durable() != nil {
+			h.endDurable(g)
+			return
+		}
 		h.interest(g.num)
 		if h.site != nil {
 			h.site.members(g.num, false)
@@ -148,6 +168,9 @@ func (h *hub) sendGroup(c *conn, hd *frame.Header, fr []byte, num uint32) (*conn
 		return connector.ErrPermission, true
 	}
 	g := h.groups[num]
+	if g.durable() != nil || (g == nil || len(g.members) == 0) && h.isDurable(num) {
+		return h.sendDurable(c, hd, fr, num)
+	}
 	if g == nil {
 		if _, ok := h.rules.historyOf(num); ok {
 			g = h.group(num) // it is kept for those who join later
@@ -276,7 +299,7 @@ func (h *hub) tellInterest(c *conn, num uint32) {
 // heard reports whether the group has members, here or on another host.
 func (h *hub) heard(num uint32) bool {
 	g := h.groups[num]
-	return g != nil && len(g.members) > 0 || h.site != nil && len(h.site.listen[num]) > 0
+	return g != nil && len(g.members) > 0 || h.isDurable(num) || h.site != nil && len(h.site.listen[num]) > 0
 }
 
 func (c *conn) dropLagging(m *member) {
@@ -295,7 +318,7 @@ func (h *hub) handleHistory(c *conn, hd *frame.Header, body []byte) error {
 	if err := frame.ParseU64s(body, &msgs, &bytes, &age); err != nil {
 		return err
 	}
-	owns := c.rights.admin
+	owns := c.rights.admin || h.asksFor(c, hd.Group)
 	for _, r := range h.byIdx[hd.Group] {
 		owns = owns || r.owner == c
 	}
@@ -306,6 +329,11 @@ func (h *hub) handleHistory(c *conn, hd *frame.Header, body []byte) error {
 		h.answer(c, hd.Tag, connector.ErrPermission, sprintf("no id of idx %d is registered by this client", hd.Group))
 	default:
 		want := historyOf(msgs, bytes, age)
+		want.Durable = hd.Flags&frame.FlagSite != 0
+		if want.Durable || h.isDurable(hd.Group) {
+			h.define(c, hd, want)
+			return nil
+		}
 		if why := h.setHistory(h.group(hd.Group), want, c.acct); why != "" {
 			h.limit(c, why)
 			h.answer(c, hd.Tag, connector.ErrLimit, why)

@@ -15,6 +15,8 @@ type history struct {
 	file  *histFile               // where the store is; nil: in memory
 	end   connector.HistoryCursor // just before the newest message
 
+	durable *durable // the site's store has it, and ring is the end of it; nil: it is this broker's
+
 	start   uint64 // first position of this run: ports in earlier ones were others'
 	cramped bool   // it could not grow, and that was logged
 }
@@ -47,6 +49,13 @@ func storeWanted(w connector.History) int {
 // setHistory gives g a history or changes or ends it. A text says which limit
 // forbids it.
 func (h *hub) setHistory(g *group, want connector.History, acct *account) (why string) {
+	if want.Durable {
+		h.makeDurable(g, want)
+		return ""
+	}
+	if g.durable() != nil {
+		return "" // what the store keeps is the site's to end
+	}
 	if want == (connector.History{}) {
 		if g.hist != nil {
 			h.catchUpAll(g)
@@ -220,12 +229,14 @@ func (h *hub) rewind(m *member, epoch, pos uint64) {
 
 // catchUp copies from the histories what c has not got, while there is room.
 func (h *hub) catchUp(c *conn) {
-	for len(c.lagging) > 0 && !h.full(c) {
-		m := c.lagging[0]
-		if h.catchUpMember(m) {
-			m.lagging = false
-			c.lagging = append(c.lagging[:0], c.lagging[1:]...)
+	for i := 0; i < len(c.lagging) && !h.full(c); {
+		m := c.lagging[i]
+		if !h.catchUpMember(m) {
+			i++ // it is full, or waits for the store
+			continue
 		}
+		m.lagging = false
+		c.lagging = append(c.lagging[:i], c.lagging[i+1:]...)
 	}
 }
 
@@ -238,6 +249,9 @@ func (m *member) lag(cur connector.HistoryCursor) {
 // catchUpMember returns true when m has all.
 func (h *hub) catchUpMember(m *member) bool {
 	t, c := m.g.hist, m.c
+	if t.durable != nil {
+		return h.catchUpDurable(m)
+	}
 	t.ring.Evict(h.now)
 	for !h.full(c) {
 		msg, pos, lost := t.ring.Read(&m.cur)

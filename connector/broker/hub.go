@@ -38,9 +38,10 @@ type hub struct {
 	watchers  map[uint64]*watcher
 	nextWatch uint64
 
-	site     *site   // nil unless joined to other hosts
-	willJoin bool    // registrations for all hosts wait for that
-	early    []early // which do
+	site     *site         // nil unless joined to other hosts
+	willJoin bool          // registrations for all hosts wait for that
+	early    []early       // which do
+	earlyDef []earlyDefine // and histories
 
 	greeting int // clients that have not said Hello
 

@@ -36,6 +36,24 @@ func (h *hub) dropEarly(c *conn) {
 	})
 }
 
+// asksFor reports whether c has asked for an id of idx for all hosts, and is not answered yet.
+func (h *hub) asksFor(c *conn, idx uint32) bool {
+	for _, e := range h.early {
+		if e.c == c && e.id.Idx == idx {
+			return true
+		}
+	}
+	if h.site == nil {
+		return false
+	}
+	for _, cl := range h.site.claims {
+		if cl.r.owner == c && !cl.r.dead && cl.r.id.Idx == idx {
+			return true
+		}
+	}
+	return false
+}
+
 func (h *hub) add(c *conn, hd *frame.Header, id cbid.ID, name string) {
 	wide := hd.Flags&(frame.FlagSite|frame.FlagTakeover) != 0
 	if s := h.site; s != nil && !wide && s.wide != nil {

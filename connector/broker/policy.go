@@ -74,6 +74,7 @@ type HistoryRule struct {
 	Messages int           `toml:"messages"`
 	Bytes    int           `toml:"bytes"`
 	Age      time.Duration `toml:"age"`
+	Durable  bool          `toml:"durable"` // kept by the site's store: docs/hosts.md
 
 	groups cbid.Range
 }
@@ -379,7 +380,7 @@ func (p *Policy) limitsOf(uid uint32) Limits {
 func (p *Policy) historyOf(group uint32) (connector.History, bool) {
 	for i := range p.Histories {
 		if r := &p.Histories[i]; r.groups.Contains(group) {
-			return connector.History{Messages: r.Messages, Bytes: r.Bytes, Age: r.Age}, true
+			return connector.History{Messages: r.Messages, Bytes: r.Bytes, Age: r.Age, Durable: r.Durable}, true
 		}
 	}
 	return connector.History{}, false

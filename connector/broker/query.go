@@ -69,6 +69,7 @@ type HistoryRow struct {
 	MaxBytes int           `json:"max_bytes"`
 	Age      time.Duration `json:"max_age_ns"`
 	Epoch    uint64        `json:"epoch"`
+	Durable  bool          `json:"durable,omitempty"` // the site's store has it; first to bytes are of what is here
 }
 
 // UserRow is what one uid uses.
@@ -184,6 +185,10 @@ func (h *hub) groupRows() []GroupRow {
 			row.History = &HistoryRow{
 				First: t.ring.First(), Last: t.ring.Last(), Bytes: t.ring.Bytes(), Store: t.ring.StoreLen(),
 				Messages: t.want.Messages, MaxBytes: t.want.Bytes, Age: t.want.Age, Epoch: t.epoch,
+			}
+			if t.durable != nil {
+				want, _ := h.durableHistory(g.num)
+				row.History.Messages, row.History.MaxBytes, row.History.Age, row.History.Durable = want.Messages, want.Bytes, want.Age, true
 			}
 		}
 		rows = append(rows, row)

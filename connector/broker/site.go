@@ -31,6 +31,9 @@ type site struct {
 	joins   map[uint32][]held   // Join and Leave that wait for MembersDone, by group
 	dels    map[uint64][]held   // Del that wait for Unregistered, by id
 
+	durable map[uint32]connector.History // groups of which the store is known to have a history
+	defs    map[uint32][]held            // History that waits for Defined
+
 	reach   map[uint32]struct{} // hosts that are up
 	nextTag uint32
 }
@@ -61,11 +64,14 @@ func (h *hub) join(cfg *JoinConfig) *site {
 		h: h, host: cfg.Host, up: cfg.Uplink, wide: cfg.SiteWide,
 		proxies: make(map[uint32]*conn), ids: make(map[uint64]*reg), claims: make(map[uint64]*claim),
 		listen: make(map[uint32][]uint32), joins: make(map[uint32][]held), dels: make(map[uint64][]held),
-		reach: make(map[uint32]struct{}),
+		reach: make(map[uint32]struct{}), durable: make(map[uint32]connector.History), defs: make(map[uint32][]held),
 	}
 	h.site = s
 	for num, g := range h.groups {
-		if len(g.members) > 0 {
+		switch {
+		case g.durable() != nil:
+			h.locate(g)
+		case len(g.members) > 0:
 			s.members(num, true)
 		}
 	}
@@ -75,6 +81,13 @@ func (h *hub) join(cfg *JoinConfig) *site {
 	for _, e := range waited {
 		e.c.acct.regs--
 		h.add(e.c, &e.hd, e.id, e.name)
+	}
+	defs := h.earlyDef
+	h.earlyDef = nil
+	for _, e := range defs {
+		if !e.c.closed {
+			h.define(e.c, &e.hd, e.want)
+		}
 	}
 	return s
 }
@@ -90,6 +103,7 @@ func (s *site) leave() {
 	for num := range s.joins {
 		s.membersDone(num)
 	}
+	s.leaveDurable("the broker has left the site")
 	for key := range s.dels {
 		s.unregistered(cbid.FromKey(key))
 	}
@@ -310,8 +324,13 @@ func (s *site) transmit(c *conn, host uint32, hd *frame.Header, fr []byte) {
 	fwd.UID, fwd.GID, fwd.PID = c.cred.UID, c.cred.GID, c.cred.PID
 	fwd.Len = uint32(len(fr))
 	fwd.Put(fr)
-	c.abroad = true
 	s.busy = true
+	if host == storeHost {
+		want, _ := s.h.durableHistory(fwd.Group)
+		s.up.Append(fwd.Group, want, s.sitePort(c), c.cred, fr)
+		return
+	}
+	c.abroad = true
 	s.up.Forward(host, s.sitePort(c), c.cred, fr)
 }
 

@@ -18,6 +18,7 @@ type siteSim struct {
 	hosts []*hostSim // number n is at n-1
 	cut   bool       // nothing is carried
 	owner map[cbid.ID]uint32
+	kept  map[uint32]*keptSim // durable groups
 }
 
 // hostSim is one host: its hub, and the bridge as that sees it.
@@ -31,6 +32,7 @@ type hostSim struct {
 	fwd    int        // frames forwarded
 	pub    int        // published
 	flush  int
+	read   map[uint32]uint64 // positions of durable groups read next
 }
 
 type answered struct {
@@ -39,9 +41,9 @@ type answered struct {
 }
 
 func newSiteSim(t *testing.T, n int, p *Policy) *siteSim {
-	s := &siteSim{t: t, owner: make(map[cbid.ID]uint32)}
+	s := &siteSim{t: t, owner: make(map[cbid.ID]uint32), kept: make(map[uint32]*keptSim)}
 	for i := range n {
-		h := &hostSim{sim: newSim(t, p), all: s, num: uint32(i + 1)}
+		h := &hostSim{sim: newSim(t, p), all: s, num: uint32(i + 1), read: make(map[uint32]uint64)}
 		h.h.log = slog.New(slog.DiscardHandler)
 		s.hosts = append(s.hosts, h)
 	}
@@ -87,7 +89,9 @@ func (h *hostSim) turn() {
 		}
 		h.settle()
 	}
-	h.h.site.flush()
+	if h.h.site != nil {
+		h.h.site.flush()
+	}
 }
 
 func (h *hostSim) to(host uint32, f func(to *hostSim)) {

@@ -73,6 +73,10 @@ func (l *SiteLoop) Group(port uint32, cred connector.Cred, fr []byte) error {
 		return fail(connector.ErrInvalid)
 	}
 	g := h.groups[hd.Group]
+	if g.durable() != nil { // its host does not know that yet
+		l.GroupLost(hd.Group, 1, true)
+		return nil
+	}
 	if g == nil {
 		return nil // the last member has left meanwhile
 	}

@@ -35,6 +35,25 @@ type Uplink interface {
 	// answered when SiteLoop.MembersDone is called.
 	Members(group uint32, some bool)
 
+	// Append takes a Send to a durable group of the local client with that port. Deliver, for host 0, of an Ack or a
+	// Fail says what becomes of it, and Credit when: an Ack comes when the store has it.
+	Append(group uint32, want connector.History, port uint32, cred connector.Cred, frame []byte)
+
+	// Locate asks where the history of a durable group begins and ends; one that is not there is made. SiteLoop.Located
+	// answers.
+	Locate(group uint32, want connector.History)
+
+	// Read has SiteLoop.Stored called for each message of a durable group, from that position on, until Read
+	// with position 0.
+	Read(group uint32, pos uint64)
+
+	// Fetch asks for some of the messages of a durable group from that position on. SiteLoop.Fetched answers.
+	Fetch(group uint32, pos uint64)
+
+	// Define makes a group durable for the site, changes its bounds or, with a zero one, ends its history on all hosts.
+	// SiteLoop.Defined answers.
+	Define(group uint32, want connector.History)
+
 	// Register asks for an id for all hosts, for a local client. Granted answers it.
 	Register(info connector.IDInfo, takeover bool)
 

@@ -161,6 +161,14 @@ func (a *agent) delCallback(ctx context.Context, id cbid.ID) error {
 	return err
 }
 
+func historyHeader(group uint32, h connector.History) frame.Header {
+	hd := frame.Header{Type: frame.History, Group: group}
+	if h.Durable {
+		hd.Flags = frame.FlagSite
+	}
+	return hd
+}
+
 func historyBody(h connector.History) []byte {
 	return frame.AppendU64s(nil, uint64(h.Messages), uint64(h.Bytes), uint64(h.Age))
 }
@@ -170,7 +178,7 @@ func (a *agent) setHistory(ctx context.Context, group uint32, h connector.Histor
 	if group == 0 || h.Messages < 0 || h.Bytes < 0 || h.Age < 0 {
 		return connector.ErrInvalid
 	}
-	_, err := a.request(ctx, frame.Header{Type: frame.History, Group: group}, historyBody(h), func(o *op) {
+	_, err := a.request(ctx, historyHeader(group, h), historyBody(h), func(o *op) {
 		if o.err != nil {
 			return
 		}

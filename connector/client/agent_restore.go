@@ -105,7 +105,9 @@ func (a *agent) restoreAll(l *link) {
 			a.restoredOne(l)
 		}
 		a.ops.add(o)
-		_, _ = l.w.control(frame.Header{Type: frame.History, Tag: o.tag, Group: group}, historyBody(h), paceCork)
+		hd := historyHeader(group, h)
+		hd.Tag = o.tag
+		_, _ = l.w.control(hd, historyBody(h), paceCork)
 	}
 	l.w.flush()
 	a.restoredOne(l)

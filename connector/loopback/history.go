@@ -37,6 +37,8 @@ func (b *Bus) SetHistory(ctx context.Context, number uint32, bounds connector.Hi
 		return fail(connector.ErrClosed)
 	case number == 0 || bounds.Messages < 0 || bounds.Bytes < 0 || bounds.Age < 0:
 		return fail(fmt.Errorf("group %d, bounds %+v: %w", number, bounds, connector.ErrInvalid))
+	case bounds.Durable:
+		return fail(fmt.Errorf("there is no site whose store could keep it: %w", connector.ErrNotSupported))
 	case !mine:
 		return fail(fmt.Errorf("no callback of this bus has the group: %w", connector.ErrPermission))
 	}

@@ -34,6 +34,7 @@ type Bridge struct {
 	wg     sync.WaitGroup
 	stores chan struct{} // one for each that is under way
 	joined chan struct{} // closed when site is set
+	reads  *readers      // of durable groups
 	slow   atomic.Uint64 // times that NATS dropped what was not read in time
 	closed sync.Once
 
@@ -70,6 +71,7 @@ func Join(ctx context.Context, b *broker.Broker, cfg *Config) (*Bridge, error) {
 		in: make(chan *nats.Msg, inboxPackets), stores: make(chan struct{}, storesMost), joined: make(chan struct{}),
 	}
 	g.ctx, g.cancel = context.WithCancel(context.Background())
+	g.reads = newReaders(g)
 	if err := g.connect(ctx); err != nil {
 		g.cancel()
 		return nil, joinError(err)

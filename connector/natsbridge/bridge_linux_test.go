@@ -44,9 +44,14 @@ func startHost(t testing.TB, cfg *Config, queue int) *host {
 	dir, err := os.MkdirTemp("", "cnbus")
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	policy, err := broker.ParsePolicy(everybody)
+	return startHostAt(t, cfg, queue, filepath.Join(dir, "b.sock"), everybody)
+}
+
+// startHostAt is startHost with a socket and a policy.
+func startHostAt(t testing.TB, cfg *Config, queue int, path, rules string) *host {
+	policy, err := broker.ParsePolicy(rules)
 	require.NoError(t, err)
-	h := &host{path: filepath.Join(dir, "b.sock")}
+	h := &host{path: path}
 	h.broker, err = broker.New(&broker.Config{Socket: h.path, HistoryDir: "-", Drain: time.Second, QueueBytes: queue, Policy: policy, Log: quiet})
 	require.NoError(t, err)
 	ctx, cancel := context.WithCancel(context.Background())

@@ -115,6 +115,7 @@ func (g *Bridge) identify(ctx context.Context) error {
 		return err
 	}
 	g.number, err = g.store.hostNumber(ctx, g.cfg.Host)
+	g.store.host = g.number
 	return err
 }
 

@@ -6,6 +6,7 @@ import (
 
 	"github.com/cnbus/cnbus/cbid"
 	"github.com/cnbus/cnbus/connector"
+	"github.com/cnbus/cnbus/connector/broker"
 )
 
 // hub is what the core asks of the broker it stands in: broker.SiteLoop, or a model of it in tests. The core
@@ -28,6 +29,11 @@ type hub interface {
 	HostUp(host uint32)
 	HostDown(host uint32, why string)
 	Credit(host, port uint32, n int)
+	Located(group uint32, epoch, first, last uint64, another bool, err *connector.Error, text string)
+	Stored(group uint32, s *broker.Stored)
+	Fetched(group uint32, from, first uint64, msgs []broker.Stored)
+	SetDurable(group uint32, want connector.History)
+	Defined(group uint32, err *connector.Error, text string)
 }
 
 // wire is what the core asks of the world outside: NATS, or a simulation. Nothing in it waits.
@@ -38,6 +44,11 @@ type wire interface {
 	Listen(group uint32, on bool)
 	// Store does op, and has its then called on the core's goroutine, later.
 	Store(op storeOp)
+	// Stream does op on the stream of a durable group, and has its then called on the core's goroutine, later.
+	Stream(op streamOp)
+	// Follow has core.storedMsgs called with that reader for the messages of a durable group from seq on, in order, each
+	// once, until there is another reader; 0 is none.
+	Follow(group uint32, reader, seq uint64)
 	// Soon has core.runLater called on the core's goroutine, when it has returned to its caller.
 	Soon()
 	// Wake has core.tick called at that time, if it is not called before.
@@ -96,6 +107,15 @@ type core struct {
 	changes  map[uint32]uint64              // of what Members said and the hub was not answered yet, by group
 	interest map[uint32]map[uint16]struct{} // hosts with members, by group
 
+	durables     map[uint32]*durable
+	durableDirty []*durable
+	durableKnown map[uint32]connector.History // groups that have a stream
+	keptBytes    int                          // of messages that wait for the store
+	readers      uint64
+	listing      bool
+	listAgain    bool
+	listAt       int64
+
 	barriers    map[uint64]*barrier
 	lastBarrier uint64
 
@@ -129,10 +149,10 @@ func newCore(cfg coreConfig, h hub, w wire) *core {
 		lost: make(map[uint64]lostID),
 		pubs: make(map[uint32]*publication), pubBegin: 1, subs: make(map[uint32]*subscription),
 		changes: make(map[uint32]uint64), interest: make(map[uint32]map[uint16]struct{}), barriers: make(map[uint64]*barrier),
-		refused: make(map[string]*refusal),
+		refused: make(map[string]*refusal), durables: make(map[uint32]*durable), durableKnown: make(map[uint32]connector.History),
 	}
 	c.now = c.clock()
-	c.wakeAt = math.MaxInt64
+	c.wakeAt, c.listAt = math.MaxInt64, c.now
 	c.lease = lease{rev: cfg.leaseRev, until: c.now + cfg.lease, renewAt: c.now + cfg.lease/renewals, inForce: true}
 	return c
 }
@@ -178,6 +198,7 @@ func (c *core) touch(p *peer) {
 func (c *core) Flush() {
 	c.now = c.clock()
 	c.flushPublications()
+	c.flushDurables()
 	c.flushLinks()
 }
 
@@ -230,6 +251,9 @@ func (c *core) tick() {
 			next = min(next, b.due)
 		}
 	}
+	if at := c.durableTick(); at != 0 {
+		next = min(next, at)
+	}
 	c.Flush()
 	c.wake(next)
 }
@@ -249,6 +273,8 @@ func (c *core) setConnected(yes bool) {
 	if yes {
 		c.beaconAt, c.lease.renewAt = c.now, c.now
 		c.wake(c.now)
+		c.durableConnected()
+		c.Flush()
 	}
 }
 
@@ -275,6 +301,7 @@ func (c *core) beacon(leaving bool) {
 // close says good-bye to the other hosts.
 func (c *core) close() {
 	c.now = c.clock()
+	c.failDurables(connector.ErrInterrupted, "the broker has left the site")
 	c.Flush()
 	c.beacon(true)
 }

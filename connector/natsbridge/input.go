@@ -223,6 +223,8 @@ func (c *core) linkRecord(p *peer, kind recordKind, body []byte) error {
 		}
 		if p.name = name; !p.hello {
 			p.hello = true
+			c.listAt = c.now // what it has told others meanwhile
+			c.wake(c.now)
 			c.hub.HostUp(uint32(p.host))
 		}
 	case recordLease:
@@ -231,6 +233,12 @@ func (c *core) linkRecord(p *peer, kind recordKind, body []byte) error {
 			return err
 		}
 		p.leased = yes != 0
+	case recordDurable:
+		group, want := f.durable()
+		if err := f.end(kind); err != nil {
+			return err
+		}
+		c.learn(group, want)
 	case recordID:
 		return c.idRecord(p, &f)
 	case recordNoID:

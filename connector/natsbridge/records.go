@@ -1,6 +1,8 @@
 package natsbridge
 
 import (
+	"time"
+
 	"github.com/cnbus/cnbus/cbid"
 	"github.com/cnbus/cnbus/connector"
 )
@@ -68,6 +70,25 @@ func appendLease(b []byte, inForce bool) []byte {
 func appendPing(b []byte, kind recordKind, n uint64) []byte {
 	at := len(b)
 	return endRecord(le.AppendUint64(beginRecord(b, kind), n), at)
+}
+
+func appendDurable(b []byte, group uint32, h connector.History) []byte {
+	at := len(b)
+	b = appendU32s(beginRecord(b, recordDurable), group, code(h.Durable))
+	b = le.AppendUint64(b, uint64(h.Messages))
+	b = le.AppendUint64(b, uint64(h.Bytes))
+	return endRecord(le.AppendUint64(b, uint64(h.Age)), at)
+}
+
+// durable reads the body of such a record.
+func (f *fields) durable() (group uint32, h connector.History) {
+	group, h.Durable = f.u32(), f.u32() != 0
+	m, n, age := f.u64(), f.u64(), f.u64()
+	if group == 0 || m > 1<<31 || n > 1<<40 || age > 1<<62 {
+		f.bad = true
+	}
+	h.Messages, h.Bytes, h.Age = int(m), int(n), time.Duration(age)
+	return group, h
 }
 
 func code(yes bool) uint32 {

@@ -39,6 +39,10 @@ type sim struct {
 	rev   uint64
 	run   uint64
 	ops   uint64 // on the store
+
+	streams map[uint32]*simStream
+	forgets bool              // the store knows no names of messages
+	want    connector.History // of the durable group
 }
 
 type simKey struct {
@@ -79,7 +83,7 @@ func seeds(n uint64) uint64 {
 func newSim(t testing.TB, seed uint64, hosts int) *sim {
 	s := &sim{
 		t: t, rand: rand.New(rand.NewPCG(seed, 7)), now: 1e18, lag: make(map[[2]int]int64), side: make([]int, hosts),
-		keys: map[bucket]map[string]*simKey{bucketHosts: {}, bucketIDs: {}},
+		keys: map[bucket]map[string]*simKey{bucketHosts: {}, bucketIDs: {}}, streams: make(map[uint32]*simStream),
 	}
 	for i := range hosts {
 		h := &simHost{s: s, i: i, num: uint16(i + 1), members: make(map[uint32]bool), got: make(map[string][]uint64)}
@@ -160,6 +164,8 @@ type simHost struct {
 
 	skew    int64 // of its clock
 	lenient bool  // whatever is well-formed may come
+
+	simDurable
 }
 
 // input is a message that came from another host's client.
@@ -182,6 +188,7 @@ func (h *simHost) start() {
 	h.text = make(map[cbid.ID]string)
 	h.granted, h.state, h.gone = make(map[cbid.ID]string), make(map[cbid.ID]connector.SiteState), make(map[cbid.ID]int)
 	h.members = make(map[uint32]bool)
+	h.startDurable()
 	h.down, h.tick, h.soon = nil, 0, false
 	run, name := s.run, fmt.Sprintf("host%d", h.num)
 	var rev uint64
@@ -407,6 +414,10 @@ func (h *simHost) Deliver(host, p uint32, fr []byte) error {
 	hd, body, err := frame.Parse(fr)
 	require.NoError(h.s.t, err)
 	require.Equal(h.s.t, port(uint32(h.num)), p)
+	if host == storeHost {
+		h.answered(&hd, body)
+		return nil
+	}
 	require.Equal(h.s.t, frame.Fail, hd.Type)
 	n := uint64(binary.NativeEndian.Uint32(body[24:]))
 	require.True(h.s.t, h.sent[host][n])

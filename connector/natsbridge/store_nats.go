@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 )
 
@@ -14,16 +15,20 @@ const storeTime = 5 * time.Second
 
 // natsStore is the two buckets in JetStream.
 type natsStore struct {
-	js      jetstream.JetStream
-	renewal time.Duration // how long a renewal of the lease may take: the next one is due then
-	buckets map[bucket]jetstream.KeyValue
-	refused func() error // why the server does not even answer, if it has said so
+	nc       *nats.Conn
+	site     string
+	host     uint16 // when it is known
+	replicas int
+	js       jetstream.JetStream
+	renewal  time.Duration // how long a renewal of the lease may take: the next one is due then
+	buckets  map[bucket]jetstream.KeyValue
+	refused  func() error // why the server does not even answer, if it has said so
 }
 
 // openStore opens the buckets of a site, and makes them if they are not there. They are read from the
 // leader of the stream only: another server may be behind, and a lease that it does not know yet is no lease that has ended.
 func openStore(ctx context.Context, js jetstream.JetStream, site string, lease time.Duration, replicas int, refused func() error) (*natsStore, error) {
-	s := &natsStore{js: js, refused: refused, renewal: lease / renewals, buckets: make(map[bucket]jetstream.KeyValue)}
+	s := &natsStore{nc: js.Conn(), site: site, replicas: replicas, js: js, refused: refused, renewal: lease / renewals, buckets: make(map[bucket]jetstream.KeyValue)}
 	for _, b := range []struct {
 		bucket bucket
 		name   string

@@ -34,6 +34,8 @@ const (
 	packetBeacon packetType = 1
 	packetLink   packetType = 2
 	packetGroup  packetType = 3
+	// packetDurable is a message in the stream of a durable group.
+	packetDurable packetType = 4
 )
 
 // packetHeader is what every payload begins with:
@@ -90,7 +92,7 @@ func parsePacket(b []byte) (h packetHeader, records []byte, err error) {
 		kind: packetType(b[5]), host: le.Uint16(b[6:]), run: le.Uint64(b[8:]), session: le.Uint64(b[16:]),
 		peer: le.Uint64(b[24:]), seq: le.Uint64(b[32:]), ack: le.Uint64(b[40:]),
 	}
-	if h.kind < packetBeacon || h.kind > packetGroup {
+	if h.kind < packetBeacon || h.kind > packetDurable {
 		return h, nil, fmt.Errorf("%w: %d", errType, h.kind)
 	}
 	if h.host == 0 || h.host > connector.MaxHost {
@@ -114,12 +116,13 @@ const (
 	recordLease    recordKind = 10
 	recordPing     recordKind = 11
 	recordPong     recordKind = 12
+	recordDurable  recordKind = 13
 )
 
 // urgent records are acknowledged at once: somebody waits for all hosts to know.
 func (k recordKind) urgent() bool {
 	switch k {
-	case recordHello, recordMembers, recordID, recordNoID, recordLease:
+	case recordHello, recordMembers, recordID, recordNoID, recordLease, recordDurable:
 		return true
 	}
 	return false

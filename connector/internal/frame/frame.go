@@ -89,7 +89,7 @@ const (
 	FlagToID     = 0x80 // Msg: for the callback of the message's id
 	FlagMore     = 0x01 // Data: another follows
 	FlagUnknown  = 0x01 // Lost: the number is not known; Change: the host of the id cannot be reached
-	FlagSite     = 0x01 // Add: for all hosts
+	FlagSite     = 0x01 // Add: for all hosts; History: kept by the site's store
 	FlagTakeover = 0x02 // Add: from the host that has it
 )
 

@@ -1,0 +1,280 @@
+package natsbridge
+
+import (
+	"errors"
+	"maps"
+
+	"github.com/cnbus/cnbus/connector"
+	"github.com/cnbus/cnbus/connector/broker"
+)
+
+// stored is a message as the hub gets it.
+type stored = broker.Stored
+
+// Locate asks for the ends of a durable group's stream.
+func (c *core) Locate(group uint32, want connector.History) {
+	if c.local != nil && c.local(group) {
+		c.soon(func() {
+			c.hub.Located(group, 0, 0, 0, false, connector.ErrInvalid, "a group that stays on its host cannot be durable")
+		})
+		return
+	}
+	if c.tooManyDurable(group) {
+		c.soon(func() { c.hub.Located(group, 0, 0, 0, false, connector.ErrLimit, tooManyText) })
+		return
+	}
+	d := c.durableGroup(group, want)
+	d.locate = true
+	c.touchDurable(d)
+}
+
+// openStream finds out where the stream begins and ends.
+func (c *core) openStream(d *durable) {
+	asked := d.locate
+	d.locate, d.check, d.opening = false, false, true
+	next := uint64(0)
+	if d.reading != 0 {
+		next = d.next // the answer may be older than what is read meanwhile
+	}
+	op := streamOp{kind: streamOpen, want: d.want}
+	if len(d.defs) > 0 {
+		op.want = d.defs[0]
+		op.kind = streamDefine
+		if !op.want.Durable {
+			op.kind = streamDelete
+		}
+	}
+	op.then = func(r streamResult) {
+		d.opening = false
+		switch {
+		case r.err == nil && op.kind == streamDelete:
+			c.undefine(d)
+			return
+		case r.err == nil:
+			c.opened(d, &r, asked, next)
+		case definite(r.err):
+			if asked {
+				c.hub.Located(d.group, 0, 0, 0, false, streamError(r.err), r.err.Error())
+			}
+			if !d.opened {
+				c.settleKept(d, len(d.queue), streamError(r.err), r.err.Error())
+			}
+		default:
+			d.locate = d.locate || asked
+			c.putOff(d, "open", r.err)
+			return
+		}
+		if op.kind == streamDefine {
+			c.defined(d, op.want, r.err)
+		}
+	}
+	c.stream(d, op)
+}
+
+// opened takes note of where a stream is; next is what was to be read next when that was asked.
+func (c *core) opened(d *durable, r *streamResult, asked bool, next uint64) {
+	another := d.reading != 0 && (d.epoch != r.epoch || r.last+1 < next)
+	if another || d.epoch != r.epoch {
+		d.lastKnown = false
+	}
+	d.epoch, d.opened, d.batch, d.pause = r.epoch, true, max(1, r.batch), 0
+	if asked || another {
+		c.hub.Located(d.group, r.epoch, r.first, r.last, another, nil, "")
+	}
+}
+
+// Read begins, or with 0 ends, the reading of a durable group's messages.
+func (c *core) Read(group uint32, pos uint64) {
+	d := c.durables[group]
+	if d == nil {
+		return
+	}
+	d.reading, d.next, d.fetch = 0, pos, 0
+	if pos != 0 {
+		c.readers++
+		d.reading = c.readers
+	}
+	c.wire.Follow(group, d.reading, pos)
+}
+
+// storedMsgs takes what a reader has read.
+func (c *core) storedMsgs(group uint32, reader uint64, msgs []streamMsg) {
+	c.now = c.clock()
+	d := c.durables[group]
+	for i := range msgs {
+		m := &msgs[i]
+		if d == nil || d.reading != reader || m.seq < d.next {
+			continue
+		}
+		d.next = m.seq + 1
+		s := c.parseStored(group, m)
+		c.hub.Stored(group, &s)
+	}
+}
+
+// readerBroke has a look whether the stream is the same still.
+func (c *core) readerBroke(group uint32, reader uint64) {
+	if d := c.durables[group]; d != nil && d.reading == reader {
+		d.check = true
+		c.touchDurable(d)
+	}
+}
+
+// Fetch asks for older messages of a durable group.
+func (c *core) Fetch(group uint32, pos uint64) {
+	if d := c.durables[group]; d != nil {
+		d.fetch = pos
+		c.touchDurable(d)
+	}
+}
+
+func (c *core) fetchStream(d *durable) {
+	from, reader := d.fetch, d.reading
+	d.fetching = true
+	c.stream(d, streamOp{kind: streamFetch, seq: from, then: func(r streamResult) {
+		d.fetching = false
+		switch {
+		case d.fetch != from || d.reading != reader: // the hub has changed its mind
+		case errors.Is(r.err, errStreamNone):
+			d.opened, d.check = false, true
+		case r.err == nil && len(r.msgs) == 0 && r.first <= from:
+			// A server that is behind.
+			d.retryAt = c.now + pauseFirst
+		case r.err != nil:
+			c.putOff(d, "fetch", r.err)
+		default:
+			d.fetch, d.pause = 0, 0
+			msgs := make([]stored, len(r.msgs))
+			for i := range r.msgs {
+				msgs[i] = c.parseStored(d.group, &r.msgs[i])
+			}
+			c.hub.Fetched(d.group, from, r.first, msgs)
+		}
+	}})
+}
+
+// Define makes a group durable, changes its bounds, or ends that.
+func (c *core) Define(group uint32, want connector.History) {
+	refuse := func(err *connector.Error, text string) {
+		c.soon(func() { c.hub.Defined(group, err, text) })
+	}
+	switch {
+	case c.local != nil && c.local(group):
+		refuse(connector.ErrInvalid, "a group that stays on its host cannot be durable")
+		return
+	case c.tooManyDurable(group):
+		refuse(connector.ErrLimit, tooManyText)
+		return
+	}
+	d := c.durableGroup(group, want)
+	d.defs = append(d.defs, want)
+	d.check = true
+	c.touchDurable(d)
+}
+
+// defined answers Define, and tells the other hosts.
+func (c *core) defined(d *durable, want connector.History, err error) {
+	d.defs = d.defs[1:]
+	d.check = len(d.defs) > 0
+	if err != nil {
+		c.hub.Defined(d.group, streamError(err), err.Error())
+		return
+	}
+	d.want = want
+	c.learn(d.group, want)
+	c.announce(func(b []byte) []byte { return appendDurable(b, d.group, want) }, func() { c.hub.Defined(d.group, nil, "") })
+}
+
+// undefine is defined for the end of a durable group.
+func (c *core) undefine(d *durable) {
+	d.defs = d.defs[1:]
+	c.learn(d.group, connector.History{})
+	c.announce(func(b []byte) []byte { return appendDurable(b, d.group, connector.History{}) }, func() { c.hub.Defined(d.group, nil, "") })
+}
+
+// learn takes note that a group is durable, or no longer.
+func (c *core) learn(group uint32, want connector.History) {
+	old, was := c.durableKnown[group]
+	switch {
+	case want.Durable && (was && old == want || len(c.durableKnown) >= durableMost && !was):
+		return
+	case want.Durable:
+		c.durableKnown[group] = want
+		c.hub.SetDurable(group, want)
+	case !want.Durable:
+		delete(c.durableKnown, group)
+		if d := c.durables[group]; d != nil {
+			c.settleKept(d, len(d.queue), connector.ErrInterrupted, "the group is no longer durable")
+			if d.reading != 0 {
+				c.Read(group, 0)
+			}
+			delete(c.durables, group)
+			for range d.defs {
+				c.hub.Defined(group, connector.ErrInterrupted, "the group is no longer durable")
+			}
+		}
+		if was {
+			c.hub.SetDurable(group, want)
+		}
+	}
+}
+
+// list finds out which groups are durable.
+func (c *core) list() {
+	if c.listing {
+		c.listAgain = true
+		return
+	}
+	c.listing, c.listAgain = true, false
+	c.wire.Stream(streamOp{kind: streamList, then: func(r streamResult) {
+		c.now = c.clock()
+		c.listing = false
+		switch {
+		case r.err != nil:
+			c.listAt = c.now + pauseLast
+			c.wake(c.listAt)
+			return
+		case c.listAgain:
+			c.list()
+			return
+		}
+		for _, g := range sortedKeys(r.groups) {
+			c.learn(g, r.groups[g])
+		}
+		for _, g := range sortedKeys(maps.Clone(c.durableKnown)) {
+			if _, still := r.groups[g]; !still {
+				c.learn(g, connector.History{})
+			}
+		}
+	}})
+}
+
+// durableTick does what is due, and returns when there is more.
+func (c *core) durableTick() (next int64) {
+	if c.listAt != 0 && c.listAt <= c.now {
+		c.listAt = 0
+		c.list()
+	}
+	next = c.listAt
+	for _, d := range c.durables {
+		if d.retryAt == 0 {
+			continue
+		}
+		if d.retryAt <= c.now {
+			c.touchDurable(d)
+		} else if next == 0 || d.retryAt < next {
+			next = d.retryAt
+		}
+	}
+	return next
+}
+
+// durableConnected is called when there is a connection to NATS again.
+func (c *core) durableConnected() {
+	for _, g := range sortedKeys(c.durables) {
+		d := c.durables[g]
+		d.retryAt, d.check = 0, true
+		c.touchDurable(d)
+	}
+	c.list()
+}
