@@ -57,10 +57,11 @@ func newDoctor(app *cli.App) *cobra.Command {
 	return &cobra.Command{
 		Use:   "doctor",
 		Short: "Find out why something is silent, and what to do",
-		Long: `Test the broker and the kernel's process events for everything that is known to
-fail without a word: no kernel support, another user, pid or network namespace,
-a count of listeners that leaked or was lowered, an old kernel that ignores
-masks, forged events, buffers that are too small, sockets that drop.
+		Long: `Test the broker, its agents and the kernel's process events for everything that is
+known to fail without a word: no kernel support, another user, pid or network
+namespace, a count of listeners that leaked or was lowered, an old kernel that
+ignores masks, forged events, buffers that are too small, sockets that drop; agents
+of sockets and RxRPC that are not there or not for you, UDP without room or batches.
 
 It runs a few harmless programs of its own. Exit code 1 means that a check
 failed.`,
@@ -78,6 +79,7 @@ func doctor(ctx context.Context, app *cli.App) error {
 	defer cancel()
 	r := &report{}
 	checkBroker(ctx, app, r)
+	checkUDP(r)
 	checkKernel(ctx, r)
 	for _, f := range r.findings {
 		if err := printFinding(app, f); err != nil {

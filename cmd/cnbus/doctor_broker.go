@@ -49,6 +49,7 @@ func checkBroker(ctx context.Context, app *cli.App, r *report) {
 	checkPolicy(ctx, r, bus)
 	checkLosses(ctx, r, bus, &st)
 	checkAgent(ctx, r, bus)
+	checkSockets(ctx, r, bus)
 }
 
 // checkSocket looks at who could put another socket in the place of this one.

@@ -48,10 +48,14 @@ func examine(t *testing.T, s *site, flags uintptr) (map[string]finding, int) {
 func TestDoctorFindsNothing(t *testing.T) {
 	s := withEvents(t)
 	found, _ := examine(t, s, 0)
-	for _, check := range []string{"broker", "socket", "policy", "losses", "proc agent", "namespaces", "kernel", "permission", "events", "forgers", "masks"} {
+	for _, check := range []string{"broker", "socket", "policy", "losses", "proc agent", "namespaces", "kernel", "permission", "events", "forgers", "masks", "sock agent", "sock policy", "rx agent", "rx policy", "af_rxrpc"} {
 		assert.Equal(t, "ok", found[check].Status, "%+v", found[check])
 	}
 	assert.Contains(t, found, "buffer")
+	assert.Contains(t, found, "udp")
+	assert.Contains(t, found, "udp buffers")
+	assert.Regexp(t, `calls leave from UDP port [1-9]\d*$`, found["rx agent"].Text)
+	assert.Equal(t, "you may call everything; serve everything; with keys: everything", found["rx policy"].Text)
 	assert.Contains(t, found, "listeners")
 	assert.Contains(t, found, "drops")
 }
@@ -101,4 +105,26 @@ func TestDoctorTellsPolicy(t *testing.T) {
 	assert.Equal(t, 1, code)
 	assert.Equal(t, "fail", found["broker"].Status)
 	assert.Contains(t, found["broker"].Advice, "[[rule]]")
+}
+
+// Agents that are not there, and a policy that gives nothing of them.
+func TestDoctorTellsAgents(t *testing.T) {
+	s := newSite(t)
+	s.broker("--no-proc", "--no-rx", "--no-sock")
+	found, _ := examine(t, s, 0)
+	for check, flag := range map[string]string{"sock agent": "--no-sock", "rx agent": "--no-rx"} {
+		assert.Equal(t, "warn", found[check].Status, "%+v", found[check])
+		assert.Contains(t, found[check].Text, "nobody answers for")
+		assert.Contains(t, found[check].Advice, flag)
+	}
+	assert.NotContains(t, found, "rx policy")
+
+	s = newSite(t)
+	s.broker("--no-proc", "--policy", s.file("policy.toml", "[[rule]]\nuid = ['self']\nregister = ['tsocket', 'rxrpc']\nsend = ['*']\nrx_call = ['192.0.2.1:7003 52']\n"))
+	found, _ = examine(t, s, 0)
+	assert.Equal(t, finding{"sock policy", "warn", "the policy lets you do nothing with it", found["sock policy"].Advice}, found["sock policy"])
+	assert.Contains(t, found["sock policy"].Advice, "sock_connect")
+	assert.Equal(t, "ok", found["rx policy"].Status)
+	assert.Equal(t, "you may call 192.0.2.1:7003 52; serve nothing; with keys: nothing", found["rx policy"].Text)
+	assert.Equal(t, "ok", found["rx agent"].Status)
 }
