@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"runtime"
 	"syscall"
 	"testing"
 	"time"
@@ -211,6 +212,46 @@ func TestDatagramsThatFindNoRoom(t *testing.T) {
 	assert.EqualValues(t, sent, uint64(got)+st.Overflow, "each has come or was counted")
 	assert.Positive(t, got)
 	assert.Positive(t, st.Overflow)
+}
+
+// Small datagrams that wait take not much more memory than they have bytes, each comes, and the memory is free then.
+func TestSmallDatagramsThatWait(t *testing.T) {
+	n := node(t, bus(t), nil)
+	from, err := n.Dgram(&bussock.DgramConfig{Wait: true})
+	require.NoError(t, err)
+	to, err := n.Dgram(nil)
+	require.NoError(t, err)
+	last, err := n.Dgram(nil)
+	require.NoError(t, err)
+	heap := func() int64 {
+		var m runtime.MemStats
+		runtime.GC()
+		runtime.GC()
+		runtime.ReadMemStats(&m)
+		return int64(m.HeapAlloc)
+	}
+	before := heap()
+	const count = 5000
+	size := func(i int) int { return 1 + i%40 }
+	for range 2 {
+		for i := range count {
+			_, err := from.SendTo(soon(t), bytes.Repeat([]byte{byte(i)}, size(i)), to.LocalAddr())
+			require.NoError(t, err)
+		}
+		_, err = from.SendTo(soon(t), []byte("x"), last.LocalAddr())
+		require.NoError(t, err)
+		_, _, err = last.RecvFrom(soon(t), make([]byte, 1))
+		require.NoError(t, err)
+		require.Less(t, heap()-before, int64(16<<20), "a chunk each would be 80 MiB")
+		for i := range count {
+			b := make([]byte, 100)
+			k, _, err := to.TryRecvFrom(b)
+			require.NoError(t, err)
+			require.Equal(t, bytes.Repeat([]byte{byte(i)}, size(i)), b[:k])
+		}
+	}
+	st, _ := bussock.DgramStatsOf(to)
+	require.Zero(t, st.Overflow)
 }
 
 // What the bus drops on the way is counted too.

@@ -19,8 +19,8 @@ type DgramConfig struct {
 	// Number of the socket at its endpoint, like a port of UDP; 0 takes a free one.
 	Number uint16
 
-	// ReceiveBuffer is how many bytes may wait to be received, default 1 MiB. What comes then is lost
-	// and counted.
+	// ReceiveBuffer is how many bytes may wait to be received, default 1 MiB; a message counts with its datagrams and 128 bytes. What comes
+	// then is lost and counted. Up to twice as much memory is in use.
 	ReceiveBuffer int
 
 	// Wait makes a send wait while the bus has no more room for the receiver's endpoint. Otherwise such
@@ -79,7 +79,8 @@ func (n *Node) addDgram(d *dgram) error {
 	return nil
 }
 
-// Publish registers id, by which others find d with Lookup, until stop is called or the node is closed. d is one of the node's.
+// Publish registers id, by which others find d with Lookup, until stop is called or the node is closed. d is one of the node's. While the
+// bus is away stop waits as long as Config.Linger, a second at least, and the id is given back when the bus has returned.
 func (n *Node) Publish(ctx context.Context, id cbid.ID, name string, d *tsocket.Dgram) (stop func() error, err error) {
 	fail := func(err error) (func() error, error) {
 		return nil, &tsocket.OpError{Op: "publish as " + id.String(), Err: err}
@@ -116,7 +117,7 @@ func (n *Node) Publish(ctx context.Context, id cbid.ID, name string, d *tsocket.
 	}
 	n.mu.Unlock()
 	if closed {
-		_ = n.bus.DelCallback(context.Background(), id)
+		_ = n.unregister(id)
 		return fail(errClosed)
 	}
 	return func() error {
@@ -127,7 +128,7 @@ func (n *Node) Publish(ctx context.Context, id cbid.ID, name string, d *tsocket.
 		if !mine {
 			return nil
 		}
-		return n.bus.DelCallback(context.Background(), id)
+		return n.unregister(id)
 	}, nil
 }
 
@@ -164,8 +165,9 @@ type dgram struct {
 
 	mu     sync.Mutex // guards what follows
 	queue  []parcel
-	first  int // in queue
-	bytes  int // in queue
+	first  int    // in queue
+	bytes  int    // in queue, with parcelCost each
+	tail   *chunk // which has room for the next
 	errs   []error
 	closed bool
 
@@ -183,6 +185,9 @@ type parcel struct {
 	from tsocket.Addr
 }
 
+// parcelCost is what a message takes besides its bytes. Those that are small share a chunk.
+const parcelCost = 128
+
 // mostErrors is how many errors wait to be told.
 const mostErrors = 64
 
@@ -196,13 +201,20 @@ func (d *dgram) arrived(port uint32, number uint16, body []byte) {
 	d.mu.Lock()
 	switch {
 	case d.closed:
-	case d.bytes > 0 && d.bytes+len(body) > d.cfg.ReceiveBuffer:
+	case d.bytes > 0 && d.bytes+len(body)+parcelCost > d.cfg.ReceiveBuffer:
 		d.overflow.Add(uint64(count))
 	default:
-		c := chunks.Get().(*chunk)
-		c.n = copy(c.b[:], body)
-		d.queue = append(d.queue, parcel{c, c.b[:c.n], Addr(port, number)})
-		d.bytes += len(body)
+		c := d.tail
+		if c == nil || len(c.b)-c.n < len(body) {
+			c = chunks.Get().(*chunk)
+			c.n, c.parcels = 0, 0
+			d.tail = c
+		}
+		at := c.n
+		c.n += copy(c.b[at:], body)
+		c.parcels++
+		d.queue = append(d.queue, parcel{c, c.b[at:c.n:c.n], Addr(port, number)})
+		d.bytes += len(body) + parcelCost
 	}
 	d.mu.Unlock()
 	wake(d.readable)
@@ -263,6 +275,7 @@ func (d *dgram) pop() (data []byte, from tsocket.Addr, err error) {
 	from = p.from
 	if len(p.rest) == 0 {
 		d.lent = append(d.lent, p.c)
+		d.bytes -= parcelCost
 		*p = parcel{}
 		if d.first++; d.first == len(d.queue) {
 			d.queue, d.first = d.queue[:0], 0
@@ -277,8 +290,14 @@ func (d *dgram) pop() (data []byte, from tsocket.Addr, err error) {
 // giveBack ends the loan of what was received last. d.mu is held.
 func (d *dgram) giveBack() {
 	for i, c := range d.lent {
-		chunks.Put(c)
 		d.lent[i] = nil
+		if c.parcels--; c.parcels > 0 {
+			continue
+		}
+		if c == d.tail {
+			d.tail = nil
+		}
+		chunks.Put(c)
 	}
 	d.lent = d.lent[:0]
 }
@@ -542,11 +561,8 @@ func (d *dgram) Close() error {
 	if !d.closed {
 		d.closed = true
 		close(d.gone)
-		for i := d.first; i < len(d.queue); i++ {
-			d.lent = append(d.lent, d.queue[i].c)
-		}
 		d.queue, d.first, d.bytes = nil, 0, 0
-		d.lent = nil // who receives may still look at it
+		d.lent, d.tail = nil, nil // who receives may still look at it
 	}
 	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"io"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -86,6 +87,34 @@ func read(t testing.TB, s *tsocket.Stream, want string) {
 	_, err := s.Readv(soon(t), got)
 	require.NoError(t, err)
 	require.Equal(t, want, string(got))
+}
+
+// Who connects and says nothing more does not keep its place in the backlog.
+func TestConnectionsThatSayNothing(t *testing.T) {
+	b := bus(t)
+	n := node(t, b, nil)
+	l, err := n.Listen(soon(t), listenID, &bussock.ListenConfig{Backlog: 2, Handshake: 10 * time.Millisecond})
+	require.NoError(t, err)
+	r := newRaw(t, b)
+	for own := range uint32(10) {
+		waitFor(t, "a place", func() bool {
+			ev, err := r.ep.Call(soon(t), connector.Message{ID: listenID, Data: frame(opConnect, 0, 70_000+own, 1)}, connector.Dest{})
+			require.NoError(t, err)
+			return binary.LittleEndian.Uint64(ev.Msg.Data[8:]) == 0
+		})
+	}
+	waitFor(t, "nothing", func() bool { return n.Stats().Streams == 0 && n.Stats().Peers == 0 })
+	r.post(n, 70_009, frame(opWindow, 0, 65_546, window))
+	require.Equal(t, syscall.EPIPE, r.reset(70_009), "it comes too late")
+	waitFor(t, "one that is quick enough", func() bool {
+		s, err := n.Dial(soon(t), listenID)
+		require.NoError(t, err)
+		defer s.Close()
+		ctx, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
+		defer cancel()
+		a, err := l.Accept(ctx)
+		return err == nil && a.Close() == nil
+	})
 }
 
 // A peer that breaks the rules loses that stream, at once, and nothing else.

@@ -6,6 +6,7 @@ import (
 	"net"
 	"sync"
 	"syscall"
+	"time"
 
 	"github.com/cnbus/cnbus/cbid"
 	"github.com/cnbus/cnbus/connector"
@@ -21,12 +22,19 @@ type ListenConfig struct {
 	// by ECONNREFUSED.
 	Backlog int
 
+	// Handshake is how long a connection may take until the other end has said that it knows of it, which keeps a place in the
+	// backlog; default 10 s.
+	Handshake time.Duration
+
 	// Allow decides who may connect; the error's errno, or EACCES, and its text go to who may not. It is called
 	// from the bus and must not block. nil: everybody whom the policy of the bus lets.
 	Allow func(from connector.From) error
 }
 
-const defaultBacklog = 128
+const (
+	defaultBacklog   = 128
+	defaultHandshake = 10 * time.Second
+)
 
 // Listener accepts the streams that others connect to an id. Its methods may be called from any goroutine.
 type Listener struct {
@@ -55,6 +63,9 @@ func (n *Node) Listen(ctx context.Context, id cbid.ID, cfg *ListenConfig) (*List
 	if l.cfg.Backlog <= 0 {
 		l.cfg.Backlog = defaultBacklog
 	}
+	if l.cfg.Handshake <= 0 {
+		l.cfg.Handshake = defaultHandshake
+	}
 	if l.cfg.Name == "" {
 		l.cfg.Name = "listener"
 	}
@@ -74,7 +85,7 @@ func (n *Node) Listen(ctx context.Context, id cbid.ID, cfg *ListenConfig) (*List
 	}
 	n.mu.Unlock()
 	if closed {
-		_ = n.bus.DelCallback(context.Background(), id)
+		_ = n.unregister(id)
 		return fail(errClosed)
 	}
 	return l, nil
@@ -145,12 +156,41 @@ func (l *Listener) connect(d *connector.Delivery, h header) answer {
 	if refused := l.enter(s, from); refused.errno != 0 {
 		return refused
 	}
+	if refused := l.admit(s, from, d.From.Cred); refused.errno != 0 {
+		return refused
+	}
+	return answer{port: port, number: s.num, window: uint32(l.n.cfg.Window)}
+}
+
+// admit makes a stream that is in the backlog one of the node.
+func (l *Listener) admit(s *stream, from origin, cred connector.Cred) answer {
 	if err := l.n.add(s); err != nil {
 		l.forget(s)
 		return answer{errno: tsocket.Errno(err), text: err.Error()}
 	}
-	s.connected(from.port, from.number, d.From.Cred)
-	return answer{port: port, number: s.num, window: uint32(l.n.cfg.Window)}
+	s.connected(from.port, from.number, cred)
+	l.mu.Lock()
+	closed := l.closed
+	if l.pending[from] == s {
+		s.greeting = time.AfterFunc(l.cfg.Handshake, s.ungreeted)
+	}
+	l.mu.Unlock()
+	if closed { // perhaps before the stream could be found
+		l.n.forget(s)
+		return nobodyListens
+	}
+	return answer{}
+}
+
+var nobodyListens = answer{errno: syscall.ECONNREFUSED, text: "nobody listens any more"}
+
+// ungreeted ends a stream that takes a place in the backlog, and whose other end says nothing.
+func (s *stream) ungreeted() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.backlog != nil {
+		s.failLocked(&Error{Errno: syscall.ETIMEDOUT, Text: "the other end has not said that it knows of the connection"}, false)
+	}
 }
 
 // enter takes a place in the backlog.
@@ -159,7 +199,7 @@ func (l *Listener) enter(s *stream, from origin) answer {
 	defer l.mu.Unlock()
 	switch {
 	case l.closed:
-		return answer{errno: syscall.ECONNREFUSED, text: "nobody listens any more"}
+		return nobodyListens
 	case l.pending[from] != nil:
 		return answer{errno: syscall.EALREADY, text: "connected already"}
 	case len(l.pending)+len(l.waiting) >= l.cfg.Backlog:
@@ -175,7 +215,7 @@ func (l *Listener) ready(s *stream) {
 	l.mu.Lock()
 	key := origin{s.peer, s.peerNum}
 	if l.pending[key] == s {
-		delete(l.pending, key)
+		l.drop(key, s)
 		l.waiting = append(l.waiting, s)
 		wake(l.changed)
 	}
@@ -188,7 +228,15 @@ func (l *Listener) forget(s *stream) {
 	defer l.mu.Unlock()
 	key := origin{s.peer, s.peerNum}
 	if l.pending[key] == s {
-		delete(l.pending, key)
+		l.drop(key, s)
+	}
+}
+
+// drop ends the wait for the other end's word. l.mu is held.
+func (l *Listener) drop(key origin, s *stream) {
+	delete(l.pending, key)
+	if s.greeting != nil {
+		s.greeting.Stop()
 	}
 }
 
@@ -250,6 +298,11 @@ func (l *Listener) Close() error {
 		return nil
 	}
 	l.closed = true
+	for _, s := range l.pending {
+		if s.greeting != nil {
+			s.greeting.Stop()
+		}
+	}
 	all := append(values(l.pending), l.waiting...)
 	l.pending, l.waiting = nil, nil
 	close(l.gone)
@@ -263,9 +316,7 @@ func (l *Listener) Close() error {
 		delete(l.n.listeners, l.id)
 	}
 	l.n.mu.Unlock()
-	ctx, cancel := context.WithTimeout(context.Background(), max(l.n.cfg.Linger, defaultLinger))
-	defer cancel()
-	if err := l.n.bus.DelCallback(ctx, l.id); err != nil {
+	if err := l.n.unregister(l.id); err != nil {
 		return &tsocket.OpError{Op: "close of " + l.id.String(), Err: ofBus(err, "")}
 	}
 	return nil

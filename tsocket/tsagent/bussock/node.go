@@ -78,7 +78,7 @@ func (n *Node) Port() uint32 { return n.ep.Port() }
 var errClosed = tsocket.ErrClosed
 
 // Close closes all sockets of the node in the orderly way, waits for Config.Linger until the bus has taken what they wrote, and
-// closes the endpoint. It is idempotent.
+// closes the endpoint. It does not wait longer for a bus that is away. It is idempotent.
 func (n *Node) Close() error {
 	n.mu.Lock()
 	if n.closed {
@@ -99,12 +99,14 @@ func (n *Node) Close() error {
 	}
 	n.mu.Unlock()
 
+	var ids sync.WaitGroup // all at a time: the bus may be away
 	for _, l := range listeners {
-		_ = l.Close()
+		ids.Go(func() { _ = l.Close() })
 	}
 	for id := range names {
-		_ = n.bus.DelCallback(n.ctx, id)
+		ids.Go(func() { _ = n.unregister(id) })
 	}
+	ids.Wait()
 	for _, d := range dgrams {
 		_ = d.Close()
 	}
@@ -133,6 +135,20 @@ func (n *Node) Close() error {
 		return &tsocket.OpError{Op: "close", Err: ofBus(err, "")}
 	}
 	return nil
+}
+
+// unregister gives an id back. It does not wait long for a bus that is away: the id is given back when that is here again.
+func (n *Node) unregister(id cbid.ID) error {
+	done := make(chan error, 1)
+	go func() { done <- n.bus.DelCallback(context.Background(), id) }() // it ends with the bus at the latest
+	timer := time.NewTimer(max(n.cfg.Linger, defaultLinger))
+	defer timer.Stop()
+	select {
+	case err := <-done:
+		return err
+	case <-timer.C:
+		return tsocket.ErrTimeout
+	}
 }
 
 func values[K comparable, V any](m map[K]V) []V {

@@ -5,6 +5,7 @@ import (
 	"io"
 	"sync"
 	"syscall"
+	"time"
 
 	"github.com/cnbus/cnbus/connector"
 	"github.com/cnbus/cnbus/tsocket"
@@ -26,6 +27,8 @@ type stream struct {
 	cred    connector.Cred
 	isReady bool      // the other end knows this one: it may be sent to
 	backlog *Listener // that it waits at to be accepted
+
+	greeting *time.Timer // until the other end must have said that it knows; guarded by the listener
 
 	broken   error // why it is over for both directions; what has arrived can be read still
 	closed   bool  // by this end

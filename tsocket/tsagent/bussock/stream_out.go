@@ -40,8 +40,9 @@ type outbound struct {
 
 // chunk is the data of a message.
 type chunk struct {
-	n int // with the header
-	b [connector.MaxData]byte
+	n       int // with the header
+	parcels int // of a datagram socket that receives: how many are in it
+	b       [connector.MaxData]byte
 }
 
 var chunks = sync.Pool{New: func() any { return new(chunk) }}
