@@ -88,6 +88,7 @@ func (s *Socket) takeMessage() *RxMessage {
 		return nil
 	}
 	s.unqueue(i)
+	x.seen()
 	m := &RxMessage{x: x, Peer: Addr{Service: x.service, Addr: x.peer}, Call: x.kernel}
 	n, ok := x.notice()
 	switch {

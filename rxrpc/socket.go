@@ -48,6 +48,7 @@ type Socket struct {
 	charged bool // it is a socket of today: CHARGE_ACCEPT was used
 	charges int
 	autos   uint64 // calls accepted by AutoAccept
+	unread  int    // of them: those of which nothing was received yet
 
 	calls   map[uint64]*sockCall
 	pending []*sockCall // that have arrived and wait for ACCEPT, or have died waiting
@@ -79,18 +80,21 @@ type SocketConfig struct {
 	MaxBacklog int
 	// MaxCalls is the most calls of the socket at a time, charged ones among them: ENOBUFS. 0: no limit but the endpoint's.
 	MaxCalls int
-	// Calls, if it is set, bounds the calls of several sockets together, as MaxCalls does those of one.
+	// Calls, if it is set, bounds the calls of several sockets together, as MaxCalls does those of one; a caller elsewhere is told BUSY.
 	Calls CallQuota
 	// BusyEnds ends a client's call when its server is busy, with RXRPC_BUSY, as the first AF_RXRPC did. Otherwise the call
 	// goes on, and asks again.
 	BusyEnds bool
 	// OwnPort makes port 0 a port of the socket's own for a client as well; otherwise clients share one.
 	OwnPort bool
-	// AutoAccept has a server's socket accept calls as they come, as many as the endpoint's Limits allow: their tags have AutoTag set, and NEW_CALL is
-	// not told. The backlog of Listen does not count.
+	// AutoAccept has a server's socket accept calls as they come: their tags have AutoTag set, and NEW_CALL is
+	// not told. The backlog of Listen, and MaxCalls, bound those of which the application has received nothing yet, and all: more are told BUSY.
 	AutoAccept bool
 	// Secured has a server's socket refuse calls without security; AF_RXRPC has no such thing.
 	Secured bool
+	// Group sets the socket's calls apart: only calls of sockets of one group share connections, each of which runs four calls, and wait for
+	// each other when a peer has as many as Limits.ConnsPerBundle.
+	Group uint64
 }
 
 const defaultMaxBacklog = 128
@@ -98,7 +102,7 @@ const defaultMaxBacklog = 128
 // AutoTag is set in the tags of calls that SocketConfig.AutoAccept has accepted. The application must not use such tags for its own calls.
 const AutoTag = 1 << 63
 
-// A CallQuota counts the calls that sockets have begun, or charged. It is asked in the middle of the protocol: it must neither block nor
+// A CallQuota counts the calls of sockets: begun, charged, and those that wait for ACCEPT or were accepted. It is asked in the middle of the protocol: it must neither block nor
 // call a socket.
 type CallQuota interface {
 	// Take counts one more, or says why there can be none.

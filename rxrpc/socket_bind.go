@@ -126,6 +126,39 @@ func (s *Socket) autoBind() error {
 	return s.bindFirst(Addr{Addr: netip.AddrPortFrom(any, 0)})
 }
 
+// Settle opens what a call to an address leaves from, or, without one, a call to where Connect says, unless the socket has it: the first call would. Errors are those that the call would have.
+func (s *Socket) Settle(to Addr) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !to.Addr.IsValid() {
+		to = s.peer
+	}
+	if s.closed || s.shut || !to.Addr.IsValid() {
+		return nil // there will be no call
+	}
+	err := s.autoBind()
+	if err == nil {
+		_, err = s.endpointFor(to.Addr)
+	}
+	return err
+}
+
+// Settled reports whether there is nothing left for Settle to do: Submit of a message to that address opens no endpoint, which might take a while.
+func (s *Socket) Settled(to Addr) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !to.Addr.IsValid() {
+		to = s.peer
+	}
+	switch {
+	case s.e == nil:
+		return false
+	case !to.Addr.IsValid() || s.other != nil:
+		return true
+	}
+	return to.Addr.Addr().Unmap().Is4() == s.local.Addr().Is4() || !s.local.Addr().IsUnspecified()
+}
+
 // endpointFor returns the endpoint that reaches a peer; s.mu is held.
 func (s *Socket) endpointFor(peer netip.AddrPort) (*Endpoint, error) {
 	four := peer.Addr().Unmap().Is4()

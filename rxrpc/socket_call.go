@@ -52,8 +52,9 @@ type sockCall struct {
 	tx       gate        // until one of the above, or room to send, has changed
 	kernel   *KernelCall // of the kernel interface; or nil
 	credit   int         // bytes that may be received, if SocketConfig.Window is set
+	counted  bool        // by SocketConfig.Calls
+	unread   bool        // it counts in s.unread
 	subs     []*Submission
-	counted  bool // by SocketConfig.Calls
 
 	// Room for the usual: one message of each.
 	oneSub [1]*Submission
@@ -67,12 +68,16 @@ func (x *sockCall) roomy() *sockCall {
 }
 
 // arrived takes in a call that waits for ACCEPT. The owner calls it.
-func (s *Socket) arrived(_ proto.Time, pc *proto.Call) {
+func (s *Socket) arrived(now proto.Time, pc *proto.Call) {
 	if s.cfg.AutoAccept {
-		s.autoAccept(pc)
+		s.autoAccept(now, pc)
 		return
 	}
 	x := (&sockCall{s: s, e: s.e, phase: callWaiting, announce: true, credit: s.cfg.Window}).roomy()
+	if x.count() != nil {
+		pc.TurnAway(now)
+		return
+	}
 	x.attach(pc)
 	pc.Tag = x
 	s.mu.Lock()
@@ -86,13 +91,22 @@ func (s *Socket) arrived(_ proto.Time, pc *proto.Call) {
 	s.tell(x)
 }
 
-// autoAccept takes in a call that needs no ACCEPT. The owner calls it.
-func (s *Socket) autoAccept(pc *proto.Call) {
-	x := (&sockCall{s: s, e: s.e, phase: callLive, credit: s.cfg.Window}).roomy()
-	x.attach(pc)
-	pc.Tag = x
+// autoAccept takes in a call that needs no ACCEPT, if there is room. The owner calls it.
+func (s *Socket) autoAccept(now proto.Time, pc *proto.Call) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if !s.room() {
+		pc.TurnAway(now)
+		return
+	}
+	x := (&sockCall{s: s, e: s.e, pc: pc, phase: callLive, credit: s.cfg.Window, peer: pc.Peer(), service: uint16(pc.Service())}).roomy()
+	if x.count() != nil {
+		pc.TurnAway(now)
+		return
+	}
+	pc.Tag = x
+	x.unread = true
+	s.unread++
 	s.autos++
 	x.id = AutoTag | s.autos
 	s.calls[x.id] = x
@@ -244,24 +258,11 @@ func (s *Socket) release(x *sockCall) {
 	if x.phase == callCharged && s.charges > 0 {
 		s.charges--
 	}
-	if x.counted {
-		x.counted = false
-		s.cfg.Calls.Give()
-	}
+	x.seen()
+	x.uncount()
 	x.phase, x.announce = callGone, false
 	x.rx.drop()
 	x.tx.open()
-}
-
-// count has a call counted that the application wants.
-func (x *sockCall) count() error {
-	if q := x.s.cfg.Calls; q != nil {
-		if err := q.Take(); err != nil {
-			return err
-		}
-		x.counted = true
-	}
-	return nil
 }
 
 // failure is the error of a call that has ended otherwise than well.

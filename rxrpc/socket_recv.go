@@ -111,6 +111,7 @@ func (x *sockCall) look(p []byte) Msg {
 
 // receive takes the message of x, which is at i in the queue; s.mu is held.
 func (s *Socket) receive(ctx context.Context, x *sockCall, i int, p []byte, flags MsgFlags) Msg {
+	x.seen()
 	m, ok := x.notice()
 	if ok {
 		s.unqueue(i)
@@ -123,7 +124,7 @@ func (s *Socket) receive(ctx context.Context, x *sockCall, i int, p []byte, flag
 	}
 	n := 0
 	if s.cfg.Window > 0 {
-		p = p[:min(len(p), x.credit)]
+		p = p[:min(len(p), max(x.credit, 0))]
 	}
 	for {
 		k, packets := x.rx.read(p[n:])

@@ -145,6 +145,7 @@ func (s *Socket) admit(m *Msg, np newCallParams) (*sockCall, proto.CallParams, e
 	}
 	x.tie(np.kernel)
 	s.calls[id] = x
+	p.Group = s.cfg.Group
 	p.Exclusive = p.Exclusive || s.excl
 	p.Peer, p.Service, p.Tag = to.Addr, wire.ServiceID(to.Service), x
 	return x, p, nil

@@ -10,16 +10,17 @@ import (
 // readable reports whether the window of the call allows data to be received; s.mu is held.
 func (x *sockCall) readable() bool { return x.s.cfg.Window <= 0 || x.credit > 0 }
 
-// Window allows n bytes more of a call to be received (SocketConfig.Window). It reports whether there is such a call.
+// Window allows n bytes more of a call to be received (SocketConfig.Window), or, if n is negative, fewer. It reports whether there is such a call.
 func (s *Socket) Window(id uint64, n int) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	x := s.calls[id]
-	if x == nil || n <= 0 {
+	if x == nil || n == 0 {
 		return x != nil
 	}
-	const most = 1 << 30
-	x.credit = min(x.credit, most-min(n, most)) + min(n, most)
+	const most = 1<<30 - 1
+	n = min(max(n, -most), most)
+	x.credit = min(max(x.credit+n, -most), most)
 	s.tell(x)
 	return true
 }

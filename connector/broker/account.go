@@ -17,7 +17,7 @@ type Limits struct {
 	Sockets    int   `toml:"sockets" json:"sockets"`           // 4096 of the tsocket agent
 	SockBytes  int64 `toml:"sock_bytes" json:"sock_bytes"`     // 256 MiB of their windows
 	RxSockets  int   `toml:"rx_sockets" json:"rx_sockets"`     // 1024 of the RxRPC agent
-	RxCalls    int   `toml:"rx_calls" json:"rx_calls"`         // 16384 that the uid's clients have begun
+	RxCalls    int   `toml:"rx_calls" json:"rx_calls"`         // 16384 at a time, of its clients' sockets
 	RxBytes    int64 `toml:"rx_bytes" json:"rx_bytes"`         // 256 MiB that wait to be sent in calls
 	RxKeys     int   `toml:"rx_keys" json:"rx_keys"`           // 200 keys and keyrings; root has no such limit
 	RxKeyBytes int64 `toml:"rx_key_bytes" json:"rx_key_bytes"` // 20000 of what is in them; likewise

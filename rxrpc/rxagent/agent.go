@@ -3,6 +3,7 @@ package rxagent
 import (
 	"context"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"sync"
 	"sync/atomic"
@@ -173,6 +174,7 @@ func (a *Agent) hello(ctx context.Context, r *request) {
 	h := rxmsg.Hello{
 		Version: rxmsg.Version, Sockets: atMost(a.cfg.Limits.Sockets, l.Sockets), Run: a.run, Calls: atMost(a.cfg.Limits.Calls, l.Calls),
 		ReceiveWindow: uint32(a.cfg.ReceiveWindow), SendWindow: uint32(a.cfg.SendWindow), Data: uint32(rxmsg.MaxData(rxrpc.SockaddrSize, 64)),
+		UserCalls: atMost(math.MaxInt32, l.Calls),
 	}
 	a.reply(ctx, r, rxmsg.Reply{}, h.Append(nil))
 }

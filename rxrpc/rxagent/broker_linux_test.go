@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"context"
 	"fmt"
-	"log/slog"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -21,9 +20,6 @@ import (
 	"github.com/cnbus/cnbus/rxrpc/rxagent"
 	"github.com/cnbus/cnbus/rxrpc/rxagent/rxmsg"
 )
-
-// quiet is a logger that says nothing.
-var quiet = slog.New(slog.DiscardHandler)
 
 // serveBroker runs a broker with an agent in its process.
 func serveBroker(ctx context.Context, path string, cfg *rxagent.Config) (stop func() error, err error) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"net/netip"
+	"time"
 
 	"github.com/cnbus/cnbus/connector"
 	"github.com/cnbus/cnbus/rxrpc"
@@ -23,7 +24,7 @@ type Config struct {
 	Keys Keys
 
 	Limits Limits
-	// Quota, if it is set, says how much each user may have besides; Limits.UserSockets does not count then.
+	// Quota, if it is set, says how much each user may have besides; Limits.UserSockets and UserCalls do not count then.
 	Quota Quota
 
 	// ReceiveWindow is how many bytes of a call are sent to a client that has not opened its window further, unless it has asked for
@@ -33,6 +34,8 @@ type Config struct {
 	SendWindow int
 	// MaxBacklog is the most that LISTEN takes; default 1024.
 	MaxBacklog int
+	// Linger is how long CLOSE waits at most for replies that were posted to their end and that the endpoint could not take yet; default 30 s.
+	Linger time.Duration
 
 	// Logger is told, at level Debug, of sockets and refusals, and at level Warn of what nobody else can be told. Default slog.Default.
 	Logger *slog.Logger
@@ -42,16 +45,17 @@ type Config struct {
 type Limits struct {
 	Sockets     int   // of a port; default 256
 	UserSockets int   // of a user id; default 1024
-	Calls       int   // of a socket that this side has begun or charged; default 4096
-	Bytes       int64 // of a port, posted and not taken by the endpoint; default 64 MiB
+	Calls       int   // of a socket; default 4096
+	UserCalls   int   // of a user id; default 16384
+	Bytes       int64 // of a port, posted and not taken by the endpoint, each message counting 1 KiB more than its data; default 64 MiB
 	Requests    int   // of a port, that wait for others; default 4096
 }
 
 // UserLimits are what the clients of one user may have together. A negative one is none.
 type UserLimits struct {
 	Sockets int   // else EMFILE
-	Calls   int   // begun or charged; else ENOBUFS
-	Bytes   int64 // posted, and not taken by the endpoint; else ENOBUFS
+	Calls   int   // on all sockets; else ENOBUFS, and BUSY for a caller elsewhere
+	Bytes   int64 // posted, and not taken by the endpoint, each message counting 1 KiB more than its data; else ENOBUFS
 }
 
 // A Quota says how much each user may have. Its methods are called from any goroutine, also in the callback of the id, and must not
@@ -103,6 +107,7 @@ func (c *Config) withDefaults() Config {
 		{&d.Limits.Sockets, 256},
 		{&d.Limits.UserSockets, 1024},
 		{&d.Limits.Calls, 4096},
+		{&d.Limits.UserCalls, 16384},
 		{&d.Limits.Requests, 4096},
 	} {
 		if *v.p <= 0 {
@@ -111,6 +116,9 @@ func (c *Config) withDefaults() Config {
 	}
 	if d.Limits.Bytes <= 0 {
 		d.Limits.Bytes = 64 << 20
+	}
+	if d.Linger <= 0 {
+		d.Linger = 30 * time.Second
 	}
 	if d.Logger == nil {
 		d.Logger = slog.Default()

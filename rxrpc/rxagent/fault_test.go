@@ -309,29 +309,29 @@ func (q *quota) set(l rxagent.UserLimits) (told []string) {
 
 // TestQuota: what the clients of a user have together is bounded, others say how far, and that counts at once.
 func TestQuota(t *testing.T) {
-	q := &quota{l: rxagent.UserLimits{Sockets: 2, Calls: 1, Bytes: -1}}
+	q := &quota{l: rxagent.UserLimits{Sockets: 1, Calls: 1, Bytes: -1}}
 	w := newWorld(t, &rxagent.Config{Quota: q})
-	server, one, two := w.client(t), w.client(t), w.client(t)
-	_, a := server.server(52)
+	one, two := w.client(t), w.client(t)
+	_, a := newWorld(t, nil).client(t).server(52) // which answers nothing
 	first := one.connected(a)
 	open := rxmsg.Header{Op: rxmsg.OpSocket, Arg: rxrpc.Inet}
 	_, _, err := two.do(open, nil)
 	require.ErrorIs(t, err, syscall.EMFILE)
-	require.ErrorContains(t, err, "has 2 sockets, which is the limit")
-	assert.Equal(t, []string{"sockets 2"}, q.set(rxagent.UserLimits{Sockets: -1, Calls: 1, Bytes: -1}))
+	require.ErrorContains(t, err, "has 1 sockets, which is the limit")
+	assert.Equal(t, []string{"sockets 1"}, q.set(rxagent.UserLimits{Sockets: -1, Calls: 1, Bytes: -1}))
 	second := two.connected(a)
 
 	one.send(first, 1, []byte("x"))
 	_, _, err = two.do(rxmsg.Header{Op: rxmsg.OpSendmsg, Sock: second}, message(t, rxrpc.Msg{Control: control(1), Data: []byte("x")}))
 	require.ErrorIs(t, err, syscall.ENOBUFS)
 	require.ErrorContains(t, err, "has 1 calls, which is the limit")
-	assert.Equal(t, []string{"calls 1"}, q.set(rxagent.UserLimits{Sockets: -1, Calls: 1, Bytes: 3}))
+	assert.Equal(t, []string{"calls 1"}, q.set(rxagent.UserLimits{Sockets: -1, Calls: 1, Bytes: 1<<10 + 3}))
 	one.must(rxmsg.Header{Op: rxmsg.OpClose, Sock: first}, nil)
 	two.send(second, 2, []byte("ok"))
 	_, _, err = two.do(rxmsg.Header{Op: rxmsg.OpSendmsg, Sock: second}, message(t, rxrpc.Msg{Control: control(2), Data: []byte("four"), Flags: rxrpc.MsgMore}))
 	require.ErrorIs(t, err, syscall.ENOBUFS)
-	require.ErrorContains(t, err, "has 3 bytes, which is the limit")
-	assert.Equal(t, []string{"bytes 3"}, q.set(rxagent.UserLimits{Sockets: -1, Calls: -1, Bytes: -1}))
+	require.ErrorContains(t, err, "has 1027 bytes, which is the limit")
+	assert.Equal(t, []string{"bytes 1027"}, q.set(rxagent.UserLimits{Sockets: -1, Calls: -1, Bytes: -1}))
 	two.send(second, 3, []byte("no limit"))
 }
 

@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"fmt"
 	"syscall"
-	"time"
 
 	"github.com/cnbus/cnbus/rxrpc"
 	"github.com/cnbus/cnbus/rxrpc/rxagent/rxmsg"
@@ -28,6 +27,9 @@ func (k *sock) kernelOp(r *request, p *rxmsg.Reply) (body []byte, err error) {
 		return nil, k.kern.RejectCall()
 	}
 	c := k.kernelCall(tag)
+	if c == nil && r.h.Op == rxmsg.OpEndCall && k.interrupt(tag, syscall.ECANCELED) {
+		return nil, nil // it waits for a channel, and will not begin
+	}
 	if c == nil {
 		return nil, &rxrpc.SocketError{Op: r.h.Op.String(), Err: errno(errBadSlot, "no such call"), CallID: tag, HasCallID: true}
 	}
@@ -68,10 +70,8 @@ func (k *sock) kernelCall(tag uint64) *rxrpc.KernelCall {
 	return k.kcalls[tag]
 }
 
-// keep remembers a call of the kernel's interface.
+// keep remembers a call of the kernel's interface; k.mu is held.
 func (k *sock) keep(tag uint64, c *rxrpc.KernelCall) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
 	if k.kcalls == nil {
 		k.kcalls = make(map[uint64]*rxrpc.KernelCall)
 	}
@@ -84,11 +84,7 @@ func (k *sock) forget(tag uint64) {
 	defer k.mu.Unlock()
 	delete(k.kcalls, tag)
 	delete(k.posting, tag)
-	for n, h := range k.handles {
-		if h.tag == tag {
-			delete(k.handles, n)
-		}
-	}
+	k.handles.forget(tag)
 }
 
 // take does ACCEPT_CALL and CHARGE_ACCEPT.
@@ -101,35 +97,32 @@ func (k *sock) take(op rxmsg.Op, tag uint64) error {
 		c, err = k.kern.ChargeAccept(tag, nil)
 	}
 	if err == nil {
+		k.mu.Lock()
 		k.keep(tag, c)
+		k.mu.Unlock()
 	}
 	return err
 }
 
-// handle gives data that are sent to an interceptor a number.
-func (k *sock) handle(tag uint64, n int) uint32 {
-	if n == 0 {
+// handle gives data that are sent to an interceptor a number. The last data of a call need none: no more can come.
+func (k *sock) handle(tag uint64, n int, last bool) uint32 {
+	if n == 0 || last {
 		return 0
 	}
+	cost := max(n, leastCost)
+	k.s.Window(tag, n-cost)
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if k.handles == nil {
-		k.handles = make(map[uint32]handle)
-	}
-	for k.last++; k.last == 0 || k.handles[k.last].n != 0; k.last++ {
-	}
-	k.handles[k.last] = handle{tag, n}
-	return k.last
+	return k.handles.add(tag, cost)
 }
 
 // delivered does DATA_DELIVERED and FREE: once counts.
 func (k *sock) delivered(n uint32) error {
 	k.mu.Lock()
-	h := k.handles[n]
-	delete(k.handles, n)
+	tag, cost, ok := k.handles.take(n)
 	k.mu.Unlock()
-	if h.n > 0 {
-		k.s.Window(h.tag, h.n)
+	if ok {
+		k.s.Window(tag, cost)
 	}
 	return nil
 }
@@ -154,6 +147,12 @@ func (k *sock) sendData(r *request) {
 	k.submit(r, &m)
 }
 
+// A begin is a BEGIN_CALL that waits for a channel.
+type begin struct {
+	cancel context.CancelFunc
+	why    syscall.Errno // that it was given up with; of sock.mu
+}
+
 // beginCall does BEGIN_CALL, which waits for a channel on a goroutine of its own.
 func (k *sock) beginCall(r *request) {
 	p, err := k.beginParams(r)
@@ -161,30 +160,75 @@ func (k *sock) beginCall(r *request) {
 		k.o.fail(r, err)
 		return
 	}
-	ctx, cancel := context.WithCancelCause(k.o.ctx)
-	timer := time.AfterFunc(maxDeadline, func() { cancel(syscall.ETIMEDOUT) })
-	if r.within > 0 {
-		timer.Reset(r.within)
+	ctx, cancel := context.WithCancel(k.o.ctx)
+	b := &begin{cancel: cancel}
+	k.mu.Lock()
+	if k.begins == nil {
+		k.begins = make(map[uint64]*begin)
 	}
-	k.o.cancellable(r, func(no syscall.Errno, told func(bool)) {
-		cancel(no)
-		told(true)
-	})
+	_, used := k.begins[p.UserID]
+	full := len(k.begins)+len(k.kcalls) >= k.o.a.cfg.Limits.Calls
+	if !used && !full {
+		k.begins[p.UserID] = b
+	}
+	k.mu.Unlock()
+	if used || full {
+		cancel()
+		no, why := syscall.EEXIST, "another call begins with that number"
+		if full {
+			no, why = syscall.ENOBUFS, "too many calls"
+		}
+		k.o.fail(r, &rxrpc.SocketError{Op: "begin call", Err: errno(no, why), CallID: p.UserID, HasCallID: true})
+		return
+	}
+	err = k.s.Settle(p.Peer) // here, where it may take a while, and not beside what the callback does
+	r.p.by(func(no syscall.Errno, told func(bool)) { told(k.giveUp(p.UserID, b, no)) })
 	k.o.a.wg.Go(func() {
-		defer cancel(nil)
-		defer timer.Stop()
-		c, err := k.kern.BeginCall(ctx, p)
-		k.o.done(r)
+		defer cancel()
+		var c *rxrpc.KernelCall
 		if err == nil {
-			k.keep(p.UserID, c)
-		} else if cause := context.Cause(ctx); cause != nil {
-			err = &rxrpc.SocketError{Op: "begin call", Err: cause, CallID: p.UserID, HasCallID: true, NoCall: true}
+			c, err = k.kern.BeginCall(ctx, p)
 		}
 		k.mu.Lock()
-		k.calls--
+		delete(k.begins, p.UserID)
+		why := b.why
+		if err == nil && why == 0 {
+			k.keep(p.UserID, c)
+		}
 		k.mu.Unlock()
+		switch {
+		case why != 0:
+			if err == nil {
+				k.kern.EndCall(c)
+			}
+			err = &rxrpc.SocketError{Op: "begin call", Err: errno(why, "given up"), CallID: p.UserID, HasCallID: true, NoCall: true}
+		case err != nil && k.o.ctx.Err() != nil:
+			err = k.o.errGone()
+		}
 		k.o.answer(r, rxmsg.Reply{}, nil, err)
 	})
+}
+
+// giveUp gives up a BEGIN_CALL; false if the call has begun, or will not anyhow.
+func (k *sock) giveUp(tag uint64, b *begin, no syscall.Errno) bool {
+	k.mu.Lock()
+	in := k.begins[tag] == b && b.why == 0
+	if in {
+		b.why = no
+	}
+	k.mu.Unlock()
+	if in {
+		b.cancel()
+	}
+	return in
+}
+
+// interrupt is giveUp for the call of that number; false if none begins.
+func (k *sock) interrupt(tag uint64, no syscall.Errno) bool {
+	k.mu.Lock()
+	b := k.begins[tag]
+	k.mu.Unlock()
+	return b != nil && k.giveUp(tag, b, no)
 }
 
 // beginParams reads the body of BEGIN_CALL.
@@ -204,20 +248,7 @@ func (k *sock) beginParams(r *request) (p rxrpc.BeginParams, err error) {
 			return p, err
 		}
 	}
-	k.mu.Lock()
-	full := k.calls+len(k.kcalls) >= k.o.a.cfg.Limits.Calls
-	if !full {
-		k.calls++
-	}
-	k.mu.Unlock()
-	if full {
-		return p, errno(syscall.ENOBUFS, "too many calls")
-	}
-	if p.Key, err = k.key(&b); err != nil {
-		k.mu.Lock()
-		k.calls--
-		k.mu.Unlock()
-	}
+	p.Key, err = k.key(&b)
 	return p, err
 }
 
@@ -227,16 +258,17 @@ func (k *sock) key(b *rxmsg.BeginCall) (rxrpc.ClientKey, error) {
 	if b.Key == 0 && len(b.KeyDescription) == 0 {
 		return nil, nil
 	}
-	o.mu.Lock()
-	null := o.nullKeys[b.Key]
-	o.mu.Unlock()
 	switch {
-	case b.Key != 0 && null != nil:
-		return null, nil
+	case b.Key == nullKey:
+		return rxrpc.NullKey(""), nil
 	case keys == nil:
 		return nil, errno(errNoKey, "this agent has no keys")
 	}
-	o.usesKeys.Store(true)
+	answered, err := o.ask()
+	if err != nil {
+		return nil, err
+	}
+	defer answered()
 	if b.Key != 0 {
 		return keys.Key(o.ctx, o.from, b.Key)
 	}

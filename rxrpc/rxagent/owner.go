@@ -23,28 +23,28 @@ type owner struct {
 	lane    lane // for what is not about a socket
 	replies lane
 
-	bytes    atomic.Int64 // posted, not taken yet
-	waiting  atomic.Int32 // requests
-	usesKeys atomic.Bool
-	wake     chan struct{} // of the pump; room for one
-	pumped   chan struct{} // the pump has ended
+	bytes   atomic.Int64  // of what was posted and is not taken yet, with what each message costs
+	waiting atomic.Int32  // requests
+	wake    chan struct{} // of the pump; room for one
+	pumped  chan struct{} // the pump has ended
 
 	mu      sync.Mutex // guards what follows
 	socks   map[uint32]*sock
+	closing int // sockets that CLOSE has taken out of socks and that linger
 	ready   []*sock
 	out     []outgoing
-	pending map[uint32]canceller // requests that can be cancelled, by seq
+	pending map[uint32]*pending // requests that can be given up, by seq
 	gone    bool
 	deaf    bool
-	stop    func() // of FollowPort
+	why     error           // it is gone although its port is not; nil: that is
+	stop    func()          // of FollowPort
+	bye     context.Context // when it is gone: how long answers to what had waited are tried
+	keyed   bool            // Keys was asked for it, and has to be told of its end
+	asking  int             // who asks Keys right now
 
 	// Of the lane.
-	nullKeys map[uint32]rxrpc.ClientKey
-	stat     []byte // the answer to STAT that is being read
+	stat []byte // the answer to STAT that is being read
 }
-
-// A canceller gives a request up with an errno, and then tells whether it was in time. It does not block.
-type canceller func(no syscall.Errno, told func(bool))
 
 // ownerOf returns the owner of a port, and makes it if there is none; nil when the agent closes.
 func (a *Agent) ownerOf(from connector.From) *owner {
@@ -61,7 +61,7 @@ func (a *Agent) ownerOf(from connector.From) *owner {
 	}
 	o := &owner{
 		a: a, from: connector.From{Port: from.Port, Cred: from.Cred}, wake: make(chan struct{}, 1), pumped: make(chan struct{}),
-		socks: make(map[uint32]*sock), pending: make(map[uint32]canceller),
+		socks: make(map[uint32]*sock), pending: make(map[uint32]*pending),
 	}
 	o.ctx, o.cancel = context.WithCancel(a.ctx)
 	o.user = a.userOf(from.Cred.UID)
@@ -82,8 +82,9 @@ func (o *owner) follow() {
 		}
 	})
 	if err != nil {
-		if o.ctx.Err() == nil {
-			o.a.cfg.Logger.Warn("rxrpc agent: the end of a client will not be noticed", "port", o.from.Port, "error", err)
+		if o.ctx.Err() == nil { // nobody would tell when it is gone, and what it has would stay
+			o.a.cfg.Logger.Warn("rxrpc agent: a client whose end would not be noticed is refused", "port", o.from.Port, "error", err)
+			o.giveUp(errno(syscall.ESHUTDOWN, "the end of this port could not be noticed: "+err.Error()))
 		}
 		return
 	}
@@ -96,13 +97,38 @@ func (o *owner) follow() {
 	}
 }
 
+// giveUp ends an owner whose port is there: it is told of each socket, if it reads within a moment.
+func (o *owner) giveUp(why error) {
+	o.mu.Lock()
+	if o.why == nil {
+		o.why = why
+	}
+	o.mu.Unlock()
+	socks := o.close()
+	o.a.wg.Go(func() {
+		<-o.pumped // what k.seq is of
+		no, text := errnoOf(why)
+		f := rxmsg.Failure{Errno: no, Text: text}
+		for _, k := range socks {
+			x := outgoing{k: k, h: rxmsg.Header{Op: rxmsg.EventClosed, Sock: k.n}, body: f.Append(nil)}
+			if !o.deliver(o.replying(), &x, nil) {
+				return
+			}
+		}
+		o.flush()
+	})
+}
+
 // end closes the sockets: the port is gone.
-func (o *owner) end() {
+func (o *owner) end() { o.close() }
+
+// close closes the sockets, and returns them; what waits is refused from now on.
+func (o *owner) close() []*sock {
 	a := o.a
 	o.mu.Lock()
 	if o.gone {
 		o.mu.Unlock()
-		return
+		return nil
 	}
 	o.gone = true
 	stop := o.stop
@@ -111,6 +137,10 @@ func (o *owner) end() {
 		socks = append(socks, k)
 	}
 	clear(o.socks)
+	tell := o.keyed && o.asking == 0
+	bye, over := context.WithTimeout(context.WithoutCancel(o.ctx), farewell)
+	context.AfterFunc(bye, over)
+	o.bye = bye
 	o.mu.Unlock()
 	o.cancel()
 	for _, k := range socks {
@@ -119,7 +149,7 @@ func (o *owner) end() {
 	if stop != nil {
 		stop()
 	}
-	if o.usesKeys.Load() {
+	if tell {
 		a.cfg.Keys.Gone(o.from)
 	}
 	a.mu.Lock()
@@ -131,6 +161,50 @@ func (o *owner) end() {
 		delete(a.users, o.from.Cred.UID)
 	}
 	a.mu.Unlock()
+	return socks
+}
+
+// replying is how long a completion is tried: as long as the owner is there, and a moment longer.
+func (o *owner) replying() context.Context {
+	if o.ctx.Err() == nil {
+		return o.ctx
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.bye == nil { // the agent stops
+		return o.ctx
+	}
+	return o.bye
+}
+
+// errGone is what requests are refused by that had waited when the owner's end came.
+func (o *owner) errGone() error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.why != nil {
+		return o.why
+	}
+	return errno(syscall.ESHUTDOWN, "the sockets of this port were closed")
+}
+
+// ask lets Keys be asked for the owner until answered is called: Gone comes after that.
+func (o *owner) ask() (answered func(), err error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.gone {
+		return nil, errno(syscall.ESHUTDOWN, "the sockets of this port were closed")
+	}
+	o.keyed = true
+	o.asking++
+	return func() {
+		o.mu.Lock()
+		o.asking--
+		tell := o.gone && o.asking == 0
+		o.mu.Unlock()
+		if tell {
+			o.a.cfg.Keys.Gone(o.from)
+		}
+	}, nil
 }
 
 // shut is end when the agent stops: the owner is told.
@@ -189,9 +263,23 @@ func (o *owner) later(r *request, l *lane, do func(*request)) {
 		return
 	}
 	n := r.detach()
+	p := o.pend(n)
+	if r.h.Op != rxmsg.OpClose { // which is done, however little it lingers
+		p.by(func(no syscall.Errno, told func(bool)) {
+			in := p.done()
+			if in {
+				o.refuse(n, errno(no, "gave up waiting for its turn"))
+			}
+			told(in)
+		})
+	}
 	l.put(&o.a.wg, 0, func() {
 		defer o.waiting.Add(-1)
-		if o.ctx.Err() == nil {
+		switch {
+		case !p.start():
+		case o.ctx.Err() != nil:
+			o.fail(n, o.errGone())
+		default:
 			do(n)
 		}
 	})
@@ -202,37 +290,59 @@ func (o *owner) do(r *request) {
 	var p rxmsg.Reply
 	var body []byte
 	var err error
+	if !r.h.Op.Key() {
+		r.p.by(tooLate)
+	}
 	switch op := r.h.Op; {
 	case op == rxmsg.OpSocket:
 		p.Sock, body, err = o.open(r)
 	case op == rxmsg.OpNullKey:
-		p.Value, err = o.nullKey(r)
+		p.Value = nullKey
 	case op == rxmsg.OpStat:
 		p, body, err = o.doStat(r)
-	case o.a.cfg.Keys == nil:
-		err = errno(syscall.EOPNOTSUPP, "this agent has no keys")
 	default:
-		o.usesKeys.Store(true)
-		p.Value, body, err = o.a.cfg.Keys.Do(o.ctx, o.from, r.h, r.body)
+		p.Value, body, err = o.keyOp(r)
 	}
 	o.answer(r, p, body, err)
+}
+
+// keyOp does what is about keys.
+func (o *owner) keyOp(r *request) (value uint32, body []byte, err error) {
+	if o.a.cfg.Keys == nil {
+		return 0, nil, errno(syscall.EOPNOTSUPP, "this agent has no keys")
+	}
+	answered, err := o.ask()
+	if err != nil {
+		return 0, nil, err
+	}
+	defer answered()
+	ctx, over := o.until(r)
+	value, body, err = o.a.cfg.Keys.Do(ctx, o.from, r.h, r.body)
+	return value, body, over(err)
 }
 
 // answer completes a request, from a goroutine that may wait.
 func (o *owner) answer(r *request, p rxmsg.Reply, body []byte, err error) {
 	if err != nil {
 		o.fail(r, err)
-		return
+	} else if r.p.done() {
+		o.a.reply(o.replying(), r, p, body)
 	}
-	o.a.reply(o.ctx, r, p, body)
 }
 
 // fail completes a request with an error, or has its sender told by an event; it does not wait.
 func (o *owner) fail(r *request, err error) {
+	if r.p.done() {
+		o.refuse(r, err)
+	}
+}
+
+// refuse is fail for what nobody else can complete any more.
+func (o *owner) refuse(r *request, err error) {
 	o.a.counters.refused.Add(1)
 	no, text := errnoOf(err)
 	if !r.noReply() {
-		o.a.reply(o.ctx, r, rxmsg.Reply{Errno: no}, []byte(text))
+		o.a.reply(o.replying(), r, rxmsg.Reply{Errno: no}, []byte(text))
 		return
 	}
 	f := rxmsg.Failure{Errno: no, Op: r.h.Op, Seq: r.d.Msg.Seq, Text: text}
@@ -255,56 +365,5 @@ func (o *owner) fail(r *request, err error) {
 	o.send(outgoing{k: k, h: h, body: f.Append(nil)})
 }
 
-// nullKey makes a key that stands for no security.
-func (o *owner) nullKey(r *request) (uint32, error) {
-	const first, most = 1 << 31, 256
-	if len(o.nullKeys) >= most {
-		return 0, errno(syscall.ENOBUFS, "too many keys")
-	}
-	if o.nullKeys == nil {
-		o.nullKeys = make(map[uint32]rxrpc.ClientKey)
-	}
-	n := first + uint32(len(o.nullKeys))
-	o.mu.Lock() // sockets look it up
-	o.nullKeys[n] = rxrpc.NullKey(string(r.body))
-	o.mu.Unlock()
-	return n, nil
-}
-
-// cancelRequest does CANCEL.
-func (o *owner) cancelRequest(r *request) {
-	o.mu.Lock()
-	c := o.pending[uint32(r.h.Arg)]
-	o.mu.Unlock()
-	told := func(cancelled bool) {
-		p := rxmsg.Reply{}
-		if cancelled {
-			p.Value = 1
-		}
-		o.complete(r, p, nil)
-	}
-	if c == nil {
-		told(false)
-		return
-	}
-	c(syscall.ECANCELED, told)
-}
-
-// cancellable registers how a request is given up; the caller unregisters it when it is done.
-func (o *owner) cancellable(r *request, c canceller) {
-	if r.noReply() {
-		return
-	}
-	o.mu.Lock()
-	o.pending[r.d.Msg.Seq] = c
-	o.mu.Unlock()
-}
-
-func (o *owner) done(r *request) {
-	if r.noReply() {
-		return
-	}
-	o.mu.Lock()
-	delete(o.pending, r.d.Msg.Seq)
-	o.mu.Unlock()
-}
+// nullKey is the number of the key that stands for no security: there is nothing by which two of them would differ.
+const nullKey = 1 << 31

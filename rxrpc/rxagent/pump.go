@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"syscall"
 
 	"github.com/cnbus/cnbus/cbid"
 	"github.com/cnbus/cnbus/connector"
@@ -28,7 +29,7 @@ func (o *owner) send(x outgoing) {
 		// It makes mistakes faster than it reads of them.
 		o.deaf = true
 		o.a.cfg.Logger.Warn("rxrpc agent: a client that does not read what it is told of its requests is given up", "port", o.from.Port)
-		o.a.wg.Go(o.end)
+		o.a.wg.Go(func() { o.giveUp(errno(syscall.ENOBUFS, "what this port is told of its requests was not read")) })
 	}
 	o.mu.Unlock()
 	o.stir()
@@ -40,8 +41,8 @@ func (o *owner) most() int { return 4 * o.a.cfg.Limits.Requests }
 // complete completes a request from where nothing may wait. Completions do not wait for events, which
 // the client may not be reading while it waits for them.
 func (o *owner) complete(r *request, p rxmsg.Reply, body []byte) {
-	if !r.noReply() {
-		o.replies.put(&o.a.wg, 0, func() { o.a.reply(o.ctx, r, p, body) })
+	if r.p.done() && !r.noReply() {
+		o.replies.put(&o.a.wg, 0, func() { o.a.reply(o.replying(), r, p, body) })
 	}
 }
 
@@ -96,7 +97,7 @@ func (o *owner) pump() {
 			if out[i].last {
 				o.flush()
 			}
-			if out[i].last || !o.deliver(&out[i], buf) {
+			if out[i].last || !o.deliver(o.ctx, &out[i], buf) {
 				return
 			}
 		}
@@ -112,12 +113,12 @@ func (o *owner) pump() {
 }
 
 // deliver sends x; false when the owner is gone.
-func (o *owner) deliver(x *outgoing, buf []byte) bool {
+func (o *owner) deliver(ctx context.Context, x *outgoing, buf []byte) bool {
 	b := append(x.h.Append(buf[:0]), x.body...)
 	if len(b) > connector.MaxData {
 		b = b[:connector.MaxData]
 	}
-	return o.post(x.k, b)
+	return o.post(ctx, x.k, b)
 }
 
 // relay sends what there is to receive of k; false when the owner is gone.
@@ -128,7 +129,7 @@ func (o *owner) relay(k *sock, buf []byte) bool {
 			return true
 		}
 		o.a.counters.eventBytes.Add(uint64(n))
-		if !o.post(k, b) {
+		if !o.post(o.ctx, k, b) {
 			return false
 		}
 	}
@@ -137,24 +138,24 @@ func (o *owner) relay(k *sock, buf []byte) bool {
 }
 
 // post sends an event; false when the owner is gone. It waits while the owner does not read.
-func (o *owner) post(k *sock, b []byte) bool {
+func (o *owner) post(ctx context.Context, k *sock, b []byte) bool {
 	m := connector.Message{ID: cbid.RxRPC, Data: b}
 	if k != nil {
 		k.seq++
 		m.Seq = k.seq
 	}
 	o.a.counters.events.Add(1)
-	err := o.a.post(o.ctx, m, connector.Dest{Port: o.from.Port})
+	err := o.a.post(ctx, m, connector.Dest{Port: o.from.Port})
 	switch {
 	case err == nil:
 		return true
 	case errors.Is(err, connector.ErrNoPort), errors.Is(err, connector.ErrInterrupted):
-		return o.ctx.Err() == nil // the end of the port is told
+		return ctx.Err() == nil // the end of the port is told
 	}
-	if !errors.Is(err, context.Canceled) && !errors.Is(err, connector.ErrClosed) {
+	if ctx.Err() == nil && !errors.Is(err, connector.ErrClosed) {
 		o.a.cfg.Logger.Warn("rxrpc agent: an event", "port", o.from.Port, "error", err)
 	}
-	return o.ctx.Err() == nil
+	return ctx.Err() == nil
 }
 
 // flush lets go of events that are held to leave together.
@@ -186,7 +187,7 @@ func (k *sock) event(buf []byte) (b []byte, n int, ok bool) {
 		h.Op = rxmsg.EventRx
 		x := rxmsg.Rx{Mark: r.Mark, Last: r.Last, Code: r.Control.Code, Errno: r.Errno}
 		if r.Mark == rxrpc.MarkData {
-			x.Handle = k.handle(c.CallID, len(r.Data))
+			x.Handle = k.handle(c.CallID, len(r.Data), r.Last)
 		} else if r.Mark != rxrpc.MarkRemoteAbort && r.Mark != rxrpc.MarkLocalError {
 			x.Code = 0
 		}

@@ -17,6 +17,7 @@ type request struct {
 	h      rxmsg.Header
 	body   []byte
 	within time.Duration // 0: no deadline
+	p      *pending      // nil: nobody can give it up
 }
 
 // noReply reports whether failures are told by an event.
@@ -32,7 +33,7 @@ func (r *request) detach() *request {
 
 // head is the request without its data, for who only answers it.
 func (r *request) head() *request {
-	n := &request{h: r.h, within: r.within}
+	n := &request{h: r.h, within: r.within, p: r.p}
 	d := *r.d
 	d.Msg.Data = nil
 	n.d = &d

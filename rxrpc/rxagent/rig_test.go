@@ -2,6 +2,7 @@ package rxagent_test
 
 import (
 	"context"
+	"log/slog"
 	"net/netip"
 	"sync"
 	"testing"
@@ -18,6 +19,9 @@ import (
 )
 
 var local4 = netip.MustParseAddrPort("127.0.0.1:0")
+
+// quiet is a logger that says nothing.
+var quiet = slog.New(slog.DiscardHandler)
 
 // soon is a context that ends long after everything should have happened.
 func soon(t testing.TB) context.Context {

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"sync"
 	"syscall"
-	"time"
 
 	"github.com/cnbus/cnbus/connector"
 	"github.com/cnbus/cnbus/rxrpc"
@@ -23,16 +22,16 @@ type sending struct {
 	r     request            // without its data
 	d     connector.Delivery // of r
 	tag   uint64
-	size  int
+	size  int   // of the data
+	cost  int64 // of what the owner may have posted
 	more  bool
 	post  *posting
 	buf   *[]byte // of data; nil: it is in small
 	small []byte
 	sub   rxrpc.Submission
 
-	mu    sync.Mutex // guards what follows
-	timer *time.Timer
-	over  bool
+	mu   sync.Mutex // guards what follows, and r.p
+	over bool
 }
 
 // sendmsg does SENDMSG, in the callback or in the lane.
@@ -47,7 +46,6 @@ func (k *sock) sendmsg(r *request) {
 		return
 	}
 	k.submit(r, &msg)
-	k.bound.Store(true) // or sending fails before it could block
 }
 
 // message is a message as the socket takes it, with the checks of the policy.
@@ -75,7 +73,7 @@ func (k *sock) submit(r *request, m *rxrpc.Msg) {
 	x.k, x.tag, x.size, x.more = k, m.Control.CallID, len(m.Data), m.Flags&rxrpc.MsgMore != 0
 	x.d = *r.d
 	x.d.Msg.Data = nil
-	x.r = request{d: &x.d, h: r.h, within: r.within}
+	x.r = request{d: &x.d, h: r.h, within: r.within, p: r.p}
 	if r.noReply() {
 		m.Flags &^= rxrpc.MsgDontWait // nobody would learn how much was taken
 	}
@@ -112,12 +110,17 @@ func (x *sending) recycle() {
 // hold takes the data into memory of its own, if that is not too much.
 func (x *sending) hold(m *rxrpc.Msg) error {
 	k, o := x.k, x.k.o
-	if len(m.Data) == 0 {
+	if m.Control.Command == rxrpc.CtlAbort { // who can post nothing more can still give up
+		m.Data, x.size = nil, 0
 		return nil
 	}
-	if err := o.addBytes(int64(x.size)); err != nil {
-		x.size = 0
+	x.cost = int64(x.size) + overhead
+	if err := o.addBytes(x.cost); err != nil {
+		x.size, x.cost = 0, 0
 		return err
+	}
+	if len(m.Data) == 0 {
+		return nil
 	}
 	if x.r.noReply() {
 		k.mu.Lock()
@@ -149,13 +152,16 @@ func (x *sending) hold(m *rxrpc.Msg) error {
 	return nil
 }
 
+// overhead is what a message costs besides its data: it may have none, and must be remembered all the same.
+const overhead = 1 << 10
+
 // letGo gives back what hold took.
 func (x *sending) letGo() {
 	if x.buf != nil {
 		x.k.o.a.bufs.Put(x.buf)
 		x.buf = nil
 	}
-	x.k.o.dropBytes(int64(x.size))
+	x.k.o.dropBytes(x.cost)
 }
 
 // abandon ends a call of which a posted message could not be taken: the peer must not get a request with a gap.
@@ -176,14 +182,13 @@ func (x *sending) abort() {
 // waits makes a message that is not done yet one that can be given up.
 func (x *sending) waits() {
 	x.mu.Lock()
-	defer x.mu.Unlock()
 	if x.over {
+		x.mu.Unlock()
 		return
 	}
-	x.k.o.cancellable(&x.r, func(no syscall.Errno, told func(bool)) { x.sub.Cancel(no, told) })
-	if x.r.within > 0 {
-		x.timer = time.AfterFunc(x.r.within, func() { x.sub.Cancel(syscall.ETIMEDOUT, nil) })
-	}
+	p := x.k.o.pend(&x.r)
+	x.mu.Unlock()
+	p.by(func(no syscall.Errno, told func(bool)) { x.sub.Cancel(no, told) })
 }
 
 // Submitted is told by the endpoint, perhaps in the middle of the protocol.
@@ -199,6 +204,9 @@ func (x *sending) Submitted(n int, err error) {
 		}
 		if x.r.within > 0 {
 			x.settle()
+			if err == nil {
+				x.r.p.done()
+			}
 		}
 		x.letGo()
 		switch {
@@ -231,15 +239,11 @@ func (x *sending) gap(err error) {
 	}
 }
 
-// settle makes the request one that is done.
+// settle is before the request is completed: nobody begins to wait for it any more.
 func (x *sending) settle() {
 	x.mu.Lock()
 	x.over = true
-	if x.timer != nil {
-		x.timer.Stop()
-	}
 	x.mu.Unlock()
-	x.k.o.done(&x.r)
 }
 
 // taken tells the client, when it is time to, how much of what it has posted was taken.
@@ -268,4 +272,5 @@ func (k *sock) callEnded(tag uint64) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	delete(k.posting, tag)
+	k.handles.forget(tag)
 }

@@ -1,11 +1,13 @@
 package rxagent
 
 import (
+	"context"
 	"encoding/binary"
 	"fmt"
 	"sync"
 	"sync/atomic"
 	"syscall"
+	"time"
 
 	"github.com/cnbus/cnbus/rxrpc"
 	"github.com/cnbus/cnbus/rxrpc/rxagent/rxmsg"
@@ -19,9 +21,10 @@ type sock struct {
 	kern *rxrpc.KernelService
 	lane lane
 
+	inet        bool
 	window      int
 	intercepted atomic.Bool
-	bound       atomic.Bool // it has an endpoint: sending cannot block
+	bound       atomic.Bool // it has the endpoint for all it may send
 	allowed     rxrpc.Addr  // the last that Policy has allowed to call; of the callback and of the lane, which are never both at work
 	ready       bool        // owner.mu: in its queue
 
@@ -32,18 +35,11 @@ type sock struct {
 	mu      sync.Mutex // guards what follows
 	posting map[uint64]*posting
 	kcalls  map[uint64]*rxrpc.KernelCall
-	handles map[uint32]handle
-	last    uint32        // handle
-	calls   int           // of the kernel interface, begun or about to be
-	ends    int           // of requests and replies, that the endpoint has not taken
-	ended   chan struct{} // closed when there are none; nil if nobody waits
-	server  bool          // it has listened
-}
-
-// A handle is data that an interceptor was given.
-type handle struct {
-	tag uint64
-	n   int
+	handles handles
+	begins  map[uint64]*begin // BEGIN_CALLs at work
+	ends    int               // of requests and replies, that the endpoint has not taken
+	ended   chan struct{}     // closed when there are none; nil if nobody waits
+	server  bool              // it has listened
 }
 
 // open does SOCKET.
@@ -64,27 +60,33 @@ func (o *owner) open(r *request) (n uint32, body []byte, err error) {
 		p.Window = uint32(a.cfg.ReceiveWindow)
 	}
 	p.Window = min(max(p.Window, least), most)
-	k := &sock{o: o, n: a.lastSock.Add(1), window: int(p.Window), posting: make(map[uint64]*posting)}
+	k := &sock{o: o, n: a.lastSock.Add(1), inet: r.h.Arg == rxrpc.Inet, window: int(p.Window), posting: make(map[uint64]*posting)}
 	cfg := rxrpc.SocketConfig{
 		Endpoint: a.cfg.Endpoint, Pool: a.pool, Window: k.window, Notify: func() { o.news(k) }, MaxBacklog: a.cfg.MaxBacklog,
 		MaxCalls: a.cfg.Limits.Calls, BusyEnds: p.BusyEnds, OwnPort: p.OwnPort, AutoAccept: p.AutoAccept, Secured: p.Secured,
-	}
-	if a.cfg.Quota != nil {
-		cfg.Calls = callQuota{o}
+		Calls: callQuota{o}, Group: 1 + uint64(o.from.Cred.UID),
 	}
 	if a.cfg.Keys != nil {
-		o.usesKeys.Store(true)
+		answered, err := o.ask()
+		if err != nil {
+			o.dropSocket()
+			return 0, nil, err
+		}
 		cfg.Keys = a.cfg.Keys.Source(o.from)
+		answered()
 	}
 	if k.s, err = rxrpc.NewSocket(int(r.h.Arg), &cfg); err == nil {
 		k.kern = rxrpc.NewKernelService(k.s)
 		o.mu.Lock()
-		if o.gone {
-			err = errno(syscall.ESHUTDOWN, "the port is gone")
-		} else {
+		gone := o.gone
+		if !gone {
 			o.socks[k.n] = k
 		}
 		o.mu.Unlock()
+		if gone {
+			k.close()
+			err = o.errGone()
+		}
 	}
 	if err != nil {
 		o.dropSocket()
@@ -109,6 +111,9 @@ func (k *sock) do(r *request) {
 	case rxmsg.OpBeginCall:
 		k.beginCall(r)
 		return
+	case rxmsg.OpClose: // which may be given up while it lingers
+	default:
+		r.p.by(tooLate)
 	}
 	var p rxmsg.Reply
 	body, err := k.socketOp(r, &p)
@@ -120,7 +125,7 @@ func (k *sock) socketOp(r *request, p *rxmsg.Reply) (body []byte, err error) {
 	s := k.s
 	switch r.h.Op {
 	case rxmsg.OpClose:
-		return nil, k.doClose()
+		return nil, k.doClose(r)
 	case rxmsg.OpBind:
 		return k.bind(r.body)
 	case rxmsg.OpConnect:
@@ -163,35 +168,49 @@ func (k *sock) socketOp(r *request, p *rxmsg.Reply) (body []byte, err error) {
 	return k.kernelOp(r, p)
 }
 
-func (k *sock) doClose() error {
+// doClose does CLOSE. The socket counts until it is closed.
+func (k *sock) doClose(r *request) error {
 	o := k.o
 	o.mu.Lock()
 	mine := o.socks[k.n] == k
-	delete(o.socks, k.n)
+	if mine {
+		delete(o.socks, k.n)
+		o.closing++
+	}
 	o.mu.Unlock()
 	if !mine {
 		return noSocket(k.n)
 	}
-	o.dropSocket()
-	k.linger()
+	ctx, over := o.until(r)
+	err := over(k.linger(ctx))
 	k.close()
-	return nil
+	o.mu.Lock()
+	o.closing--
+	o.mu.Unlock()
+	o.dropSocket()
+	return err
 }
 
 // linger waits until the endpoint has the replies that were posted to their end: these are to arrive.
-func (k *sock) linger() {
+func (k *sock) linger(ctx context.Context) error {
 	k.mu.Lock()
-	if k.ends == 0 || !k.server {
+	n := k.ends
+	if n == 0 || !k.server {
 		k.mu.Unlock()
-		return
+		return nil
 	}
 	ended := make(chan struct{})
 	k.ended = ended
 	k.mu.Unlock()
+	t := time.NewTimer(k.o.a.cfg.Linger)
+	defer t.Stop()
 	select {
 	case <-ended:
-	case <-k.o.ctx.Done():
+		return nil
+	case <-ctx.Done():
+	case <-t.C:
 	}
+	return errno(syscall.ETIMEDOUT, "replies that had not been sent to their end were aborted")
 }
 
 // finished counts an end less.
@@ -222,7 +241,6 @@ func (k *sock) bind(b []byte) ([]byte, error) {
 	if err := k.s.Bind(a); err != nil {
 		return nil, err
 	}
-	k.bound.Store(true)
 	return k.s.Getsockname().AppendRaw(nil), nil
 }
 
@@ -268,13 +286,10 @@ func (k *sock) quick(r *request) bool {
 	switch op {
 	case rxmsg.OpWindow, rxmsg.OpDataDelivered, rxmsg.OpFree:
 	case rxmsg.OpSendmsg, rxmsg.OpSendData:
-		if !k.bound.Load() {
-			return false
-		}
 	default:
 		return false
 	}
-	if !k.lane.idle() {
+	if !k.lane.idle() || (op == rxmsg.OpSendmsg || op == rxmsg.OpSendData) && !k.settled(r) {
 		return false
 	}
 	switch op {
@@ -290,6 +305,30 @@ func (k *sock) quick(r *request) bool {
 		} else if !r.noReply() {
 			k.o.a.reply(k.o.ctx, r, p, nil)
 		}
+	}
+	return true
+}
+
+// settled reports whether a message can be submitted in the callback: without an endpoint to be opened for it, which the lane does.
+func (k *sock) settled(r *request) bool {
+	if k.bound.Load() {
+		return true
+	}
+	var to rxrpc.Addr
+	if r.h.Op == rxmsg.OpSendmsg {
+		m, err := rxmsg.ParseMsg(r.body)
+		if err == nil && len(m.Name) > 0 {
+			to, err = k.address(m.Name)
+		}
+		if err != nil {
+			return true // it is refused
+		}
+	}
+	if !k.s.Settled(to) {
+		return false
+	}
+	if k.inet { // or there may be another one for another family
+		k.bound.Store(true)
 	}
 	return true
 }

@@ -23,7 +23,7 @@ type SocketInfo struct {
 	Local string `json:"local,omitempty"` // "192.0.2.1:7003/52"
 	Peer  string `json:"peer,omitempty"`  // that it is connected to
 	Calls int    `json:"calls"`
-	Bytes int64  `json:"bytes"` // of all sockets of the owner: posted, not taken by the endpoint
+	Bytes int64  `json:"bytes"` // of all sockets of the owner: posted, not taken by the endpoint; each message is 1 KiB more than its data
 }
 
 // Sockets returns the sockets of all clients, in the order of their numbers.

@@ -29,7 +29,7 @@ func (a *Agent) limits(uid uint32) UserLimits {
 	if a.cfg.Quota != nil {
 		return a.cfg.Quota.Limits(uid)
 	}
-	return UserLimits{Sockets: a.cfg.Limits.UserSockets, Calls: -1, Bytes: -1}
+	return UserLimits{Sockets: a.cfg.Limits.UserSockets, Calls: a.cfg.Limits.UserCalls, Bytes: -1}
 }
 
 func (o *owner) limits() UserLimits { return o.a.limits(o.from.Cred.UID) }
@@ -54,7 +54,7 @@ func (o *owner) exceeded(no syscall.Errno, what string, limit int64) error {
 func (o *owner) addSocket() error {
 	a := o.a
 	o.mu.Lock()
-	n := len(o.socks)
+	n := len(o.socks) + o.closing
 	o.mu.Unlock()
 	if n >= a.cfg.Limits.Sockets {
 		return errno(syscall.EMFILE, fmt.Sprintf("port %d has %d sockets, which is the limit", o.from.Port, n))

@@ -14,6 +14,7 @@ type bundleKey struct {
 	service wire.ServiceID
 	index   wire.SecurityIndex
 	upgrade bool
+	group   uint64
 	key     any
 }
 
@@ -36,7 +37,7 @@ type bundle struct {
 }
 
 func (e *Endpoint) bundleOf(now Time, p *CallParams) *bundle {
-	key := bundleKey{peer: p.Peer, service: p.Service, upgrade: p.Upgrade}
+	key := bundleKey{peer: p.Peer, service: p.Service, upgrade: p.Upgrade, group: p.Group}
 	if p.Security != nil {
 		key.index, key.key = p.Security.Index(), p.Security.Key()
 	}

@@ -22,7 +22,9 @@ type CallParams struct {
 	// TxLength is how many bytes will be sent, if HasTxLength; Send keeps to it.
 	TxLength    int64
 	HasTxLength bool
-	Tag         any
+	// Group sets calls apart: those of another share no connections with them.
+	Group uint64
+	Tag   any
 }
 
 // Timeouts of a call; 0 is the endpoint's Timers, negative is none.

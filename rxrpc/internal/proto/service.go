@@ -209,6 +209,15 @@ func (c *Call) Reject(now Time, code wire.AbortCode) error {
 	return nil
 }
 
+// TurnAway refuses a call that AcceptAuto has taken, by BUSY: as long as nothing of it was read. The call is released.
+func (c *Call) TurnAway(now Time) {
+	if c.state == Complete {
+		c.Release(now)
+		return
+	}
+	c.turnAway(now)
+}
+
 // turnAway says BUSY to a call that nobody has taken: as if it had never come, so that it
 // can come again.
 func (c *Call) turnAway(now Time) {

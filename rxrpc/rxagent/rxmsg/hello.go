@@ -8,7 +8,7 @@ const Version = 1
 // A Hello is the answer to OpHello.
 //
 //	0         4         8      16         20              24             28              32
-//	| version | sockets | run  | calls    | receive window| send window  | data           | 0 |
+//	| version | sockets | run  | calls    | receive window| send window  | data           | calls of user |
 type Hello struct {
 	Version uint32
 	Sockets uint32 // most of them per port
@@ -19,6 +19,7 @@ type Hello struct {
 	// SendWindow is how many bytes of a call may be posted (FlagNoReply) that EventSent has not told of.
 	SendWindow uint32
 	Data       uint32 // most data of a message
+	UserCalls  uint32 // most calls of a user; 0: of an agent that does not say
 }
 
 const helloSize = 36
@@ -33,7 +34,7 @@ func (h *Hello) Append(b []byte) []byte {
 	b = o.AppendUint32(b, h.ReceiveWindow)
 	b = o.AppendUint32(b, h.SendWindow)
 	b = o.AppendUint32(b, h.Data)
-	return o.AppendUint32(b, 0)
+	return o.AppendUint32(b, h.UserCalls)
 }
 
 // ParseHello reads one. A later version's may be longer.
@@ -44,7 +45,7 @@ func ParseHello(b []byte) (Hello, error) {
 	o := binary.NativeEndian
 	return Hello{
 		Version: o.Uint32(b), Sockets: o.Uint32(b[4:]), Run: o.Uint64(b[8:]), Calls: o.Uint32(b[16:]),
-		ReceiveWindow: o.Uint32(b[20:]), SendWindow: o.Uint32(b[24:]), Data: o.Uint32(b[28:]),
+		ReceiveWindow: o.Uint32(b[20:]), SendWindow: o.Uint32(b[24:]), Data: o.Uint32(b[28:]), UserCalls: o.Uint32(b[32:]),
 	}, nil
 }
 
