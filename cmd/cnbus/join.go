@@ -37,6 +37,9 @@ type joinFlags struct {
 	ca       string
 	cert     string
 	key      string
+	nkey     string
+	user     string
+	password string
 
 	listen  string
 	cluster string
@@ -59,16 +62,19 @@ func (f *joinFlags) add(c *cobra.Command) {
 	fl.StringVar(&f.ca, "nats-ca", "", "`file` with the certificates that sign those of the NATS servers")
 	fl.StringVar(&f.cert, "nats-cert", "", "`file` with this broker's certificate for NATS")
 	fl.StringVar(&f.key, "nats-key", "", "`file` with its key")
+	fl.StringVar(&f.nkey, "nats-nkey", "", "`file` with the seed of this broker's nkey")
+	fl.StringVar(&f.user, "nats-user", "", "`name` of this broker's user at NATS")
+	fl.StringVar(&f.password, "nats-password-file", "", "`file` whose first line is that user's password")
 	fl.StringVar(&f.listen, "embedded-listen", "", "`address` at which the embedded NATS server takes other brokers")
 	fl.StringVar(&f.cluster, "embedded-cluster", "", "`address` at which it takes the other servers of its cluster")
 	fl.StringSliceVar(&f.peers, "embedded-peers", nil, "the cluster `addresses` of the other servers")
 	fl.StringVar(&f.store, "embedded-store", "", "its `directory`; default: beside the socket")
-	for _, name := range []string{"nats-creds", "nats-ca", "nats-cert", "nats-key"} {
+	for _, name := range []string{"nats-creds", "nats-ca", "nats-cert", "nats-key", "nats-nkey", "nats-password-file"} {
 		_ = c.MarkFlagFilename(name)
 	}
 	_ = c.MarkFlagDirname("embedded-store")
 	_ = c.RegisterFlagCompletionFunc("host-uids", cobra.FixedCompletions([]string{"nobody", "same"}, cobra.ShellCompDirectiveNoFileComp))
-	for _, name := range []string{"join", "host", "site", "site-ids", "replicas", "embedded-listen", "embedded-cluster", "embedded-peers", "lease"} {
+	for _, name := range []string{"join", "host", "site", "site-ids", "replicas", "embedded-listen", "embedded-cluster", "embedded-peers", "lease", "nats-user"} {
 		_ = c.RegisterFlagCompletionFunc(name, cobra.NoFileCompletions)
 	}
 }
@@ -83,6 +89,8 @@ func (f *joinFlags) check() (err error) {
 		return cli.Usagef("--host-uids %s: nobody or same", f.hostUIDs)
 	case (f.cert == "") != (f.key == ""):
 		return cli.Usagef("--nats-cert and --nats-key go together")
+	case (f.user == "") != (f.password == ""):
+		return cli.Usagef("--nats-user and --nats-password-file go together")
 	case f.join != joinEmbedded && (f.listen != "" || f.cluster != "" || len(f.peers) > 0 || f.store != ""):
 		return cli.Usagef("--embedded-... are for --join embedded")
 	case len(f.peers) > 0 && f.cluster == "":
@@ -116,6 +124,7 @@ func startJoin(ctx context.Context, b *broker.Broker, f *joinFlags, log *slog.Lo
 	cfg := &natsbridge.Config{
 		Host: f.host, Site: f.site, URL: f.join, Lease: f.lease, Replicas: f.replicas, SameUsers: f.hostUIDs == "same", Log: log,
 		Credentials: f.creds, CA: f.ca, Cert: f.cert, Key: f.key,
+		NKey: f.nkey, User: f.user, PasswordFile: f.password,
 	}
 	if f.ids != nil {
 		cfg.SiteWide = f.ids.Contains

@@ -38,8 +38,8 @@ type Bridge struct {
 	slow   atomic.Uint64 // times that NATS dropped what was not read in time
 	closed sync.Once
 
-	denied  atomic.Pointer[error]  // the first thing that the server does not let this broker do
-	trouble atomic.Pointer[string] // why the connection does not come back, as it was told
+	denied     atomic.Pointer[error] // the first thing that the server does not let this broker do
+	explaining atomic.Bool
 
 	// The broker's loop's.
 	core  *core

@@ -32,7 +32,6 @@ func (g *Bridge) connect(ctx context.Context) (err error) {
 		nats.PingInterval(g.cfg.Lease / 4), nats.MaxPingsOutstanding(2), nats.Timeout(5 * time.Second),
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) { g.connected(false, err) }),
 		nats.ReconnectHandler(func(*nats.Conn) { g.connected(true, nil) }),
-		nats.ReconnectErrHandler(func(_ *nats.Conn, err error) { g.notConnected(err) }),
 		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { g.asyncError(err) }),
 	}
 	more, err := g.cfg.options()
@@ -124,22 +123,33 @@ func (g *Bridge) connected(yes bool, err error) {
 		return
 	}
 	if yes {
-		g.trouble.Store(nil)
 		g.log.Info("NATS connection is back", "server", g.nc.ConnectedAddr())
 	} else {
 		g.log.Warn("NATS connection lost", "err", err)
+		g.wg.Go(g.explain)
 	}
 	g.post(func() { g.core.setConnected(yes) })
 }
 
-// notConnected tells why the connection does not come back, once for each reason.
-func (g *Bridge) notConnected(err error) {
-	if err == nil || passing(err) || g.ctx.Err() != nil {
+// explain tells why the connection does not come back, where that is not for want of a server: NATS's client does not.
+func (g *Bridge) explain() {
+	if !g.explaining.CompareAndSwap(false, true) {
 		return
 	}
-	text := err.Error()
-	if old := g.trouble.Swap(&text); old == nil || *old != text {
-		g.log.Error("NATS does not take the connection back", "err", err)
+	defer g.explaining.Store(false)
+	t := time.NewTicker(g.cfg.Lease / renewals)
+	defer t.Stop()
+	told := ""
+	for !g.nc.IsConnected() && !g.nc.IsClosed() {
+		if err := g.nc.LastError(); err != nil && !passing(err) && err.Error() != told {
+			told = err.Error()
+			g.log.Error("NATS does not take the connection back", "err", err)
+		}
+		select {
+		case <-t.C:
+		case <-g.ctx.Done():
+			return
+		}
 	}
 }
 
