@@ -15,10 +15,11 @@ type collector struct {
 	b    *broker.Broker
 	proc func() (procStat, bool)
 	net  *agents.Agents
+	site *joined
 }
 
-func newCollector(b *broker.Broker, proc func() (procStat, bool), net *agents.Agents) *collector {
-	return &collector{b, proc, net}
+func newCollector(b *broker.Broker, proc func() (procStat, bool), net *agents.Agents, site *joined) *collector {
+	return &collector{b, proc, net, site}
 }
 
 // metric is one value of the broker's Stat.
@@ -88,6 +89,7 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	}
 	c.collectProc(ch)
 	c.collectAgents(ch)
+	c.collectSite(ctx, ch)
 }
 
 func (c *collector) collectProc(ch chan<- prometheus.Metric) {

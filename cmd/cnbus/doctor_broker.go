@@ -50,6 +50,7 @@ func checkBroker(ctx context.Context, app *cli.App, r *report) {
 	checkLosses(ctx, r, bus, &st)
 	checkAgent(ctx, r, bus)
 	checkSockets(ctx, r, bus)
+	checkSite(ctx, r, bus)
 }
 
 // checkSocket looks at who could put another socket in the place of this one.

@@ -112,17 +112,20 @@ func (f *joinFlags) check() (err error) {
 // joined is the broker's place in a site, while it has one.
 type joined struct {
 	server *natsbridge.Embedded
+	name   string
 	proc   chan *procAgent // of process events, when there is one
 	bridge atomic.Pointer[natsbridge.Bridge]
+	why    atomic.Pointer[string] // it has not joined yet
 	cancel context.CancelFunc
 	done   chan struct{}
 }
 
 // startJoin joins b in the background: until the site can be reached, the broker serves its own host.
 func startJoin(ctx context.Context, b *broker.Broker, f *joinFlags, log *slog.Logger, notice func(string, ...any)) (*joined, error) {
-	j := &joined{done: make(chan struct{}), proc: make(chan *procAgent, 1)}
+	j := &joined{name: f.host, done: make(chan struct{}), proc: make(chan *procAgent, 1)}
 	cfg := &natsbridge.Config{
 		Host: f.host, Site: f.site, URL: f.join, Lease: f.lease, Replicas: f.replicas, SameUsers: f.hostUIDs == "same", Log: log,
+		Trying:      func(err error) { why := err.Error(); j.why.Store(&why) },
 		Credentials: f.creds, CA: f.ca, Cert: f.cert, Key: f.key,
 		NKey: f.nkey, User: f.user, PasswordFile: f.password,
 	}
@@ -176,6 +179,14 @@ const joinAgain = 2 * time.Second
 
 // run joins, stays until ctx ends, and leaves.
 func (j *joined) run(ctx context.Context, b *broker.Broker, cfg *natsbridge.Config, log *slog.Logger, notice func(string, ...any)) {
+	bus, err := b.Bus(ctx, "cnbus serve: hosts")
+	if err == nil {
+		defer bus.Close()
+		err = natsbridge.Serve(ctx, bus, j.hosts)
+	}
+	if err != nil && !errors.Is(err, connector.ErrClosed) && ctx.Err() == nil {
+		log.Warn("'cnbus hosts' will not work", "err", err)
+	}
 	var bridge *natsbridge.Bridge
 	for {
 		once, cancel := context.WithTimeout(ctx, 3*cfg.Lease+30*time.Second)
@@ -188,29 +199,20 @@ func (j *joined) run(ctx context.Context, b *broker.Broker, cfg *natsbridge.Conf
 		if ctx.Err() != nil {
 			return
 		}
+		why := err.Error()
+		j.why.Store(&why)
 		log.Error("not joined, trying again", "err", err)
 		if cli.Wait(ctx, joinAgain) != nil {
 			return
 		}
 	}
-	notice("joined site %s as host %s, number %d", strings.TrimSpace(cfg.Site), cfg.Host, bridge.Number())
-	bus, err := b.Bus(ctx, "cnbus serve: hosts")
-	if err == nil {
-		err = bridge.Serve(ctx, bus)
-	}
-	if err != nil && !errors.Is(err, connector.ErrClosed) && ctx.Err() == nil {
-		log.Warn("'cnbus hosts' will not work", "err", err)
-	}
 	j.bridge.Store(bridge)
+	notice("joined site %s as host %s, number %d", strings.TrimSpace(cfg.Site), cfg.Host, bridge.Number())
 	select {
 	case p := <-j.proc:
 		p.site(ctx, bridge.Number(), cfg.Host)
 		<-ctx.Done()
 	case <-ctx.Done():
-	}
-	j.bridge.Store(nil)
-	if bus != nil {
-		_ = bus.Close()
 	}
 	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), joinLeave)
 	defer cancel()
@@ -229,20 +231,19 @@ func (j *joined) offer(p *procAgent) {
 	}
 }
 
-// hosts returns the hosts of the site; none while the broker has not joined one.
-func (j *joined) hosts(ctx context.Context) []natsbridge.HostRow {
+// hosts returns the hosts of the site, or why there is none yet. It may be called on nil, for nothing.
+func (j *joined) hosts(ctx context.Context) ([]natsbridge.HostRow, error) {
 	if j == nil {
-		return nil
+		return nil, nil
 	}
-	b := j.bridge.Load()
-	if b == nil {
-		return nil
+	if b := j.bridge.Load(); b != nil {
+		return b.Hosts(ctx)
 	}
-	rows, err := b.Hosts(ctx)
-	if err != nil {
-		return nil // it is leaving
+	row := natsbridge.HostRow{Name: j.name, State: natsbridge.StateJoining, Why: "the broker is joining the site"}
+	if why := j.why.Load(); why != nil {
+		row.Why = *why
 	}
-	return rows
+	return []natsbridge.HostRow{row}, nil
 }
 
 // stop leaves the site. It may be called twice, and on nil.

@@ -125,7 +125,7 @@ func serve(ctx context.Context, app *cli.App, f serveFlags) error {
 	}
 	site.offer(&agent)
 	net := startAgents(ctx, b, f, log)
-	mon.serve(newCollector(b, agent.stat, net), b, log)
+	mon.serve(newCollector(b, agent.stat, net, site), b, log)
 	app.Notice("%s", greeting(b, f, &agent, net))
 	systemdReady()
 

@@ -62,6 +62,10 @@ type Config struct {
 	// of filters of process events for one host (procevent.StaysHome).
 	Local func(group uint32) bool
 
+	// Trying, if not nil, is told by Join why it has not come to an end yet, each time that something failed that
+	// is tried again. It is called on Join's goroutine.
+	Trying func(error)
+
 	// Log receives what an operator wants to know; nil means slog.Default.
 	Log *slog.Logger
 }
@@ -85,6 +89,9 @@ func (c *Config) withDefaults() (*Config, error) {
 	}
 	if d.Log == nil {
 		d.Log = slog.Default()
+	}
+	if d.Trying == nil {
+		d.Trying = func(error) {}
 	}
 	switch {
 	case len(d.Host) == 0 || len(d.Host) > MaxHostName || !printable([]byte(d.Host)):

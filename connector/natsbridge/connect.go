@@ -50,6 +50,7 @@ func (g *Bridge) connect(ctx context.Context) (err error) {
 		if !passing(err) {
 			return fmt.Errorf("NATS at %s: %w", servers, err)
 		}
+		g.cfg.Trying(fmt.Errorf("NATS at %s: %w", servers, err))
 		t := time.NewTimer(connectAgain)
 		select {
 		case <-ctx.Done():
@@ -110,7 +111,7 @@ func (g *Bridge) identify(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if g.store, err = openStore(ctx, js, g.cfg.Site, g.cfg.Lease, g.cfg.Replicas, g.refused); err != nil {
+	if g.store, err = openStore(ctx, js, g.cfg, g.refused); err != nil {
 		return err
 	}
 	g.number, err = g.store.hostNumber(ctx, g.cfg.Host)

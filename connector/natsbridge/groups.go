@@ -165,17 +165,25 @@ func (c *core) tail(host uint16, run uint64, group, count uint32, next uint64) {
 		return
 	}
 	src.count, src.told = count, true
-	c.missing(group, src, next)
+	c.missing(host, group, src, next)
 }
 
 // missing tells the members of group what is lost if the next message is number next.
-func (c *core) missing(group uint32, src *source, next uint64) {
+func (c *core) missing(host uint16, group uint32, src *source, next uint64) {
 	if next <= src.next {
 		return
 	}
 	n := next - src.next
 	src.next = next
+	c.groupLost(host, group, n)
+}
+
+// groupLost tells the members of group that n messages of a host are missing.
+func (c *core) groupLost(host uint16, group uint32, n uint64) {
 	c.stats.GroupLost += n
+	if p := c.peers[host]; p != nil {
+		p.lost += n
+	}
 	c.hub.GroupLost(group, n, false)
 }
 
@@ -190,7 +198,7 @@ func (c *core) groupPacket(h *packetHeader, group uint32, records []byte) {
 		src = &source{run: h.run, next: h.seq}
 		s.from[h.host] = src
 	}
-	c.missing(group, src, h.seq)
+	c.missing(h.host, group, src, h.seq)
 	for seq := h.seq; len(records) > 0; seq++ {
 		kind, body, rest, err := nextRecord(records)
 		if err == nil && kind != recordSend {
@@ -212,8 +220,7 @@ func (c *core) groupPacket(h *packetHeader, group uint32, records []byte) {
 		}
 		if err != nil {
 			c.refuse(h.host, err)
-			c.stats.GroupLost++
-			c.hub.GroupLost(group, 1, false)
+			c.groupLost(h.host, group, 1)
 			continue
 		}
 		c.stats.Received++

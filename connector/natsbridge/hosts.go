@@ -15,26 +15,46 @@ import (
 type HostRow struct {
 	Number uint32 `json:"number"`
 	Name   string `json:"name"`
-	State  string `json:"state"` // "self", "suspended" (self without a lease), "reachable", "unreachable"
+	State  string `json:"state"`            // of others "reachable" or "unreachable", of the own one see below
+	Why    string `json:"why,omitempty"`    // self: what is wrong
+	Server string `json:"server,omitempty"` // self: the NATS server that it is connected to
 
-	Heard   time.Duration `json:"heard_ns"`   // since it was last heard of
-	RTT     time.Duration `json:"rtt_ns"`     // of the last packet there and back; 0: not measured
-	Since   time.Duration `json:"since_ns"`   // that it is known
-	Lease   time.Duration `json:"lease_ns"`   // left of it: by what was last heard, or of one's own
-	IDs     int           `json:"ids"`        // registered for the site
-	Groups  int           `json:"groups"`     // with members there
-	In      uint64        `json:"in"`         // messages from there
-	Out     uint64        `json:"out"`        // messages for there, without those to groups by publish
-	Unacked int           `json:"unacked"`    // packets on their way
-	Resent  uint64        `json:"resent"`     // packets that had to be sent again
-	Refused uint64        `json:"refused"`    // self: payloads of others that were refused
-	Lost    uint64        `json:"group_lost"` // self: group messages that did not arrive
+	Heard    time.Duration `json:"heard_ns"`  // since it was last heard of
+	RTT      time.Duration `json:"rtt_ns"`    // of the last packet there and back; 0: not measured
+	Since    time.Duration `json:"since_ns"`  // that it is known
+	Lease    time.Duration `json:"lease_ns"`  // left of it: by what was last heard, or of one's own
+	IDs      int           `json:"ids"`       // registered for the site
+	Groups   int           `json:"groups"`    // with members there
+	BytesIn  uint64        `json:"bytes_in"`  // from there, with all that is not messages; self: of all
+	BytesOut uint64        `json:"bytes_out"` // to there, without groups by publish; self: to all
+
+	In      uint64 `json:"in"`         // messages from there
+	Out     uint64 `json:"out"`        // messages for there, without those to groups by publish
+	Unacked int    `json:"unacked"`    // packets on their way
+	Resent  uint64 `json:"resent"`     // packets that had to be sent again
+	Refused uint64 `json:"refused"`    // self: payloads of others that were refused
+	Lost    uint64 `json:"group_lost"` // group messages of theirs that did not arrive; self: of all
+	Failed  uint64 `json:"failed"`     // self: messages told as failed because their host was given up
+	Dropped uint64 `json:"dropped"`    // self: payloads that NATS did not take or was not read in time; told as lost, or sent again
 }
+
+// States of the own host.
+const (
+	StateSelf         = "self"
+	StateSuspended    = "suspended"    // without a lease: its site-wide ids count for itself only
+	StateDisconnected = "disconnected" // no connection to NATS, and a lease still
+	StateJoining      = "joining"      // not in the site yet
+)
 
 // Hosts returns the hosts of the site, this one first.
 func (g *Bridge) Hosts(ctx context.Context) ([]HostRow, error) {
 	got := make(chan []HostRow, 1)
-	if !g.post(func() { got <- g.core.hosts() }) {
+	server, dropped := g.nc.ConnectedUrlRedacted(), g.out.drops()+g.slow.Load()
+	if !g.post(func() {
+		rows := g.core.hosts()
+		rows[0].Server, rows[0].Dropped = server, dropped
+		got <- rows
+	}) {
 		return nil, &connector.OpError{Op: "hosts", Err: connector.ErrClosed}
 	}
 	select {
@@ -50,12 +70,16 @@ func (g *Bridge) Hosts(ctx context.Context) ([]HostRow, error) {
 func (c *core) hosts() []HostRow {
 	c.now = c.clock()
 	self := HostRow{
-		Number: uint32(c.host), Name: c.name, State: "self", Lease: time.Duration(max(0, c.lease.until-c.now)),
+		Number: uint32(c.host), Name: c.name, State: StateSelf, Lease: time.Duration(max(0, c.lease.until-c.now)),
 		IDs: len(c.own), Groups: len(c.subs), In: c.stats.Received, Out: c.stats.Forwarded + c.stats.Published,
-		Refused: c.stats.Refused, Lost: c.stats.GroupLost,
+		BytesIn: c.stats.BytesIn, BytesOut: c.stats.BytesOut,
+		Refused: c.stats.Refused, Lost: c.stats.GroupLost, Failed: c.stats.Failed,
 	}
-	if !c.lease.inForce {
-		self.State = "suspended"
+	switch {
+	case !c.lease.inForce:
+		self.State, self.Why = StateSuspended, "the host's lease has ended: it could not be renewed"
+	case !c.connected:
+		self.State, self.Why = StateDisconnected, "there is no connection to NATS"
 	}
 	rows := []HostRow{self}
 	for _, p := range c.peersInOrder() {
@@ -63,6 +87,7 @@ func (c *core) hosts() []HostRow {
 			Number: uint32(p.host), Name: p.name, State: "unreachable", Heard: time.Duration(c.now - p.seen), RTT: time.Duration(p.rtt),
 			Since: time.Duration(c.now - p.since), Lease: time.Duration(max(0, p.seen+c.leaseTime()-c.now)), IDs: len(p.ids), Groups: len(p.groups),
 			In: p.in, Out: p.out, Unacked: len(p.link.unacked), Resent: p.link.resent,
+			BytesIn: p.bytesIn, BytesOut: p.bytesOut, Lost: p.lost,
 		}
 		if p.reachable {
 			row.State = "reachable"
@@ -80,11 +105,17 @@ const answerMost = 12 << 10
 
 // Serve answers QueryHosts on a bus of the broker.
 func (g *Bridge) Serve(ctx context.Context, bus connector.Bus) error {
+	return Serve(ctx, bus, g.Hosts)
+}
+
+// Serve answers QueryHosts on a bus of a broker with what hosts returns: a broker may have something to say
+// before it has joined.
+func Serve(ctx context.Context, bus connector.Bus, hosts func(context.Context) ([]HostRow, error)) error {
 	return bus.AddCallback(ctx, HostsID, "hosts of the site", connector.HandlerFunc(func(ctx context.Context, d *connector.Delivery) {
 		if !d.Call || len(d.Msg.Data) != 4 {
 			return
 		}
-		rows, err := g.Hosts(ctx)
+		rows, err := hosts(ctx)
 		if err != nil {
 			return
 		}

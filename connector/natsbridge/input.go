@@ -62,6 +62,7 @@ func (c *core) receive(from subject, b []byte) {
 	case h.kind == packetGroup:
 		if p := c.peers[h.host]; p != nil && p.run == h.run {
 			p.seen = c.now
+			p.bytesIn += uint64(len(b))
 		}
 		c.groupPacket(&h, from.num, records)
 	default:
@@ -150,6 +151,7 @@ func (c *core) linkPacket(h *packetHeader, records []byte, n int) {
 	}
 	p.link.peer = h.session
 	p.seen = c.now
+	p.bytesIn += uint64(n)
 	if p.link.receive(h, n, c.now) {
 		c.linkRecords(p, records)
 	}

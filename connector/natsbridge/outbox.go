@@ -58,6 +58,13 @@ func (o *outbox) put(it outItem) {
 	}
 }
 
+// drops is how many group messages were dropped because NATS took none.
+func (o *outbox) drops() uint64 {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.dropped
+}
+
 // close ends run when all is done.
 func (o *outbox) close() {
 	o.mu.Lock()

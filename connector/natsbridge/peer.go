@@ -34,9 +34,13 @@ type peer struct {
 	consumed map[uint32]uint32   // bytes of its clients to be told, by site-wide port
 	owed     int                 // bytes of them
 
-	rtt    int64 // of the last Ping; 0: none yet
-	in     uint64
-	out    uint64
+	rtt  int64 // of the last Ping; 0: none yet
+	in   uint64
+	out  uint64
+	lost uint64 // of its group messages
+
+	bytesIn, bytesOut uint64
+
 	pingAt int64
 }
 
@@ -52,7 +56,10 @@ func (c *core) newPeer(host uint16, run uint64) *peer {
 		flows: make(map[uint32]*flow), consumed: make(map[uint32]uint32),
 	}
 	to := subject{packetLink, uint32(host)}
-	p.link = newLink(c.header(packetLink), c.session, func(b []byte) { c.packet(to, b) })
+	p.link = newLink(c.header(packetLink), c.session, func(b []byte) {
+		p.bytesOut += uint64(len(b))
+		c.packet(to, b)
+	})
 	p.link.onBarrier = c.barrierDone
 	c.peers[host] = p
 	c.record(p, func(b []byte) []byte { return appendHello(b, c.name) })

@@ -23,12 +23,14 @@ type natsStore struct {
 	renewal  time.Duration // how long a renewal of the lease may take: the next one is due then
 	buckets  map[bucket]jetstream.KeyValue
 	refused  func() error // why the server does not even answer, if it has said so
+	trying   func(error)
 }
 
 // openStore opens the buckets of a site, and makes them if they are not there. They are read from the
 // leader of the stream only: another server may be behind, and a lease that it does not know yet is no lease that has ended.
-func openStore(ctx context.Context, js jetstream.JetStream, site string, lease time.Duration, replicas int, refused func() error) (*natsStore, error) {
-	s := &natsStore{nc: js.Conn(), site: site, replicas: replicas, js: js, refused: refused, renewal: lease / renewals, buckets: make(map[bucket]jetstream.KeyValue)}
+func openStore(ctx context.Context, js jetstream.JetStream, cfg *Config, refused func() error) (*natsStore, error) {
+	site, lease, replicas := cfg.Site, cfg.Lease, cfg.Replicas
+	s := &natsStore{nc: js.Conn(), site: site, replicas: replicas, js: js, refused: refused, trying: cfg.Trying, renewal: lease / renewals, buckets: make(map[bucket]jetstream.KeyValue)}
 	for _, b := range []struct {
 		bucket bucket
 		name   string
@@ -70,6 +72,7 @@ func (s *natsStore) open(ctx context.Context, name string, age time.Duration, re
 		if why := s.refused(); why != nil {
 			return nil, why
 		}
+		s.trying(fmt.Errorf("bucket %s of JetStream: %w", name, err))
 		select {
 		case <-ctx.Done():
 			return nil, errors.Join(ctx.Err(), err)

@@ -33,9 +33,13 @@ func testStore(t *testing.T, lease time.Duration) *natsStore {
 	t.Cleanup(nc.Close)
 	js, err := jetstream.New(nc)
 	require.NoError(t, err)
-	s, err := openStore(t.Context(), js, "test", lease, 1, func() error { return nil })
+	cfg, err := (&Config{Host: "test", Site: "test", Lease: lease}).withDefaults()
 	require.NoError(t, err)
-	_, err = openStore(t.Context(), js, "test", 2*lease, 1, func() error { return nil })
+	s, err := openStore(t.Context(), js, cfg, func() error { return nil })
+	require.NoError(t, err)
+	other := *cfg
+	other.Lease = 2 * lease
+	_, err = openStore(t.Context(), js, &other, func() error { return nil })
 	assert.ErrorContains(t, err, "all hosts of a site have the same lease")
 	return s
 }

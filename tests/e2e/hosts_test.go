@@ -3,10 +3,13 @@
 package e2e
 
 import (
+	"io"
 	"net"
+	"net/http"
 	"os"
 	"regexp"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -57,7 +60,7 @@ func TestHostsDoc(t *testing.T) {
 			if last = p.all(); i == len(lines)-1 {
 				require.Len(t, last, 3)
 				assert.Regexp(t, `^ *\d+ +two +self `, last[1])
-				assert.Regexp(t, `^ *\d+ +one +reachable .* +[12] +0 +1 +1 +0$`, last[2])
+				assert.Regexp(t, `^ *\d+ +one +reachable .* +[12] +0 +1 +1 +\S+ \S+ +\S+ \S+ +0 +0$`, last[2])
 			}
 		}
 	}
@@ -82,4 +85,37 @@ func TestJoinFlags(t *testing.T) {
 	r := s.run("cnbus", "hosts")
 	assert.Equal(t, 1, r.code)
 	assert.Contains(t, r.err, "this broker has not joined others ('cnbus serve --join', docs/hosts.md)")
+}
+
+// What a broker that cannot join says, and what one that has.
+func TestHostsAndDoctor(t *testing.T) {
+	s := newSite(t)
+	b := s.broker("--no-proc", "--join", "nats://127.0.0.1:1", "--host", "lonely")
+	b.expect(`serving`)
+	waiting := s.start("cnbus", "hosts", "--watch", "50ms")
+	waiting.expect(`^ +- +lonely +joining `)
+	waiting.expect(`^NATS at nats://127.0.0.1:1: `)
+	assert.Equal(t, 130, waiting.end(syscall.SIGINT))
+	r := s.run("cnbus", "hosts", "--json")
+	assert.Equal(t, 1, r.code)
+	assert.Contains(t, r.out, `"name":"lonely","state":"joining","why":"NATS at nats://127.0.0.1:1: `)
+	r = s.run("cnbus", "doctor", "--json")
+	assert.Equal(t, 1, r.code)
+	assert.Regexp(t, `"check":"site","status":"fail","text":"not joined: NATS at [^"]*","advice":"is the NATS server up`, r.out)
+	b.end(syscall.SIGTERM)
+
+	metrics := freeAddr(t)
+	s.broker("--no-proc", "--join", "embedded", "--host", "one", "--metrics", metrics).expect(`joined site`)
+	assert.Regexp(t, `(?m)^ *\d+ +one +self +- +- +1\d\.\ds +0 +0 +0 +0 `, s.ok("hosts"))
+	assert.Regexp(t, `"check":"site","status":"ok","text":"host one, number \d+, of 1 host by .*, lease for 1`, s.run("cnbus", "doctor", "--json").out)
+	resp, err := http.Get("http://" + metrics + "/metrics")
+	require.NoError(t, err)
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	require.NoError(t, err)
+	assert.Regexp(t, `(?m)^cnbus_site_joined\{host="one"\} 1$`, string(body))
+	assert.Regexp(t, `(?m)^cnbus_site_lease_seconds\{host="one"\} 1\d`, string(body))
+	assert.Regexp(t, `(?m)^cnbus_site_sent_bytes_total\{host="one"\} [1-9]`, string(body))
+	r = s.run("cnbus", "hosts", "--watch", "-1s")
+	assert.Equal(t, 2, r.code)
 }
