@@ -126,6 +126,7 @@ func (f *monitorFlags) run(ctx context.Context, m *client.Monitor, set *cbid.Set
 		if set != nil && !set.Contains(ev.Msg.ID) {
 			continue
 		}
+		hideKey(&ev)
 		if err := s.message(&ev); err != nil {
 			return n, err
 		}

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/cnbus/cnbus/cbid"
@@ -90,6 +91,9 @@ func body(ev *client.MonEvent, limit int) string {
 		return c
 	}
 	if a, ok := agentText(ev); ok {
+		for _, name := range []string{"rxrpc ", "bussock: "} { // which the id tells
+			a = strings.TrimPrefix(a, name)
+		}
 		return a
 	}
 	return cli.Data(ev.Msg.Data, limit)
@@ -103,6 +107,24 @@ func agentText(ev *client.MonEvent) (string, bool) {
 		}
 	}
 	return "", false
+}
+
+// hideKey makes zeros of what is in a key on its way to the RxRPC agent that its owner has not sealed: it is nothing for logs and files.
+func hideKey(ev *client.MonEvent) {
+	h, body, err := rxmsg.ParseHeader(ev.Msg.Data)
+	if ev.Msg.ID != cbid.RxRPC || err != nil || h.Op != rxmsg.OpKeyAdd || h.Flags&rxmsg.FlagSealed != 0 {
+		return
+	}
+	ev.Raw = slices.Clone(ev.Raw)
+	ev.Msg.Data = ev.Raw[len(ev.Raw)-len(ev.Msg.Data):]
+	secret := ev.Raw[len(ev.Raw)-len(body):]
+	if h.Flags&rxmsg.FlagDeadline != 0 {
+		secret = secret[min(8, len(secret)):]
+	}
+	if k, err := rxmsg.ParseKeyAdd(secret); err == nil {
+		secret = secret[len(secret)-len(k.Payload):]
+	} // else nobody knows where it begins
+	clear(secret)
 }
 
 // processEvent decodes a message of the proc agent, or an answer of it.

@@ -29,6 +29,7 @@ type hub struct {
 	groups    map[uint32]*group
 	accounts  map[uint32]*account
 	monitors  []*conn
+	tapped    bool   // the Send at work was copied to them
 	histories uint64 // made in this run
 	histDir   string // where histories are stored; "" keeps them in memory
 

@@ -45,6 +45,9 @@ func (h *hub) runInline(c *conn, r *reg, hd *frame.Header, fr []byte) {
 	if hd.Flags&frame.FlagCall != 0 {
 		r.callers.add(c.port, h)
 	}
+	if len(h.monitors) > 0 {
+		h.tap(c, hd, fr, nil) // before what the callback sends
+	}
 	body := fr[frame.HeaderLen:]
 	msg := connector.Message{
 		ID: r.id, Seq: native.Uint32(body[24:]), Ack: native.Uint32(body[28:]), Flags: native.Uint16(body[34:]),
@@ -65,6 +68,7 @@ func (h *hub) runInline(c *conn, r *reg, hd *frame.Header, fr []byte) {
 		}
 		in.d.Msg.Data, in.queue = nil, nil
 	}
+	h.tapped = true
 	if hd.Flags&frame.FlagAck != 0 {
 		h.answer(c, hd.Tag, nil, "")
 	}

@@ -47,9 +47,10 @@ func (h *hub) send(c *conn, hd *frame.Header, fr []byte) bool {
 	}
 	c.stat.Sent++
 	c.stat.SentBytes += uint64(len(fr))
-	if len(h.monitors) > 0 {
+	if len(h.monitors) > 0 && !h.tapped {
 		h.tap(c, hd, fr, err)
 	}
+	h.tapped = false
 	if err != nil {
 		h.refuse(c, hd, fr, err)
 	}

@@ -4,6 +4,8 @@ package e2e
 
 import (
 	"encoding/json"
+	"os/exec"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -137,12 +139,51 @@ func TestMonitorDecodesTheAgents(t *testing.T) {
 	monJSON.expect(`watching`)
 	_, at := s.echo("1234")
 	s.ok("rx", "call", at, "1234", "hello")
-	mon.expect(`call +rxrpc .*→ callback  rxrpc SOCKET`)
-	mon.expect(`rxrpc SENDMSG sock \d+ call \d+.* to ` + regexp.QuoteMeta(at) + `.*, 5 bytes`)
-	mon.expect(`→ port \d+  rxrpc event MSG sock \d+.*, 5 bytes`)
+	mon.expect(`call +rxrpc .*→ callback  SOCKET`)
+	mon.expect(`→ callback  SENDMSG sock \d+ call \d+.* to ` + regexp.QuoteMeta(at) + `.*, 5 bytes`)
+	mon.expect(`→ port \d+  event MSG sock \d+.*, 5 bytes`)
 	monJSON.expect(`"decoded":"rxrpc reply BIND`)
+	s.run("cnbus", "rx", "call", at, "1235", "x")
+	mon.expect(`event MSG sock \d+.* RXRPC_ABORT -2 from`)
+	s.run("cnbus", "rx", "call", at, "1234", "x", "--key", "afs@nowhere")
+	mon.expect(`reply SETOPT sock \d+: errno \d+ .*no such key`)
+	require.Zero(t, s.key(serviceKey, "add", "rxrpc_s", "52:2", "--hex").code)
+	mon.expect(`call +rxrpc .*KEY_ADD`)
+	all := mon.all()
+	asked := slices.IndexFunc(all, func(l string) bool { return strings.HasSuffix(l, "→ callback  HELLO") })
+	told := slices.IndexFunc(all, func(l string) bool { return strings.Contains(l, "reply HELLO: done") })
+	assert.True(t, 0 < asked && asked < told, "a reply comes after its call: lines %d and %d", asked, told)
+
 	s.run("cn-test", "sock", "--streams", "1", "--bytes", "10", "--datagrams", "1")
-	mon.expect(`tsocket .*→ callback  open`)
+	for _, op := range []string{`open ipv4 stream`, `bind sock`, `listen sock`, `accepted sock`, `connect sock`, `writev sock \d+ posted 10 bytes`, `data sock \d+ 10 bytes`, `sendto sock`, `datagrams sock`, `close sock`} {
+		mon.expect(`tsocket .*→ (callback|port \d+)  ` + op)
+	}
+	r := s.run("cnbus", "sock", "ls")
+	require.Zero(t, r.code)
+	mon.expect(`tsocket .*→ callback  stat`)
+}
+
+// Virtual sockets are told, too: their ends, windows and bytes.
+func TestMonitorDecodesVirtualSockets(t *testing.T) {
+	s := newSite(t)
+	s.broker("--no-proc", "--no-rx", "--no-sock")
+	mon := s.start("cnbus", "monitor", "bussock", "0x7001:1")
+	mon.expect(`watching`)
+	for _, name := range []string{"bus-http", "rx-bus"} {
+		out, err := exec.CommandContext(t.Context(), "go", "build", "-o", filepath.Join(bin, name), "github.com/cnbus/cnbus/examples/"+name).CombinedOutput()
+		require.NoError(t, err, "%s", out)
+	}
+	s.file("page", "hello")
+	s.start(filepath.Join(bin, "bus-http"), "-serve", "0x7001:1", "-dir", s.dir)
+	s.eventuallyListed("28673:1")
+	assert.Equal(t, "hello", s.run(filepath.Join(bin, "bus-http"), "http://0x7001:1/page").out)
+	mon.expect(`bussock .*stream \d+ to \d+: \d+ bytes at 0`)
+	s.start(filepath.Join(bin, "rx-bus"), "-serve")
+	s.eventuallyListed("28674:1")
+	c := s.command(filepath.Join(bin, "rx-bus"))
+	c.Stdin = strings.NewReader("hello\n")
+	assert.Contains(t, s.runCmd(c).out, "hello")
+	mon.expect(`bussock .*socket \d+ to \d+: \d+ datagrams?, \d+ bytes`)
 }
 
 // Every byte comes back through the whole stack, on each carrier.

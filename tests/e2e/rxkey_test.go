@@ -5,6 +5,8 @@ package e2e
 import (
 	"encoding/hex"
 	"encoding/json"
+	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"syscall"
@@ -15,6 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnbus/cnbus/rxrpc/keyring"
+	"github.com/cnbus/cnbus/rxrpc/rxagent/rxmsg"
 	"github.com/cnbus/cnbus/rxrpc/rxkad"
 )
 
@@ -56,8 +59,11 @@ func (s *site) keyLines(args ...string) []keyLine {
 func TestRxKey(t *testing.T) {
 	s := newSite(t)
 	s.broker()
-	mon := s.start("cnbus", "monitor")
-	mon.expect(`watching`)
+	mon, monJSON := s.start("cnbus", "monitor", "--full"), s.start("cnbus", "monitor", "--json")
+	pcap := s.start("cnbus", "monitor", "--pcap", filepath.Join(s.dir, "keys.pcapng"))
+	for _, m := range []*program{mon, monJSON, pcap} {
+		m.expect(`watching`)
+	}
 	said := ""
 	must := func(r result) string {
 		t.Helper()
@@ -84,10 +90,24 @@ func TestRxKey(t *testing.T) {
 	must(s.key("", "unlink", id, "--ring", "AFSkeys"))
 	must(s.key("", "unlink", "AFSkeys"))
 	assert.Empty(t, s.keyLines())
-	mon.end(2)
+
+	// A client of its own that does not seal what it sends.
+	raw := "\xa7\x83\x8a\xcb\xc7\x83\xec\x94"
+	add := rxmsg.KeyAdd{Type: "rxrpc_s", Description: "53:2", Payload: []byte(raw)}
+	request, err := add.Append(rxmsg.Header{Op: rxmsg.OpKeyAdd}.Append(nil))
+	require.NoError(t, err)
+	s.ok("call", "rxrpc", "--hex", hex.EncodeToString(request))
+	assert.Equal(t, "53:2", s.keyLines()[0].Description, "the key is what it was")
+	for _, m := range []*program{mon, monJSON, pcap} {
+		m.end(syscall.SIGINT)
+	}
+	file, err := os.ReadFile(filepath.Join(s.dir, "keys.pcapng"))
+	require.NoError(t, err)
 	watched := strings.Join(mon.all(), "\n")
 	assert.Contains(t, watched, "KEY_ADD")
-	raw := "\xa7\x83\x8a\xcb\xc7\x83\xec\x94"
+	watched += strings.Join(monJSON.all(), "\n") + string(file)
+	assert.Contains(t, watched, `"decoded":"rxrpc KEY_ADD`)
+	assert.Contains(t, string(file), "53:2")
 	for _, secret := range []string{serviceKey, raw, strings.ToUpper(serviceKey), "a7 83 8a cb"} {
 		assert.NotContains(t, said+watched, secret)
 	}
