@@ -30,7 +30,9 @@ func newSockLs(app *cli.App) *cobra.Command {
 		Short: "List the sockets: whose, where, how much",
 		Long: `List the sockets that the agent has for clients of the broker: their addresses and
 state, how many bytes came and went, how many wait to be sent, and whose they
-are. Under READS is whether the owner takes what comes.`,
+are. Under READS is whether the owner takes what comes. A user sees his own; root,
+and the broker's user, see all, and the UDP sockets of the RxRPC agent, whose USER
+is <rxrpc>.`,
 		Example: `  cnbus sock ls
 
   # for a script
@@ -60,7 +62,7 @@ func sockLs(ctx context.Context, app *cli.App) error {
 	t := cli.NewTable(">SOCK", "KIND", "STATE", "LOCAL", "REMOTE", ">IN", ">OUT", ">QUEUED", "READS", "USER", ">PID", ">PORT")
 	for i := range s.Sockets {
 		k := &s.Sockets[i]
-		t.Row(k.Num, sockKind(k), k.State, dash(k.Local), dash(k.Remote), cli.Bytes(k.BytesIn), cli.Bytes(k.BytesOut), cli.Bytes(k.Queued), reads(k), cli.User(k.UID), k.PID, k.Port)
+		t.Row(k.Num, sockKind(k), k.State, dash(k.Local), dash(k.Remote), cli.Bytes(k.BytesIn), cli.Bytes(k.BytesOut), cli.Bytes(k.Queued), reads(k), sockUser(k), k.PID, k.Port)
 	}
 	return t.Print(app.Out, app.Out.Style)
 }
@@ -74,6 +76,14 @@ func sockKind(k *tsagent.SocketInfo) string {
 		return "tcp" + strings.TrimPrefix(strings.TrimPrefix(k.Family, "ipv4"), "ipv")
 	}
 	return "udp" + strings.TrimPrefix(strings.TrimPrefix(k.Family, "ipv4"), "ipv")
+}
+
+// sockUser is whose the socket is: of a user, or of an agent, in angle brackets, for all of its clients.
+func sockUser(k *tsagent.SocketInfo) string {
+	if k.Owner != "" {
+		return "<" + k.Owner + ">"
+	}
+	return cli.User(k.UID)
 }
 
 func reads(k *tsagent.SocketInfo) string {

@@ -12,6 +12,7 @@ import (
 	"errors"
 	"log/slog"
 	"math"
+	"sync/atomic"
 
 	"github.com/cnbus/cnbus/connector"
 	"github.com/cnbus/cnbus/connector/broker"
@@ -58,7 +59,11 @@ func Start(ctx context.Context, cfg Config) *Agents {
 	if cfg.Allow == nil {
 		cfg.Allow = func(connector.Cred, broker.Access) error { return nil }
 	}
-	return &Agents{Sock: startSock(ctx, &cfg), Rx: startRx(ctx, &cfg)}
+	var udp atomic.Pointer[inside] // there a little later
+	a := &Agents{Sock: startSock(ctx, &cfg, func() []tsagent.SocketInfo { return udp.Load().sockets() })}
+	a.Rx = startRx(ctx, &cfg)
+	udp.Store(a.Rx.udp)
+	return a
 }
 
 // Stop ends the agents: calls first, then the sockets that they use. It may be called twice.
@@ -75,7 +80,8 @@ type SockAgent struct {
 	log   *slog.Logger
 }
 
-func startSock(ctx context.Context, cfg *Config) *SockAgent {
+// startSock starts the agent of sockets, which tells of others besides its own.
+func startSock(ctx context.Context, cfg *Config, others func() []tsagent.SocketInfo) *SockAgent {
 	if cfg.NoSock {
 		return &SockAgent{Err: ErrOff}
 	}
@@ -83,7 +89,7 @@ func startSock(ctx context.Context, cfg *Config) *SockAgent {
 	if err != nil {
 		return &SockAgent{Err: err}
 	}
-	c := tsagent.Config{Policy: sockPolicy{cfg.Allow}, Logger: cfg.Log}
+	c := tsagent.Config{Policy: sockPolicy{cfg.Allow}, Others: others, Logger: cfg.Log}
 	if cfg.Quota != nil {
 		c.Quota, c.SocketsPerOwner = sockQuota{cfg.Quota}, math.MaxInt32
 	}

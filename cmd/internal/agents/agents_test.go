@@ -98,6 +98,17 @@ func TestStartAndStop(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, "x", string(reply))
 	assert.Equal(t, "rx_call "+e.LocalAddr().String()+" 7", p.last())
+	ts, err := tsagent.NewClient(ctx, bus, nil)
+	require.NoError(t, err)
+	defer ts.Close()
+	all, err := ts.Stat(ctx)
+	require.NoError(t, err)
+	require.Len(t, all.Sockets, 2, "the endpoints of server and client")
+	for _, k := range all.Sockets {
+		assert.Equal(t, "rxrpc", k.Owner)
+		assert.Equal(t, "ipv4 dgram", k.Family+" "+k.Type)
+	}
+	assert.Equal(t, "ipv4:"+e.LocalAddr().String(), all.Sockets[0].Local)
 	s, ok := a.Rx.Stats()
 	require.True(t, ok)
 	assert.Equal(t, 2, s.Conns, "one has two ends here")

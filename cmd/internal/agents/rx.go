@@ -103,6 +103,18 @@ type inside struct {
 	log    *slog.Logger
 }
 
+// sockets are the UDP sockets of the endpoints.
+func (in *inside) sockets() []tsagent.SocketInfo {
+	if in == nil {
+		return nil
+	}
+	all := in.agent.Sockets()
+	for i := range all {
+		all[i].Owner = "rxrpc"
+	}
+	return all
+}
+
 // sink is the id on the loopback bus to which datagrams are sent.
 var sink = cbid.ID{Idx: cbid.TSocket.Idx, Val: 2}
 
