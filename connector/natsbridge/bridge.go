@@ -110,7 +110,7 @@ func (g *Bridge) start(ctx context.Context, b *broker.Broker) error {
 			return err
 		}
 	}
-	if err := g.nc.FlushWithContext(ctx); err != nil {
+	if err := g.flushed(ctx); err != nil {
 		return err
 	}
 	if err := g.refused(); err != nil {
@@ -133,6 +133,13 @@ func (g *Bridge) start(ctx context.Context, b *broker.Broker) error {
 		g.core.runLater() // of Join
 	})
 	return nil
+}
+
+// flushed waits until the server has all that was sent; NATS's client wants a deadline for that.
+func (g *Bridge) flushed(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, storeTime)
+	defer cancel()
+	return g.nc.FlushWithContext(ctx)
 }
 
 // post runs f on the broker's loop.

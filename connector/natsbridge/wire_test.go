@@ -48,7 +48,7 @@ func TestDamagedHeadersAreRefusedByReason(t *testing.T) {
 		{"other byte order", 0, []byte("1BNC"), errMagic},
 		{"version", 4, []byte{2}, errVersion},
 		{"type 0", 5, []byte{0}, errType},
-		{"type 4", 5, []byte{4}, errType},
+		{"type 5", 5, []byte{5}, errType},
 		{"host 0", 6, []byte{0, 0}, errHost},
 		{"host 4096", 6, []byte{0, 0x10}, errHost},
 	} {
