@@ -78,6 +78,7 @@ type brokerConfig struct {
 	Embedded          *natsbridge.EmbeddedConfig
 	Replicas          int
 	Lease             time.Duration
+	Policy            string // "": the default one
 }
 
 // brokerMain is `cnbus serve --join`, without its agents.
@@ -89,7 +90,13 @@ func brokerMain() error {
 	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
 	ctx, stop := untilTerm()
 	defer stop()
-	b, err := broker.New(&broker.Config{Socket: c.Socket, HistoryDir: "-", Drain: time.Second, Log: log, WillJoin: true})
+	cfgb := &broker.Config{Socket: c.Socket, HistoryDir: "-", Drain: time.Second, Log: log, WillJoin: true}
+	if c.Policy != "" {
+		if cfgb.Policy, err = broker.ParsePolicy(c.Policy); err != nil {
+			return err
+		}
+	}
+	b, err := broker.New(cfgb)
 	if err != nil {
 		return err
 	}
