@@ -1,6 +1,8 @@
 package broker
 
 import (
+	"slices"
+
 	"github.com/cnbus/cnbus/connector"
 	"github.com/cnbus/cnbus/connector/internal/frame"
 )
@@ -23,6 +25,10 @@ const (
 	// durableRing is how many bytes of the newest messages are kept here.
 	durableRing = 1 << 20
 )
+
+// joinsWaiting is how many Joins of a durable group's members, beyond one for each, and how many requests for its
+// history may wait for the store.
+const joinsWaiting = 1024
 
 func (g *group) durable() *durable {
 	if g == nil || g.hist == nil {
@@ -67,6 +73,13 @@ func (h *hub) makeDurable(g *group, want connector.History) {
 		h.site.members(g.num, false)
 	}
 	h.locate(g)
+}
+
+// dropJoins forgets the Joins of a member that goes before they are answered; the others are those of clients that have left.
+func (d *durable) dropJoins(m *member) {
+	gone := func(w held) bool { return w.m == m && w.c.closed }
+	d.waiting = slices.DeleteFunc(d.waiting, gone)
+	d.later = slices.DeleteFunc(d.later, gone)
 }
 
 // endDurable is called when g has no member any more.
@@ -450,6 +463,9 @@ func (h *hub) define(c *conn, hd *frame.Header, want connector.History) {
 		return
 	case h.site == nil:
 		h.answer(c, hd.Tag, connector.ErrNotSupported, "this broker is not joined to others: no history can be durable")
+		return
+	case len(h.site.defs[hd.Group]) >= joinsWaiting:
+		h.answer(c, hd.Tag, connector.ErrWouldBlock, "too many histories wait for the store")
 		return
 	case want.Durable && !bounded:
 		h.answer(c, hd.Tag, connector.ErrInvalid, "a durable history needs a bound: messages, bytes or age")

@@ -94,6 +94,10 @@ func (h *hub) handleJoin(c *conn, hd *frame.Header, body []byte) error {
 		}
 	}
 	if d := m.g.durable(); d != nil {
+		if len(d.later) >= len(m.g.members)+joinsWaiting {
+			h.answer(c, hd.Tag, connector.ErrWouldBlock, sprintf("too many joins of group %d wait for the store", hd.Group))
+			return nil
+		}
 		d.later = append(d.later, held{c: c, tag: hd.Tag, m: m, at: at, epoch: epoch, pos: hd.Pos})
 		h.locate(m.g)
 		return nil
@@ -145,6 +149,9 @@ func (h *hub) leave(m *member) {
 	if m.lagging {
 		m.lagging = false
 		m.c.dropLagging(m)
+	}
+	if d := g.durable(); d != nil {
+		d.dropJoins(m)
 	}
 	if len(g.members) == 0 {
 		if g.durable() != nil {

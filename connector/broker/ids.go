@@ -34,6 +34,7 @@ func (h *hub) dropEarly(c *conn) {
 		}
 		return e.c == c
 	})
+	h.earlyDef = slices.DeleteFunc(h.earlyDef, func(e earlyDefine) bool { return e.c == c })
 }
 
 // asksFor reports whether c has asked for an id of idx for all hosts, and is not answered yet.

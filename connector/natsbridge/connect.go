@@ -128,6 +128,7 @@ func (g *Bridge) connected(yes bool, err error) {
 	} else {
 		g.log.Warn("NATS connection lost", "err", err)
 		g.wg.Go(g.explain)
+		g.reads.disconnected()
 	}
 	g.post(func() { g.core.setConnected(yes) })
 }

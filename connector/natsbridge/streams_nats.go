@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -26,7 +27,7 @@ const (
 	// streamsMost is how many operations on streams are under way at a time.
 	streamsMost = 64
 	// readerIdle is for how long the server keeps the place of a reader that says nothing.
-	readerIdle = 30 * time.Second
+	readerIdle = 8 * time.Second
 )
 
 func (s *natsStore) streamName(group uint32) string {
@@ -299,7 +300,9 @@ func (g *Bridge) Stream(op streamOp) {
 		case <-g.ctx.Done():
 			return
 		}
-		r := g.store.doStream(g.ctx, &op)
+		ctx, end := g.reads.whileConnected()
+		r := g.store.doStream(ctx, &op)
+		end()
 		<-g.reads.ops
 		g.post(func() {
 			op.then(r)
@@ -313,10 +316,37 @@ type readers struct {
 	g    *Bridge
 	ops  chan struct{}
 	live map[uint32]context.CancelFunc
+
+	mu   sync.Mutex    // guards lost
+	lost chan struct{} // closed when the connection is lost: no answer comes by it any more
 }
 
 func newReaders(g *Bridge) *readers {
-	return &readers{g: g, ops: make(chan struct{}, streamsMost), live: make(map[uint32]context.CancelFunc)}
+	return &readers{g: g, ops: make(chan struct{}, streamsMost), live: make(map[uint32]context.CancelFunc), lost: make(chan struct{})}
+}
+
+// whileConnected is a context that ends with the connection.
+func (r *readers) whileConnected() (context.Context, context.CancelFunc) {
+	r.mu.Lock()
+	lost := r.lost
+	r.mu.Unlock()
+	ctx, cancel := context.WithCancel(r.g.ctx)
+	r.g.wg.Go(func() {
+		select {
+		case <-lost:
+			cancel()
+		case <-ctx.Done():
+		}
+	})
+	return ctx, cancel
+}
+
+// disconnected ends what waits for an answer.
+func (r *readers) disconnected() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	close(r.lost)
+	r.lost = make(chan struct{})
 }
 
 // Follow begins or ends the reading of a group.
@@ -367,6 +397,7 @@ func (g *Bridge) readStream(ctx context.Context, group uint32, reader, seq uint6
 	if err != nil {
 		return seq, err
 	}
+	defer g.endReader(group, cons.CachedInfo().Name)
 	in := make(chan streamMsg, fetchMost)
 	var failed error
 	g.wg.Go(func() {
@@ -415,6 +446,16 @@ func (g *Bridge) readStream(ctx context.Context, group uint32, reader, seq uint6
 		}
 		seq = batch[len(batch)-1].seq + 1
 	}
+}
+
+// endReader has the server forget a reader at once, if it can be told.
+func (g *Bridge) endReader(group uint32, name string) {
+	if g.ctx.Err() != nil || !g.nc.IsConnected() {
+		return
+	}
+	ctx, cancel := context.WithTimeout(g.ctx, time.Second)
+	defer cancel()
+	_ = g.store.js.DeleteConsumer(ctx, g.store.streamName(group), name)
 }
 
 // give has the core take messages, and waits until it has.

@@ -206,6 +206,7 @@ func TestDurableGroup(t *testing.T) {
 		w.add().cfg.Policy = durableRules
 	}
 	w.begin()
+	w.streams = []string{"stream cnbus_main_g_784"}
 	a, b, c := w.hosts[0], w.hosts[1], w.hosts[2]
 
 	w.scenario("the NATS server is killed and comes back", func(t *testing.T) {
@@ -277,6 +278,7 @@ func TestDurableGroupOfThreeServers(t *testing.T) {
 		h.cfg.Embedded = w.embedded(h.n)
 	}
 	w.begin()
+	w.streams = []string{"stream cnbus_main_g_784"}
 	for i, h := range w.hosts {
 		w.scenario(fmt.Sprintf("host %d is killed with its server", i+1), func(t *testing.T) {
 			from, to := w.hosts[(i+1)%3], w.hosts[(i+2)%3]

@@ -128,7 +128,7 @@ func (w *world) nothingLeaks() {
 }
 
 // storeIsRight waits until the store has a number and a lease for each host, the ids that are registered for the site,
-// and nothing else.
+// the streams of durable groups, and nothing else.
 func (w *world) storeIsRight(ctx context.Context) {
 	w.t.Helper()
 	nc, err := nats.Connect(w.storeURL(), nats.RetryOnFailedConnect(true), nats.Timeout(patience))
@@ -143,6 +143,7 @@ func (w *world) storeIsRight(ctx context.Context) {
 	for range w.hosts {
 		want = append(want, "lease", "number")
 	}
+	want = append(want, w.streams...)
 	slices.Sort(want)
 	for {
 		have, err := w.keys(ctx, js)

@@ -29,16 +29,17 @@ const patience = 60 * time.Second
 
 // world is a bridge with namespaces at it. Several may be at a time.
 type world struct {
-	t      testing.TB // of the scenario that runs
-	root   *testing.T // of the world: what is started lives as long as it
-	k      int        // no other world has it
-	dir    string
-	hosts  []*host
-	server *process
-	ns     *process // of the server
-	buses  []*client.Bus
-	owners map[cbid.ID]string // the hosts of the ids that are registered for the site
-	base   []figures          // of the hosts, and of the server: see leaks_test.go
+	t       testing.TB // of the scenario that runs
+	root    *testing.T // of the world: what is started lives as long as it
+	k       int        // no other world has it
+	dir     string
+	hosts   []*host
+	server  *process
+	ns      *process // of the server
+	buses   []*client.Bus
+	owners  map[cbid.ID]string // the hosts of the ids that are registered for the site
+	streams []string           // of durable groups
+	base    []figures          // of the hosts, and of the server: see leaks_test.go
 }
 
 var worlds atomic.Int32
