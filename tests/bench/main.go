@@ -34,6 +34,7 @@ import (
 var suites = map[string]func() harness.Suite{
 	"agents":  agentbench.Suite,
 	"bus":     busbench.Suite,
+	"hosts":   busbench.HostsSuite,
 	"rxkad":   rxbench.SecuritySuite,
 	"rxrpc":   rxbench.Suite,
 	"tsocket": tsbench.Suite,

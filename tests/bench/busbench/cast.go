@@ -16,6 +16,7 @@ import (
 type cast struct {
 	env     *harness.Env
 	hosts   []io.Closer // brokers
+	sites   []io.Closer // brokers that need another one of hosts: the NATS server
 	guests  []io.Closer // their clients
 	sockets int
 }
@@ -38,8 +39,8 @@ func (c *cast) startHost(ctx context.Context, name string, args, ready any) (*ro
 
 // Close ends all processes, the clients before the brokers.
 func (c *cast) Close() error {
-	err := errors.Join(closeAll(c.guests), closeAll(c.hosts))
-	c.guests, c.hosts = nil, nil
+	err := errors.Join(closeAll(c.guests), closeAll(c.sites), closeAll(c.hosts))
+	c.guests, c.sites, c.hosts = nil, nil, nil
 	return err
 }
 

@@ -23,6 +23,7 @@ type flow struct {
 // flowArgs say what a flow looks like.
 type flowArgs struct {
 	At    place
+	From  *place // of the publisher; nil: At
 	Subs  int
 	Group uint32 // 0: unicast to the one subscriber
 	Size  int
@@ -40,8 +41,12 @@ func openFlow(ctx context.Context, c *cast, a flowArgs) (*flow, error) {
 		f.subs = append(f.subs, p)
 	}
 	to.Lossy = a.Lossy
+	from := a.At
+	if a.From != nil {
+		from = *a.From
+	}
 	var err error
-	f.pub, err = c.start(ctx, rolePublisher, pubArgs{At: a.At, To: to, Size: a.Size}, nil)
+	f.pub, err = c.start(ctx, rolePublisher, pubArgs{At: from, To: to, Size: a.Size}, nil)
 	return f, err
 }
 

@@ -15,16 +15,18 @@ import (
 // natsStart is how long the server may take to listen.
 const natsStart = 10 * time.Second
 
+// natsWrite is how long a client may take to read before it counts as dead.
+const natsWrite = time.Minute
+
 // natsServer is the role of a NATS server on a TCP port of the loopback
 // interface. What it would drop for a slow subscriber is raised beyond what a
 // run sends, so that both sides deliver everything.
 func natsServer(ctx context.Context, p *role.Proc) error {
-	s, err := server.NewServer(&server.Options{
-		Host: "127.0.0.1", Port: server.RANDOM_PORT,
-		NoLog: true, NoSigs: true,
-		MaxPending:    8 << 30,
-		WriteDeadline: time.Minute,
-	})
+	return serveNATS(ctx, p, natsOptions())
+}
+
+func serveNATS(ctx context.Context, p *role.Proc, o *server.Options) error {
+	s, err := server.NewServer(o)
 	if err != nil {
 		return err
 	}

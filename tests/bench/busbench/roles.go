@@ -24,6 +24,8 @@ const (
 	roleInProcess  = "bus-inprocess"
 	roleEvents     = "bus-events"
 	roleStorm      = "bus-storm"
+	roleSite       = "bus-site"
+	roleNATSStore  = "bus-nats-store"
 )
 
 // Roles are the processes that the suite is made of.
@@ -40,6 +42,8 @@ var Roles = map[string]role.Func{
 	roleInProcess:  inProcessRole,
 	roleEvents:     eventsRole,
 	roleStorm:      storm,
+	roleSite:       siteBroker,
+	roleNATSStore:  natsStore,
 }
 
 // Operations of the roles.

@@ -4,6 +4,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/assert"
+
+	"github.com/cnbus/cnbus/tests/bench/harness"
 )
 
 // The table, by row: the least ratio, higher being better.
@@ -26,10 +28,19 @@ var promised = map[string]float64{
 	"history-cost":          0.8,
 }
 
+// promisedHosts is the same of many hosts.
+var promisedHosts = map[string]float64{"remote-call": 1 / 1.5, "group-128": 0.8, "local-call-joined": 1 / 1.05}
+
 func TestSuiteHasEachPromisedRow(t *testing.T) {
+	checkSuite(t, Suite(), promised)
+	checkSuite(t, HostsSuite(), promisedHosts)
+}
+
+func checkSuite(t *testing.T, s harness.Suite, promised map[string]float64) {
+	t.Helper()
 	got := make(map[string]float64)
 	names := make(map[string]int)
-	for _, r := range Suite().Rows() {
+	for _, r := range s.Rows() {
 		names[r.Name]++
 		assert.Equal(t, 1, names[r.Name], "%s is there once", r.Name)
 		for what, s := range map[string]string{"name": r.Name, "what": r.What, "against": r.Against, "unit": r.Unit} {
