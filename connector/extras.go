@@ -191,6 +191,13 @@ type Corker interface {
 	Flush()
 }
 
+// A Runner is a Bus with a goroutine of its own, on which callbacks marked by Inline run and what they post goes straight to its receiver.
+type Runner interface {
+	// Run has fn run there too, as such a callback: soon, between others, and it must not wait. What it posts where that would have to wait is refused
+	// with ErrWouldBlock. Run does not wait for it; false if the bus has ended.
+	Run(fn func()) bool
+}
+
 // Post calls b.Post if b can, and b.Send if not.
 func Post(ctx context.Context, b Bus, m Message, to Dest) error {
 	if p, ok := b.(Poster); ok {

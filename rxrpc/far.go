@@ -40,7 +40,9 @@ func (e *Endpoint) workFar(now proto.Time, calls []*call, tasks []task) {
 	e.doTasks(now, tasks)
 	e.wokenNow = 0
 	e.events(now)
-	e.woken.Store(e.wokenNow)
+	if e.wokenNow > 0 { // most rounds are of callers that begin calls
+		e.woken.Store(e.wokenNow)
+	}
 	e.far.Flush(now)
 	e.tellIdle()
 }

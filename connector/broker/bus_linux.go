@@ -44,16 +44,25 @@ func (b *Broker) Bus(ctx context.Context, name string) (connector.Bus, error) {
 // Bus is a place on the bus within the broker's process.
 type Bus struct {
 	*client.Bus
-	loop    *loop
-	ctx     context.Context // of callbacks on the loop
-	cancel  context.CancelFunc
-	first   sync.Once // sets agent
-	agent   *local
-	inlines atomic.Int32 // callbacks on the loop there have been
+	loop   *loop
+	ctx    context.Context // of callbacks on the loop
+	cancel context.CancelFunc
+	first  sync.Once // sets agent
+	agent  *local
+	onLoop atomic.Bool // something of this Bus has run on the loop, or is about to
+	frame  []byte      // of post; the loop's
 }
 
+var _ connector.Runner = (*Bus)(nil)
+
 // within reports whether the caller is a callback on the loop.
-func (s *Bus) within() bool { return s.inlines.Load() > 0 && s.loop.sock.Inside() }
+func (s *Bus) within() bool { return s.onLoop.Load() && s.loop.sock.Inside() }
+
+// Run implements connector.Runner.
+func (s *Bus) Run(fn func()) bool {
+	s.onLoop.Store(true)
+	return s.loop.post(fn)
+}
 
 var errWithin = fmt.Errorf("called by a callback on the broker's loop, which it would wait for: %w", connector.ErrInvalid)
 
@@ -95,7 +104,7 @@ func (s *Bus) add(ctx context.Context, id cbid.ID, h connector.Handler, register
 	if err != nil {
 		return fail(err)
 	}
-	s.inlines.Add(1)
+	s.onLoop.Store(true)
 	// Nothing is ever sent to the client's side of it.
 	if err = register(connector.HandlerFunc(h.Handle)); err != nil {
 		s.loop.post(func() {
@@ -204,9 +213,15 @@ func (s *Bus) post(m *connector.Message, to connector.Dest) bool {
 	case connector.FullDrop:
 		hd.Flags |= frame.FlagDrop
 	}
-	fr := hd.Append(make([]byte, 0, hd.Len))
+	fr := s.frame
+	s.frame = nil // what is sent may be handled at once, and what handles it may post
+	if cap(fr) < int(hd.Len) {
+		fr = make([]byte, 0, hd.Len)
+	}
+	fr = hd.Append(fr[:0])
 	fr, _ = m.AppendNative(fr, c.port) // its length was looked at
 	hd.Put(fr)
+	defer func() { s.frame = fr[:0] }()
 	c.stat.FramesIn++
 	if !h.send(c, &hd, fr) {
 		c.stat.FramesIn--

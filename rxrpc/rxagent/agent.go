@@ -18,11 +18,12 @@ import (
 
 // An Agent serves the sockets of AF_RXRPC on a bus. See the package comment.
 type Agent struct {
-	cfg  Config
-	bus  connector.Bus
-	post func(ctx context.Context, m connector.Message, to connector.Dest) error // what a flush follows
-	pool *rxrpc.Pool
-	run  uint64
+	cfg    Config
+	bus    connector.Bus
+	post   func(ctx context.Context, m connector.Message, to connector.Dest) error // what a flush follows
+	runner connector.Runner                                                        // bus, if it is one
+	pool   *rxrpc.Pool
+	run    uint64
 
 	ctx    context.Context
 	cancel context.CancelFunc
@@ -67,6 +68,7 @@ func New(ctx context.Context, bus connector.Bus, cfg *Config) (*Agent, error) {
 	if c, ok := bus.(connector.Corker); ok {
 		a.post = c.PostMore
 	}
+	a.runner, _ = bus.(connector.Runner)
 	a.pool = rxrpc.NewPool(a.cfg.Open)
 	a.lastSock.Store(rand.Uint32() >> 1) // what was meant for a socket of the agent before must not hit one of this
 	a.bufs.New = func() any { b := make([]byte, 0, connector.MaxData); return &b }

@@ -27,6 +27,8 @@ type owner struct {
 	waiting atomic.Int32  // requests
 	wake    chan struct{} // of the pump; room for one
 	pumped  chan struct{} // the pump has ended
+	round   func()        // onLoop, bound once
+	relay   relay
 
 	mu      sync.Mutex // guards what follows
 	socks   map[uint32]*sock
@@ -67,6 +69,7 @@ func (a *Agent) ownerOf(from connector.From) *owner {
 	o.user = a.userOf(from.Cred.UID)
 	o.user.owners++
 	a.owners[from.Port] = o
+	o.round = o.onLoop
 	a.wg.Go(o.pump)
 	o.lane.put(&a.wg, 0, o.follow)
 	return o
@@ -111,7 +114,7 @@ func (o *owner) giveUp(why error) {
 		f := rxmsg.Failure{Errno: no, Text: text}
 		for _, k := range socks {
 			x := outgoing{k: k, h: rxmsg.Header{Op: rxmsg.EventClosed, Sock: k.n}, body: f.Append(nil)}
-			if !o.deliver(o.replying(), &x, nil) {
+			if !o.deliver(o.replying(), &x) {
 				return
 			}
 		}
@@ -214,7 +217,6 @@ func (o *owner) shut(ctx context.Context, f *rxmsg.Failure) {
 		o.out = append(o.out, outgoing{k: k, h: rxmsg.Header{Op: rxmsg.EventClosed, Sock: k.n}, body: f.Append(nil)})
 	}
 	o.out = append(o.out, outgoing{last: true})
-	o.mu.Unlock()
 	o.stir()
 	select {
 	case <-o.pumped:

@@ -12,15 +12,15 @@ import (
 	"github.com/cnbus/cnbus/rxrpc/rxagent/rxmsg"
 )
 
-// outgoing is an event that the pump is to send.
+// outgoing is an event that is to be sent.
 type outgoing struct {
 	k    *sock // nil: of no socket
 	h    rxmsg.Header
 	body []byte
-	last bool // nothing, but the end of the pump
+	last bool // nothing, but the end of it all
 }
 
-// send has the pump send an event. It may be called in the middle of the protocol.
+// send has an event sent. It may be called in the middle of the protocol.
 func (o *owner) send(x outgoing) {
 	o.mu.Lock()
 	if len(o.out) < o.most() {
@@ -31,7 +31,6 @@ func (o *owner) send(x outgoing) {
 		o.a.cfg.Logger.Warn("rxrpc agent: a client that does not read what it is told of its requests is given up", "port", o.from.Port)
 		o.a.wg.Go(func() { o.giveUp(errno(syscall.ENOBUFS, "what this port is told of its requests was not read")) })
 	}
-	o.mu.Unlock()
 	o.stir()
 }
 
@@ -46,116 +45,250 @@ func (o *owner) complete(r *request, p rxmsg.Reply, body []byte) {
 	}
 }
 
-// stir wakes the pump.
+// news is SocketConfig.Notify: there is something to receive of k.
+func (o *owner) news(k *sock) {
+	o.mu.Lock()
+	if k.ready {
+		o.mu.Unlock()
+		return
+	}
+	k.ready = true
+	o.ready = append(o.ready, k)
+	o.stir()
+}
+
+// stir has somebody send what there is to send, unless somebody does. o.mu is held; stir unlocks it.
 func (o *owner) stir() {
+	idle := !o.relay.busy
+	o.relay.busy = true
+	o.mu.Unlock()
+	if idle {
+		o.relayOn()
+	}
+}
+
+// A relay is what an owner is being sent. The goroutine of the bus sends it, if the bus has one (connector.Runner): there an event goes straight to
+// its receiver. When that has no room the pump goes on, which can wait, until nothing is left. Whoever set busy, or was handed
+// it, has all of the rest.
+type relay struct {
+	busy bool // owner.mu
+
+	buf   []byte
+	out   []outgoing
+	ready []*sock
+	outAt int // what has been sent of out, and of ready
+	at    int
+	turn  int               // messages of ready[at]
+	held  connector.Message // that there was no room for, made in buf; no data: none
+	last  bool              // the owner was told the last
+}
+
+const (
+	// turn is how many messages of a socket are sent before it is another's turn.
+	turn = 64
+	// visit is how many are sent on the goroutine of the bus before that turns to others.
+	visit = 256
+)
+
+// progress is how far a relay has come.
+type progress uint8
+
+const (
+	sent    progress = iota // there may be more
+	done                    // nothing is left, and busy was given up
+	blocked                 // the pump has to wait
+	over                    // the owner is gone, or was told the last
+)
+
+// relayOn hands what there is to send to whoever can send it.
+func (o *owner) relayOn() {
+	if o.a.runner == nil || !o.a.runner.Run(o.round) {
+		o.rouse()
+	}
+}
+
+// rouse hands busy to the pump.
+func (o *owner) rouse() {
 	select {
 	case o.wake <- struct{}{}:
 	default:
 	}
 }
 
-// news is SocketConfig.Notify: there is something to receive of k.
-func (o *owner) news(k *sock) {
+// onLoop sends on the goroutine of the bus.
+func (o *owner) onLoop() {
+	p := over
+	if o.ctx.Err() == nil {
+		p = o.sendSome(true, visit)
+	}
+	switch p {
+	case sent:
+		o.relayOn()
+	case blocked, over:
+		o.rouse()
+	}
+}
+
+// pump sends what has to wait for its receiver, until the owner is gone. Nobody relays when it has ended.
+func (o *owner) pump() {
+	defer close(o.pumped)
+	for {
+		select {
+		case <-o.wake:
+		case <-o.ctx.Done():
+			if !o.claim() {
+				<-o.wake
+			}
+			return
+		}
+		p := sent
+		for p == sent {
+			p = o.sendSome(false, visit)
+			o.flush()
+		}
+		if p == over {
+			return
+		}
+	}
+}
+
+// claim takes the relay, unless somebody has it, who will hand it on: the owner is gone.
+func (o *owner) claim() bool {
 	o.mu.Lock()
-	told := k.ready
-	if !told {
+	defer o.mu.Unlock()
+	idle := !o.relay.busy
+	o.relay.busy = true
+	return idle
+}
+
+// sendSome sends until there is nothing left, or more than most messages are sent. On the goroutine of the bus nothing waits.
+func (o *owner) sendSome(onLoop bool, most int) progress {
+	r := &o.relay
+	if r.buf == nil {
+		r.buf = make([]byte, 0, connector.MaxData)
+	}
+	if len(r.held.Data) > 0 {
+		m := r.held
+		r.held = connector.Message{}
+		if p := o.post(o.ctx, onLoop, m); p != sent {
+			return p
+		}
+	}
+	for ; ; most-- {
+		var m connector.Message
+		switch {
+		case r.last:
+			return over
+		case most <= 0:
+			return sent
+		case r.outAt < len(r.out):
+			x := &r.out[r.outAt]
+			r.outAt++
+			if x.last {
+				r.last = true
+				continue
+			}
+			m = o.message(x.k, x.data(r.buf))
+		case r.at < len(r.ready):
+			k := r.ready[r.at]
+			if r.turn == turn {
+				o.again(k) // there may be more
+			}
+			b, n, ok := []byte(nil), 0, r.turn < turn
+			if ok {
+				b, n, ok = k.event(r.buf)
+			}
+			if !ok {
+				r.at++
+				r.turn = 0
+				continue
+			}
+			r.turn++
+			o.a.counters.eventBytes.Add(uint64(n))
+			m = o.message(k, b)
+		default:
+			if p := o.refill(); p != sent {
+				return p
+			}
+			continue
+		}
+		if p := o.post(o.ctx, onLoop, m); p != sent {
+			return p
+		}
+	}
+}
+
+// refill takes what has come to be sent.
+func (o *owner) refill() progress {
+	r := &o.relay
+	clear(r.out)
+	clear(r.ready)
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.ctx.Err() != nil {
+		return over // and the pump is to be told
+	}
+	r.out, o.out = o.out, r.out[:0]
+	r.ready, o.ready = o.ready, r.ready[:0]
+	r.outAt, r.at, r.turn = 0, 0, 0
+	for _, k := range r.ready {
+		k.ready = false
+	}
+	if r.busy = len(r.out) > 0 || len(r.ready) > 0; !r.busy {
+		return done
+	}
+	return sent
+}
+
+// again has k looked at once more.
+func (o *owner) again(k *sock) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if !k.ready {
 		k.ready = true
 		o.ready = append(o.ready, k)
 	}
-	o.mu.Unlock()
-	if !told {
-		o.stir()
-	}
 }
 
-// turn is how many messages of a socket are sent before it is another's turn.
-const turn = 64
-
-// pump sends what is to be sent to the owner, until that is gone.
-func (o *owner) pump() {
-	defer close(o.pumped)
-	buf := make([]byte, 0, connector.MaxData)
-	var out []outgoing
-	var ready []*sock
-	for {
-		o.mu.Lock()
-		out, o.out = o.out, out[:0]
-		ready, o.ready = o.ready, ready[:0]
-		for _, k := range ready {
-			k.ready = false
-		}
-		o.mu.Unlock()
-		if len(out) == 0 && len(ready) == 0 {
-			select {
-			case <-o.wake:
-				continue
-			case <-o.ctx.Done():
-				return
-			}
-		}
-		for i := range out {
-			if out[i].last {
-				o.flush()
-			}
-			if out[i].last || !o.deliver(o.ctx, &out[i], buf) {
-				return
-			}
-		}
-		clear(out)
-		for _, k := range ready {
-			if !o.relay(k, buf) {
-				return
-			}
-		}
-		clear(ready)
-		o.flush()
-	}
-}
-
-// deliver sends x; false when the owner is gone.
-func (o *owner) deliver(ctx context.Context, x *outgoing, buf []byte) bool {
+// data makes the event's bytes in buf.
+func (x *outgoing) data(buf []byte) []byte {
 	b := append(x.h.Append(buf[:0]), x.body...)
-	if len(b) > connector.MaxData {
-		b = b[:connector.MaxData]
-	}
-	return o.post(ctx, x.k, b)
+	return b[:min(len(b), connector.MaxData)]
 }
 
-// relay sends what there is to receive of k; false when the owner is gone.
-func (o *owner) relay(k *sock, buf []byte) bool {
-	for range turn {
-		b, n, ok := k.event(buf)
-		if !ok {
-			return true
-		}
-		o.a.counters.eventBytes.Add(uint64(n))
-		if !o.post(o.ctx, k, b) {
-			return false
-		}
-	}
-	o.news(k) // there may be more
-	return true
-}
-
-// post sends an event; false when the owner is gone. It waits while the owner does not read.
-func (o *owner) post(ctx context.Context, k *sock, b []byte) bool {
+// message is the next event of k, or of none.
+func (o *owner) message(k *sock, b []byte) connector.Message {
 	m := connector.Message{ID: cbid.RxRPC, Data: b}
 	if k != nil {
 		k.seq++
 		m.Seq = k.seq
 	}
 	o.a.counters.events.Add(1)
+	return m
+}
+
+// post sends an event; on the goroutine of the bus it may be held instead. Elsewhere it waits while the owner does not read.
+func (o *owner) post(ctx context.Context, onLoop bool, m connector.Message) progress {
 	err := o.a.post(ctx, m, connector.Dest{Port: o.from.Port})
 	switch {
 	case err == nil:
-		return true
-	case errors.Is(err, connector.ErrNoPort), errors.Is(err, connector.ErrInterrupted):
-		return ctx.Err() == nil // the end of the port is told
-	}
-	if ctx.Err() == nil && !errors.Is(err, connector.ErrClosed) {
+		return sent
+	case onLoop && errors.Is(err, connector.ErrWouldBlock):
+		o.relay.held = m
+		return blocked
+	case errors.Is(err, connector.ErrNoPort), errors.Is(err, connector.ErrInterrupted): // the end of the port is told
+	case ctx.Err() == nil && !errors.Is(err, connector.ErrClosed):
 		o.a.cfg.Logger.Warn("rxrpc agent: an event", "port", o.from.Port, "error", err)
 	}
-	return ctx.Err() == nil
+	if ctx.Err() != nil {
+		return over
+	}
+	return sent
+}
+
+// deliver sends x when the pump has ended; false when the owner is gone.
+func (o *owner) deliver(ctx context.Context, x *outgoing) bool {
+	return o.post(ctx, false, o.message(x.k, x.data(nil))) == sent
 }
 
 // flush lets go of events that are held to leave together.

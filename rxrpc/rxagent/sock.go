@@ -28,7 +28,7 @@ type sock struct {
 	allowed     rxrpc.Addr  // the last that Policy has allowed to call; of the callback and of the lane, which are never both at work
 	ready       bool        // owner.mu: in its queue
 
-	// Of the pump.
+	// Of who relays.
 	seq  uint32
 	name [rxrpc.SockaddrSize]byte
 
