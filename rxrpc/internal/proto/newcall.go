@@ -2,6 +2,7 @@ package proto
 
 import (
 	"net/netip"
+	"slices"
 	"syscall"
 
 	"github.com/cnbus/cnbus/rxrpc/internal/errno"
@@ -196,6 +197,11 @@ func (e *Endpoint) endsOne(c *conn, h *wire.Header) bool {
 func (e *Endpoint) serviceFor(now Time, from netip.AddrPort, c *conn, h *wire.Header) (*Service, ServerSecurity) {
 	s := e.services[h.Service]
 	if c != nil && s != nil {
+		if c.svc.closed && !c.handOver(s) {
+			// What its client has proven it has not proven to this one: it must begin again.
+			c.abortAll(now, wire.CallDead, syscall.ESHUTDOWN, "the service of the connection was closed", nil)
+			return nil, nil
+		}
 		s = c.svc
 	}
 	if s == nil || s.closed || s.refusing {
@@ -223,6 +229,15 @@ func (e *Endpoint) serviceFor(now Time, from netip.AddrPort, c *conn, h *wire.He
 	}
 	e.reject(now, from, h, wire.InvalidOperation, "no such security class")
 	return nil, nil
+}
+
+// handOver gives a connection, whose service was closed, to the one that is there in its place.
+func (c *conn) handOver(s *Service) bool {
+	if !c.plain || s.p.Secured || !slices.Contains(s.p.IDs, c.service) {
+		return false
+	}
+	c.svc = s
+	return true
 }
 
 // acceptConn begins a service connection. Of a class that wants the client to prove itself it is half open for now, and the

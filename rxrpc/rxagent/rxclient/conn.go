@@ -33,8 +33,9 @@ type Conn struct {
 
 	ctx    context.Context // ends with Close
 	cancel context.CancelFunc
-	done   chan struct{} // the reader has ended
-	fresh  []*engine     // of the reader: that have noted something
+	done   chan struct{}  // the reader has ended
+	wg     sync.WaitGroup // sockets that are closed because they are of no use here
+	fresh  []*engine      // of the reader: that have noted something
 
 	// mu guards what follows.
 	mu     sync.Mutex
@@ -55,8 +56,9 @@ type sink interface {
 
 // A port is a socket of the agent as the reader knows it.
 type port struct {
-	sink sink
-	seq  uint32 // of the last event
+	sink  sink
+	agent uint32 // the agent's port: nobody else tells events
+	seq   uint32 // of the last event
 }
 
 // Dial opens a port on a bus and asks the agent what it can. The bus stays the caller's. Errors: those of the bus, connector.ErrNoID if there is
@@ -130,6 +132,7 @@ func (c *Conn) Close() error {
 	c.cancel()
 	err := c.ep.Close()
 	<-c.done
+	c.wg.Wait()
 	return err
 }
 
@@ -197,14 +200,34 @@ func (c *Conn) flush() {
 
 // open opens a socket of the agent, whose events s takes in.
 func (c *Conn) open(ctx context.Context, family int, cfg rxmsg.Socket, s sink) (uint32, error) {
-	r, _, err := c.call(ctx, rxmsg.Header{Op: rxmsg.OpSocket, Arg: uint64(family)}, cfg.Append(nil))
+	h := rxmsg.Header{Op: rxmsg.OpSocket, Arg: uint64(family)}
+	ev, err := c.request(ctx, cfg.Append(h.Append(nil)))
+	if err != nil {
+		return 0, err
+	}
+	r, _, err := completion(ev)
 	if err != nil {
 		return 0, err
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.socks[r.Sock] = &port{sink: s}
+	c.socks[r.Sock] = &port{sink: s, agent: ev.From.Port}
 	return r.Sock, nil
+}
+
+// discard closes a socket of the agent that is lost here, although the agent may still have it: with its port and its services, which whatever comes in its
+// place needs. Nobody waits for that.
+func (c *Conn) discard(sock uint32) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return // the port goes, and all that it has
+	}
+	c.wg.Go(func() {
+		ctx, cancel := context.WithTimeout(c.ctx, closeWait)
+		defer cancel()
+		_, _, _ = c.call(ctx, rxmsg.Header{Op: rxmsg.OpClose, Sock: sock}, nil)
+	})
 }
 
 // forget ends the events of a socket.
@@ -225,7 +248,7 @@ func (c *Conn) read() {
 			if c.ctx.Err() == nil {
 				err = c.busError(err)
 			}
-			c.loseAll(err)
+			c.loseAll(err, false)
 			return
 		}
 		for ok, n := true, 0; ok; n++ {
@@ -250,23 +273,23 @@ func (c *Conn) handle(ev *connector.Event) {
 	switch ev.Kind {
 	case connector.EventMessage:
 		if ev.Msg.ID == cbid.RxRPC {
-			c.deliver(&ev.Msg)
+			c.deliver(&ev.Msg, ev.From.Port)
 		}
 	case connector.EventFailed: // of a post, which was of the socket of that number
 		if ev.Msg.ID == cbid.RxRPC {
-			c.lose(ev.Msg.Seq, c.busError(ev.Err))
+			c.lose(ev.Msg.Seq, c.busError(ev.Err), true)
 		}
 	case connector.EventLost:
 		if ev.From.Group == 0 {
-			c.loseAll(fmt.Errorf("%d events of the agent were lost: %w", ev.Lost, ErrDown))
+			c.loseAll(fmt.Errorf("%d events of the agent were lost: %w", ev.Lost, ErrDown), true)
 		}
 	case connector.EventDown:
-		c.loseAll(c.busError(ev.Err))
+		c.loseAll(c.busError(ev.Err), false) // the port is gone, and what it had
 	}
 }
 
 // deliver hands an event to its socket.
-func (c *Conn) deliver(m *connector.Message) {
+func (c *Conn) deliver(m *connector.Message, from uint32) {
 	h, body, err := rxmsg.ParseHeader(m.Data)
 	if err != nil || !h.Op.Event() {
 		return // a completion that nobody waits for any more
@@ -274,6 +297,9 @@ func (c *Conn) deliver(m *connector.Message) {
 	c.mu.Lock()
 	p := c.socks[h.Sock]
 	gap := false
+	if p != nil && p.agent != from {
+		p = nil
+	}
 	if p != nil {
 		gap = m.Seq != p.seq+1
 		p.seq = m.Seq
@@ -282,36 +308,43 @@ func (c *Conn) deliver(m *connector.Message) {
 	switch {
 	case p == nil:
 	case gap:
-		c.lose(h.Sock, fmt.Errorf("an event of the agent is missing: %w", ErrDown))
+		c.lose(h.Sock, fmt.Errorf("an event of the agent is missing: %w", ErrDown), true)
 	case h.Op == rxmsg.EventClosed:
 		err := error(ErrDown)
 		if f, e := rxmsg.ParseFailure(body); e == nil {
 			err = fmt.Errorf("%w: %w", f.Err(h), ErrDown)
 		}
-		c.lose(h.Sock, err)
+		c.lose(h.Sock, err, false)
 	default:
 		p.sink.event(h, body)
 	}
 }
 
-// lose tells a socket that it is no more.
-func (c *Conn) lose(sock uint32, err error) {
+// lose tells a socket that it is no more; the agent too, if it may not know.
+func (c *Conn) lose(sock uint32, err error, discard bool) {
 	c.mu.Lock()
 	p := c.socks[sock]
 	delete(c.socks, sock)
 	c.mu.Unlock()
-	if p != nil {
-		p.sink.lost(err)
+	if p == nil {
+		return
 	}
+	if discard {
+		c.discard(sock)
+	}
+	p.sink.lost(err)
 }
 
 // loseAll tells all.
-func (c *Conn) loseAll(err error) {
+func (c *Conn) loseAll(err error, discard bool) {
 	c.mu.Lock()
 	socks := c.socks
 	c.socks = make(map[uint32]*port)
 	c.mu.Unlock()
-	for _, p := range socks {
+	for sock, p := range socks {
+		if discard {
+			c.discard(sock)
+		}
 		p.sink.lost(err)
 	}
 }

@@ -102,11 +102,14 @@ func (k *KernelService) BeginCall(ctx context.Context, p BeginParams) (*KernelCa
 	if err == nil {
 		return c, nil
 	}
-	if ctx.Err() != nil { // the agent may begin it yet
-		k.end(p.UserID)
+	mine := c.x.kernel == c // or the number is another call's
+	if ctx.Err() != nil {
+		if mine { // the agent may begin it yet
+			k.end(p.UserID)
+		}
 		err = interrupted("begin call", ctx)
 	}
-	if c.x.kernel == c {
+	if mine {
 		k.drop(c)
 	}
 	return nil, err

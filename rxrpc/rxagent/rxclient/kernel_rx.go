@@ -45,33 +45,37 @@ func (k *KernelService) InterceptRxMessages(fn func(s *Socket, userID uint64, m 
 		defer s.mu.Unlock()
 		return s.errno("intercept", syscall.EBUSY, "there is an interceptor")
 	}
-	s.tap = &interceptor{fn: fn}
+	tap := &interceptor{fn: fn}
+	s.tap = tap
 	s.mu.Unlock()
 	if err := s.do("intercept", rxmsg.Header{Op: rxmsg.OpIntercept}, nil); err != nil {
+		s.mu.Lock()
+		s.tap = nil // Recvmsg has what comes, and who asks again may be luckier
+		s.mu.Unlock()
 		return err
 	}
-	go s.intercept()
+	go s.intercept(tap)
 	return nil
 }
 
-func (s *Socket) intercept() {
+func (s *Socket) intercept(tap *interceptor) {
 	for {
 		s.mu.Lock()
-		if s.closed || s.down != nil && len(s.tap.queue) == 0 {
+		if s.closed || s.down != nil && len(tap.queue) == 0 {
 			s.mu.Unlock()
 			return
 		}
-		if len(s.tap.queue) == 0 {
-			wake := s.tap.more.wait()
+		if len(tap.queue) == 0 {
+			wake := tap.more.wait()
 			s.mu.Unlock()
 			<-wake
 			continue
 		}
-		m := s.tap.queue[0]
-		s.tap.queue[0] = nil
-		s.tap.queue = s.tap.queue[1:]
+		m := tap.queue[0]
+		tap.queue[0] = nil
+		tap.queue = tap.queue[1:]
 		s.mu.Unlock()
-		s.tap.fn(s, m.id, m)
+		tap.fn(s, m.id, m)
 	}
 }
 
@@ -157,7 +161,7 @@ func (k *KernelService) free(m *RxMessage) {
 	}
 	h := rxmsg.Header{Op: rxmsg.OpDataDelivered, Flags: rxmsg.FlagNoReply, Sock: s.number, Arg: uint64(handle)}
 	if err := s.c.post(s.c.ctx, s.number, h.Append(nil)); err != nil {
-		s.lost(s.c.busError(err))
+		s.fail(s.c.busError(err))
 	}
 }
 

@@ -3,6 +3,7 @@ package rxclient
 import (
 	"encoding/binary"
 	"errors"
+	"syscall"
 	"time"
 
 	"github.com/cnbus/cnbus/rxrpc"
@@ -120,7 +121,7 @@ func (e *engine) mendClient(f *farClient) bool {
 		return true
 	}
 	var refusal *rxmsg.Error
-	if f.key == (Key{}) || !errors.As(err, &refusal) {
+	if f.key == (Key{}) || !errors.As(err, &refusal) || passing(refusal.Errno) {
 		return false
 	}
 	e.run(func(proto.Time) { // there is no such key, or it must not be used
@@ -128,6 +129,15 @@ func (e *engine) mendClient(f *farClient) bool {
 		f.fail(proto.Result{Completion: proto.LocalError, Errno: refusal.Errno, Err: err})
 	})
 	return true
+}
+
+// passing reports whether what the agent says may be otherwise soon: its port, or what a user may have, is still taken by the socket before.
+func passing(no syscall.Errno) bool {
+	switch no {
+	case syscall.EADDRINUSE, syscall.EMFILE, syscall.ENOBUFS, syscall.EAGAIN, syscall.ESHUTDOWN:
+		return true
+	}
+	return false
 }
 
 func (e *engine) mendService(v *farService) bool {
@@ -144,7 +154,7 @@ func (e *engine) mendService(v *farService) bool {
 		return true
 	}
 	if err := e.listen(e.ctx, s); err != nil {
-		s.lost(err)
+		s.fail(err)
 		return false
 	}
 	return true

@@ -116,7 +116,7 @@ func (o *outbox) post(ctx context.Context, b *batch) int {
 			if ctx.Err() != nil {
 				return i
 			}
-			m.s.lost(o.e.c.busError(err))
+			m.s.fail(o.e.c.busError(err))
 		}
 	}
 	return len(b.msgs)

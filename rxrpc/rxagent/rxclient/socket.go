@@ -136,7 +136,7 @@ func (s *Socket) ask(ctx context.Context, op string, h rxmsg.Header, body []byte
 		return r, b, nil
 	}
 	if errors.Is(e, ErrDown) {
-		s.lost(e)
+		s.fail(e)
 	}
 	return r, b, s.fault(op, e)
 }

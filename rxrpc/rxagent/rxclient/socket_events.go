@@ -59,8 +59,19 @@ func (s *Socket) event(h rxmsg.Header, body []byte) {
 		}
 	}
 	if err != nil {
-		s.lost(fmt.Errorf("an event of the agent makes no sense: %w: %w", err, ErrDown))
+		s.fail(fmt.Errorf("an event of the agent makes no sense: %w: %w", err, ErrDown))
 	}
+}
+
+// fail is lost for what is noticed here.
+func (s *Socket) fail(err error) {
+	s.mu.Lock()
+	known := s.down != nil || s.closed
+	s.mu.Unlock()
+	if !known {
+		s.c.discard(s.number)
+	}
+	s.lost(err)
 }
 
 // lost is of sink.

@@ -169,13 +169,11 @@ func (s *Socket) consumed(x *tag, n int) {
 	held := x.held
 	x.held = true // the bus may make who posts wait
 	s.mu.Unlock()
-	err := s.c.post(s.c.ctx, s.number, b)
+	if err := s.c.post(s.c.ctx, s.number, b); err != nil {
+		s.fail(s.c.busError(err))
+	}
 	s.mu.Lock()
 	x.held = held
-	if err != nil && s.down == nil {
-		s.down = s.c.busError(err)
-		s.wakeAll()
-	}
 }
 
 // RecvmsgRaw is as rxrpc.Socket.RecvmsgRaw.

@@ -156,7 +156,7 @@ func (s *Socket) sendFirst(ctx context.Context, x *tag, name, control, data []by
 		return k, of(interrupted("sendmsg", ctx), x.id)
 	case err != nil:
 		if errors.Is(err, ErrDown) {
-			s.lost(err)
+			s.fail(err)
 		}
 		return 0, of(s.fault("sendmsg", err), x.id)
 	}

@@ -34,7 +34,7 @@ func (s *farSocket) event(h rxmsg.Header, body []byte) {
 		return // of a later version
 	}
 	if err != nil {
-		s.lost(fmt.Errorf("an event of the agent makes no sense: %w: %w", err, ErrDown))
+		s.fail(fmt.Errorf("an event of the agent makes no sense: %w: %w", err, ErrDown))
 		return
 	}
 	s.e.note(i)
@@ -63,6 +63,14 @@ func (i *item) message(body []byte) error {
 		i.buf = proto.CopyBuf(m.Data)
 	}
 	return nil
+}
+
+// fail is lost for what is noticed here: the agent still has the socket, whose port and services the next one is to have.
+func (s *farSocket) fail(err error) {
+	if !s.gone.Load() {
+		s.e.c.discard(s.number)
+	}
+	s.lost(err)
 }
 
 // lost is of sink.
