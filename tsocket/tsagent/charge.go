@@ -60,16 +60,53 @@ func (s *sock) chargeReceive(once *bool) error {
 	return err
 }
 
-// addStage puts the next part of a batch behind those before.
-func (s *sock) addStage(b []byte) error {
-	need := len(s.stage) + len(b)
-	if need > cap(s.stage) {
-		size := max(need, min(2*cap(s.stage), maxStage))
-		if err := s.charge(size - cap(s.stage)); err != nil {
-			return err
+// addStage puts the next part of a batch behind those before. When one is refused so is all that follows, up to the last: a part that
+// begins inside a datagram is no batch.
+func (s *sock) addStage(r *request) error {
+	more := r.h.Flags&FlagMore != 0
+	if err := s.stageErr; err != nil {
+		s.stageLost += len(r.body)
+		if more {
+			return nil
 		}
-		s.stage = append(make([]byte, 0, size), s.stage...)
+		if !r.wantsReply() {
+			s.mu.Lock()
+			s.room(s.stageLost)
+			s.mu.Unlock()
+		}
+		s.stageErr, s.stageLost = nil, 0
+		return err
 	}
-	s.stage = append(s.stage, b...)
+	err := s.growStage(len(r.body))
+	if err == nil {
+		s.stage = append(s.stage, r.body...)
+		return nil
+	}
+	lost := len(s.stage) + len(r.body)
+	s.stage = s.stage[:0]
+	if more {
+		s.stageErr, s.stageLost = err, lost
+	} else if !r.wantsReply() {
+		s.mu.Lock()
+		s.room(lost)
+		s.mu.Unlock()
+	}
+	return err
+}
+
+// growStage makes room for n bytes more.
+func (s *sock) growStage(n int) error {
+	need := len(s.stage) + n
+	if need > maxStage {
+		return &Error{syscall.EMSGSIZE, fmt.Sprintf("sendto: a batch of more than %d bytes", maxStage)}
+	}
+	if need <= cap(s.stage) {
+		return nil
+	}
+	size := max(need, min(2*cap(s.stage), maxStage))
+	if err := s.charge(size - cap(s.stage)); err != nil {
+		return fmt.Errorf("sendto: %w", err)
+	}
+	s.stage = append(make([]byte, 0, size), s.stage...)
 	return nil
 }

@@ -89,6 +89,54 @@ func TestMemoryOfParts(t *testing.T) {
 	}
 }
 
+// When a part of a batch is refused, so is the rest: what is behind it is no batch, whatever it looks like.
+func TestRestOfBatchThatWasRefused(t *testing.T) {
+	s := onLoopback(t, nil)
+	r := s.raw(t)
+	d, err := tsocket.UDP(local4(0), tsocket.Addr{})
+	require.NoError(t, err)
+	defer d.Close()
+	x := r.open(unix.AF_INET, unix.SOCK_DGRAM)
+	batch := func(text string) []byte {
+		var w tsagent.BatchWriter
+		w.Add([]byte(text), d.LocalAddr())
+		return w.Body()
+	}
+	part := tsagent.Header{Op: tsagent.OpSendTo, Flags: tsagent.FlagMore, Sock: x}
+	tooLong := func() {
+		for range 15 {
+			r.post(part, make([]byte, 16000))
+		}
+		h, why := r.event()
+		require.Equal(t, tsagent.EvError, h.Op)
+		require.EqualValues(t, syscall.EMSGSIZE, binary.NativeEndian.Uint32(why))
+	}
+	last := tsagent.Header{Op: tsagent.OpSendTo, Sock: x}
+	tooLong()
+	r.refuse(syscall.EMSGSIZE, last, batch("not a datagram"))
+	r.must(last, batch("a datagram"))
+	got, err := d.RecvFromSend(background).Wait(soon(t))
+	require.NoError(t, err)
+	require.Equal(t, "a datagram", string(got.Data))
+
+	tooLong()
+	r.post(last, batch("not a datagram"))
+	granted, refused := false, false // what counted against the window is given back
+	for !granted || !refused {
+		switch h, _ := r.event(); h.Op {
+		case tsagent.EvWindow:
+			granted = true
+			require.Equal(t, uint64(15*16000+len(batch("not a datagram"))), h.Arg)
+		case tsagent.EvError:
+			refused = true
+		}
+	}
+	r.must(last, batch("another"))
+	got, err = d.RecvFromSend(background).Wait(soon(t))
+	require.NoError(t, err)
+	require.Equal(t, "another", string(got.Data))
+}
+
 // The smallest window has room for the largest datagram, again and again.
 func TestSmallestWindow(t *testing.T) {
 	s := onLoopback(t, &tsagent.Config{Window: 1})

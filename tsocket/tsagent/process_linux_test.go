@@ -247,7 +247,7 @@ func TestProcessIsKilledDuringTransfers(t *testing.T) {
 	going := make(chan struct{})
 	go func() {
 		defer close(going)
-		transfer(t, c, 16<<20)
+		transfer(t, c, 4<<20)
 	}()
 	p.kill()
 	for range userStreams {
@@ -273,7 +273,7 @@ func TestProcessIsStoppedDuringTransfers(t *testing.T) {
 	require.NoError(t, p.cmd.Process.Signal(syscall.SIGSTOP))
 	c := s.client(t)
 	for range 3 {
-		transfer(t, c, 16<<20)
+		transfer(t, c, 4<<20)
 	}
 	moved := func() (sum uint64) {
 		for _, k := range s.agent.Sockets() {
@@ -291,7 +291,7 @@ func TestProcessIsStoppedDuringTransfers(t *testing.T) {
 	}, patience, 100*time.Millisecond)
 	transfer(t, c, 1<<20)
 	require.NoError(t, p.cmd.Process.Signal(syscall.SIGCONT))
-	require.Eventually(t, func() bool { return moved() > before+10<<20 }, patience, 10*time.Millisecond)
+	require.Eventually(t, func() bool { return moved() > before+2<<20 }, patience, 10*time.Millisecond)
 	require.Empty(t, far.ends, "no connection was lost")
 }
 

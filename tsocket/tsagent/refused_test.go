@@ -85,7 +85,7 @@ func TestRefusedRequestsLeaveNothing(t *testing.T) {
 		refused()
 	}
 	before := heap()
-	const rounds = 4000 // of which each would leave some 100 bytes and more
+	const rounds = 2000 // of which each would leave some 100 bytes and more
 	for range rounds {
 		refused()
 	}

@@ -59,6 +59,8 @@ type sock struct {
 	bytesIn, bytesOut atomic.Uint64
 	sendsPolicyOK     tsocket.Addr // where datagrams may go, as was asked last; of the handler
 	stage             []byte       // the beginning of a batch in several messages; of the handler
+	stageErr          error        // why the rest of such a batch is refused
+	stageLost         int          // bytes of it
 
 	mu            sync.Mutex // guards the fields below
 	closed        bool

@@ -19,17 +19,9 @@ func connectorFrom(o *owner) connector.From { return connector.From{Port: o.port
 func (s *sock) sendTo(r *request) error {
 	a := s.a
 	body := r.body
-	if r.h.Flags&FlagMore != 0 || len(s.stage) > 0 {
-		if len(s.stage)+len(body) > maxStage {
-			s.stage = s.stage[:0]
-			return &Error{syscall.EMSGSIZE, fmt.Sprintf("sendto: a batch of more than %d bytes", maxStage)}
-		}
-		if err := s.addStage(body); err != nil {
-			s.stage = s.stage[:0]
-			return fmt.Errorf("sendto: %w", err)
-		}
-		if r.h.Flags&FlagMore != 0 {
-			return nil
+	if r.h.Flags&FlagMore != 0 || len(s.stage) > 0 || s.stageErr != nil {
+		if err := s.addStage(r); err != nil || r.h.Flags&FlagMore != 0 {
+			return err
 		}
 		body = s.stage
 		defer func() { s.stage = s.stage[:0] }()

@@ -219,6 +219,21 @@ func FuzzBatch(f *testing.F) {
 			return
 		}
 		require.LessOrEqual(t, len(msgs), maxBatch)
+		var in batchReader
+		in.reset(b)
+		var some [3]tsocket.Message
+		for i := 0; ; {
+			part := in.read(some[:])
+			for _, m := range part {
+				require.Equal(t, msgs[i].Addr, m.Addr)
+				require.Equal(t, string(msgs[i].Data), string(m.Data))
+				i++
+			}
+			if len(part) == 0 {
+				require.Equal(t, len(msgs), i)
+				break
+			}
+		}
 		var w BatchWriter
 		for _, m := range msgs {
 			w.Add(m.Data, m.Addr)
