@@ -11,56 +11,48 @@ import (
 	"github.com/cnbus/cnbus/cbid"
 	"github.com/cnbus/cnbus/cmd/internal/cli"
 	"github.com/cnbus/cnbus/connector"
+	"github.com/cnbus/cnbus/connector/client"
 	"github.com/cnbus/cnbus/rxrpc"
 	"github.com/cnbus/cnbus/rxrpc/rxagent"
 	"github.com/cnbus/cnbus/rxrpc/rxagent/rxmsg"
 )
 
 func newRxCalls(app *cli.App) *cobra.Command {
-	return &cobra.Command{
+	c := &cobra.Command{
 		Use:   "calls",
 		Short: "List the RxRPC calls of the broker's agent",
 		Long: `List the calls that the RxRPC agent has in progress for clients of the broker, as
 /proc/net/rxrpc/calls does for the kernel's. You see your own; root, and the
 broker's own user, see all. STATE is Linux's name for it.`,
-		Example: `  cnbus rx calls`,
-		Args:    cobra.NoArgs,
-		RunE: func(c *cobra.Command, _ []string) error {
-			return rxList(c.Context(), app, "calls", func(all []rxagent.CallInfo) *cli.Table {
-				t := cli.NewTable("LOCAL", "REMOTE", ">SERVICE", "SIDE", "STATE", ">CONN", ">CALL", ">RECEIVED", ">QUEUED", ">QUIET", "USER", ">PID")
-				for i := range all {
-					k := &all[i]
-					t.Row(k.Local, k.Remote, k.Service, side(k.Client), k.State, fmt.Sprintf("%08x", k.Conn), k.Call, k.Received, k.Queued, cli.Duration(k.Quiet), userOf(k.UID), pidOf(k.PID))
-				}
-				return t
-			})
-		},
+		Example: `  cnbus rx calls
+
+  # live
+  cnbus rx calls --watch 1s`,
+		Args: cobra.NoArgs,
 	}
+	columns := []string{"LOCAL", "REMOTE", ">SERVICE", "SIDE", "STATE", ">CONN", ">CALL", ">RECEIVED", ">QUEUED", ">QUIET", "USER", ">PID"}
+	return rxList(c, app, "calls", columns, func(t *cli.Table, k *rxagent.CallInfo) {
+		t.Row(k.Local, k.Remote, k.Service, side(k.Client), k.State, fmt.Sprintf("%08x", k.Conn), k.Call, k.Received, k.Queued, cli.Duration(k.Quiet), userOf(k.UID), pidOf(k.PID))
+	})
 }
 
 func newRxConns(app *cli.App) *cobra.Command {
-	return &cobra.Command{
+	c := &cobra.Command{
 		Use:   "conns",
 		Short: "List the RxRPC connections of the broker's agent",
 		Long: `List the connections of the RxRPC agent, as /proc/net/rxrpc/conns does for the
 kernel's: those with calls, and those that are kept for the next ones.`,
 		Example: `  cnbus rx conns --json`,
 		Args:    cobra.NoArgs,
-		RunE: func(c *cobra.Command, _ []string) error {
-			return rxList(c.Context(), app, "conns", func(all []rxrpc.ConnStatus) *cli.Table {
-				t := cli.NewTable("LOCAL", "REMOTE", ">SERVICE", "SIDE", ">CONN", "SECURITY", ">ACTIVE", ">SERIAL", ">IN", ">OUT")
-				for i := range all {
-					k := &all[i]
-					t.Row(k.Local, k.Remote, k.Service, side(k.Client), fmt.Sprintf("%08x", k.Conn), securityOf(k), k.Active, k.Serial, cli.Count(int(k.PacketsIn)), cli.Count(int(k.PacketsOut)))
-				}
-				return t
-			})
-		},
 	}
+	columns := []string{"LOCAL", "REMOTE", ">SERVICE", "SIDE", ">CONN", "SECURITY", ">ACTIVE", ">SERIAL", ">IN", ">OUT"}
+	return rxList(c, app, "conns", columns, func(t *cli.Table, k *rxrpc.ConnStatus) {
+		t.Row(k.Local, k.Remote, k.Service, side(k.Client), fmt.Sprintf("%08x", k.Conn), securityOf(k), k.Active, k.Serial, cli.Count(int(k.PacketsIn)), cli.Count(int(k.PacketsOut)))
+	})
 }
 
 func newRxPeers(app *cli.App) *cobra.Command {
-	return &cobra.Command{
+	c := &cobra.Command{
 		Use:   "peers",
 		Short: "List what the broker's agent knows of RxRPC peers",
 		Long: `List the peers of the RxRPC agent, as /proc/net/rxrpc/peers does for the kernel's:
@@ -68,17 +60,11 @@ round-trip time, retransmission time-out, how large datagrams may be, how much
 went and was sent again.`,
 		Example: `  cnbus rx peers`,
 		Args:    cobra.NoArgs,
-		RunE: func(c *cobra.Command, _ []string) error {
-			return rxList(c.Context(), app, "peers", func(all []rxrpc.PeerStatus) *cli.Table {
-				t := cli.NewTable("LOCAL", "REMOTE", ">CONNS", ">RTT", ">RTO", ">MTU", ">IN", ">OUT", ">SENT", ">RESENT")
-				for i := range all {
-					k := &all[i]
-					t.Row(k.Local, k.Remote, k.Conns, measured(k.RTT), cli.Duration(k.RTO), k.MTU, cli.Bytes(k.BytesIn), cli.Bytes(k.BytesOut), cli.Count(k.Sent), cli.Count(k.Resent))
-				}
-				return t
-			})
-		},
 	}
+	columns := []string{"LOCAL", "REMOTE", ">CONNS", ">RTT", ">RTO", ">MTU", ">IN", ">OUT", ">SENT", ">RESENT"}
+	return rxList(c, app, "peers", columns, func(t *cli.Table, k *rxrpc.PeerStatus) {
+		t.Row(k.Local, k.Remote, k.Conns, measured(k.RTT), cli.Duration(k.RTO), k.MTU, cli.Bytes(k.BytesIn), cli.Bytes(k.BytesOut), cli.Count(k.Sent), cli.Count(k.Resent))
+	})
 }
 
 func side(client bool) string {
@@ -129,30 +115,23 @@ func securityOf(k *rxrpc.ConnStatus) string {
 	return "rxkad " + level
 }
 
-// rxList asks the agent and prints what it says.
-func rxList[T any](ctx context.Context, app *cli.App, what string, table func([]T) *cli.Table) error {
-	bus, err := app.Dial(ctx, "cnbus rx")
-	if err != nil {
-		return err
+// rxList has a command ask the agent and print what it says.
+func rxList[T any](c *cobra.Command, app *cli.App, what string, columns []string, row func(*cli.Table, *T)) *cobra.Command {
+	again := watchFlag(c)
+	c.RunE = func(c *cobra.Command, _ []string) error {
+		ctx := c.Context()
+		return withBus(ctx, app, "cnbus rx", func(bus *client.Bus) error {
+			return again(ctx, app, func() error {
+				all, err := askRx[T](ctx, bus, what)
+				if err != nil {
+					return err
+				}
+				t := cli.NewTable(columns...)
+				return printList(app, what, all, t, func(k *T) { row(t, k) })
+			})
+		})
 	}
-	defer bus.Close()
-	all, err := askRx[T](ctx, bus, what)
-	if err != nil {
-		return err
-	}
-	if app.JSON {
-		for i := range all {
-			if err := app.Out.JSON(&all[i]); err != nil {
-				return err
-			}
-		}
-		return nil
-	}
-	if len(all) == 0 {
-		app.Notice("no %s", what)
-		return nil
-	}
-	return table(all).Print(app.Out, app.Out.Style)
+	return c
 }
 
 // askRx gathers the pieces of an answer to STAT.

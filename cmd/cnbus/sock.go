@@ -8,6 +8,7 @@ import (
 
 	"github.com/cnbus/cnbus/cmd/internal/cli"
 	"github.com/cnbus/cnbus/connector"
+	"github.com/cnbus/cnbus/connector/client"
 	"github.com/cnbus/cnbus/tsocket/tsagent"
 )
 
@@ -25,46 +26,45 @@ policy lets have them: see docs/agents.md.`,
 }
 
 func newSockLs(app *cli.App) *cobra.Command {
-	return &cobra.Command{
+	c := &cobra.Command{
 		Use:   "ls",
 		Short: "List the sockets: whose, where, how much",
 		Long: `List the sockets that the agent has for clients of the broker: their addresses and
-state, how many bytes came and went, how many wait to be sent, and whose they
-are. Under READS is whether the owner takes what comes. A user sees his own; root,
-and the broker's user, see all, and the UDP sockets of the RxRPC agent, whose USER
-is <rxrpc>.`,
+state, how many bytes came and went, how many wait to be sent, how many more
+the owner takes before it has read (WINDOW; of a listener: connections), and
+whose they are. You see your own; root, and the broker's own user, see all,
+the UDP sockets of the RxRPC agent too, whose USER is <rxrpc>.`,
 		Example: `  cnbus sock ls
+
+  # live
+  cnbus sock ls --watch 1s
 
   # for a script
   cnbus sock ls --json`,
 		Args: cobra.NoArgs,
-		RunE: func(c *cobra.Command, _ []string) error { return sockLs(c.Context(), app) },
 	}
+	again := watchFlag(c)
+	c.RunE = func(c *cobra.Command, _ []string) error {
+		return withBus(c.Context(), app, "cnbus sock", func(bus *client.Bus) error {
+			return again(c.Context(), app, func() error { return sockLs(c.Context(), app, bus) })
+		})
+	}
+	return c
 }
 
-func sockLs(ctx context.Context, app *cli.App) error {
-	s, err := sockSnapshot(ctx, app, "cnbus sock")
+func sockLs(ctx context.Context, app *cli.App, bus connector.Bus) error {
+	s, err := askSock(ctx, bus)
 	if err != nil {
 		return err
 	}
-	if app.JSON {
-		for i := range s.Sockets {
-			if err := app.Out.JSON(&s.Sockets[i]); err != nil {
-				return err
-			}
+	t := cli.NewTable(">SOCK", "KIND", "STATE", "LOCAL", "REMOTE", ">IN", ">OUT", ">QUEUED", ">WINDOW", "USER", ">PID", ">PORT")
+	return printList(app, "sockets", s.Sockets, t, func(k *tsagent.SocketInfo) {
+		if k.Owner != "" { // its number and port are no business of anybody
+			t.Row("-", sockKind(k), k.State, sockAddr(k.Local), sockAddr(k.Remote), cli.Bytes(k.BytesIn), cli.Bytes(k.BytesOut), cli.Bytes(k.Queued), window(k), "<"+k.Owner+">", "-", "-")
+			return
 		}
-		return nil
-	}
-	if len(s.Sockets) == 0 {
-		app.Notice("no sockets")
-		return nil
-	}
-	t := cli.NewTable(">SOCK", "KIND", "STATE", "LOCAL", "REMOTE", ">IN", ">OUT", ">QUEUED", "READS", "USER", ">PID", ">PORT")
-	for i := range s.Sockets {
-		k := &s.Sockets[i]
-		t.Row(k.Num, sockKind(k), k.State, dash(k.Local), dash(k.Remote), cli.Bytes(k.BytesIn), cli.Bytes(k.BytesOut), cli.Bytes(k.Queued), reads(k), sockUser(k), k.PID, k.Port)
-	}
-	return t.Print(app.Out, app.Out.Style)
+		t.Row(k.Num, sockKind(k), k.State, sockAddr(k.Local), sockAddr(k.Remote), cli.Bytes(k.BytesIn), cli.Bytes(k.BytesOut), cli.Bytes(k.Queued), window(k), cli.User(k.UID), k.PID, k.Port)
+	})
 }
 
 // sockKind is the kind in the words of a policy; tcp6 and udp6 tell the family.
@@ -78,39 +78,26 @@ func sockKind(k *tsagent.SocketInfo) string {
 	return "udp" + strings.TrimPrefix(strings.TrimPrefix(k.Family, "ipv4"), "ipv")
 }
 
-// sockUser is whose the socket is: of a user, or of an agent, in angle brackets, for all of its clients.
-func sockUser(k *tsagent.SocketInfo) string {
-	if k.Owner != "" {
-		return "<" + k.Owner + ">"
-	}
-	return cli.User(k.UID)
-}
-
-func reads(k *tsagent.SocketInfo) string {
+// window is how much the owner takes.
+func window(k *tsagent.SocketInfo) string {
 	switch {
-	case k.Credit > 0:
-		return "yes"
-	case k.State == "connected" || k.State == "open" || k.State == "listening":
-		return "no"
+	case k.State == "listening":
+		return cli.Count(int(max(k.Credit, 0)))
+	case k.State == "connected" || k.State == "open" || k.Credit > 0:
+		return cli.Bytes(max(k.Credit, 0))
 	}
 	return "-"
 }
 
-func dash(s string) string {
+// sockAddr is an address without the family, which the kind tells.
+func sockAddr(s string) string {
+	for _, family := range []string{"ipv4:", "ipv6:", "unix:"} {
+		s = strings.TrimPrefix(s, family)
+	}
 	if s == "" {
 		return "-"
 	}
 	return s
-}
-
-// sockSnapshot asks the agent of sockets what there is.
-func sockSnapshot(ctx context.Context, app *cli.App, name string) (*tsagent.Snapshot, error) {
-	bus, err := app.Dial(ctx, name)
-	if err != nil {
-		return nil, err
-	}
-	defer bus.Close()
-	return askSock(ctx, bus)
 }
 
 // askSock asks the agent of sockets for its snapshot.

@@ -165,9 +165,15 @@ func TestSockLs(t *testing.T) {
 		return n == 2
 	}, "sock", "ls")
 	out := s.ok("sock", "ls")
-	assert.Regexp(t, `(?m)^SOCK +KIND +STATE +LOCAL +REMOTE +IN +OUT +QUEUED +READS +USER +PID +PORT$`, out)
-	assert.Regexp(t, `(?m)^ *\d+ +tcp +listening +ipv4:127\.0\.0\.1:\d+ +- .* \w+ +`+jsonNumber(uint64(p.cmd.Process.Pid))+` +\d+$`, out)
-	assert.Regexp(t, `(?m)^ *\d+ +tcp +connected +ipv4:127\.0\.0\.1:\d+ +ipv4:127\.0\.0\.1:\d+ `, out)
+	assert.Regexp(t, `(?m)^SOCK +KIND +STATE +LOCAL +REMOTE +IN +OUT +QUEUED +WINDOW +USER +PID +PORT$`, out)
+	assert.Regexp(t, `(?m)^ *\d+ +tcp +listening +127\.0\.0\.1:\d+ +- .* \d+ +\w+ +`+jsonNumber(uint64(p.cmd.Process.Pid))+` +\d+$`, out)
+	assert.Regexp(t, `(?m)^ *\d+ +tcp +connected +127\.0\.0\.1:\d+ +127\.0\.0\.1:\d+ `, out)
+	w := s.start("cnbus", "sock", "ls", "--watch", "10ms")
+	for range 3 {
+		w.expect(`^SOCK +KIND`)
+	}
+	assert.Equal(t, 130, w.end(syscall.SIGINT))
+	assert.Equal(t, 2, s.run("cnbus", "sock", "ls", "--watch", "-1s").code)
 	p.end(syscall.SIGKILL)
 	s.until("they go with their owner", func(rows []map[string]any) bool { return len(rows) == 0 }, "sock", "ls")
 }
