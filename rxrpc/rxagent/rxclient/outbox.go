@@ -155,14 +155,14 @@ func (b *batch) clear() {
 	b.mem, b.msgs = b.mem[:0], b.msgs[:0]
 }
 
-// A pacer is a context that ends a moment after it was armed, and can be used again.
+// A pacer is a context that ends a moment after it was armed, and can be used again. Its timer runs from when somebody waits for it.
 type pacer struct {
-	t *time.Timer
-
-	mu    sync.Mutex
-	armed bool
-	over  bool
-	done  chan struct{}
+	mu      sync.Mutex
+	t       *time.Timer
+	armed   bool
+	ticking bool
+	over    bool
+	done    chan struct{}
 }
 
 var _ context.Context = (*pacer)(nil)
@@ -174,17 +174,15 @@ func (p *pacer) arm() {
 		p.done, p.over = make(chan struct{}), false
 	}
 	p.armed = true
-	if p.t == nil {
-		p.t = time.AfterFunc(patience, p.fire)
-		return
-	}
-	p.t.Reset(patience)
 }
 
 func (p *pacer) disarm() {
-	p.t.Stop()
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.ticking {
+		p.ticking = false
+		p.t.Stop()
+	}
 	p.armed = false
 }
 
@@ -204,6 +202,14 @@ func (p *pacer) Value(any) any               { return nil }
 func (p *pacer) Done() <-chan struct{} {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.armed && !p.ticking {
+		p.ticking = true
+		if p.t == nil {
+			p.t = time.AfterFunc(patience, p.fire)
+		} else {
+			p.t.Reset(patience)
+		}
+	}
 	return p.done
 }
 
