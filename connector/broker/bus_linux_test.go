@@ -354,3 +354,34 @@ func BenchmarkPost(b *testing.B) {
 		})
 	}
 }
+
+// TestCopiesAnsweredOnTheLoop: a callback on the loop that answers copies of what has come before, with more than waits for the loop elsewhere,
+// does not wait for it.
+func TestCopiesAnsweredOnTheLoop(t *testing.T) {
+	const copies = 24
+	s, b := newInside(t)
+	var waiting []*connector.Delivery
+	answer := make([]byte, connector.MaxData)
+	require.NoError(t, b.AddCallback(within(t), echoID, "late", connector.Inline(connector.HandlerFunc(func(ctx context.Context, d *connector.Delivery) {
+		if waiting = append(waiting, d.Detach()); len(waiting) < copies {
+			return
+		}
+		ctx, cancel := context.WithTimeout(ctx, time.Second) // or the loop would wait for ever
+		defer cancel()
+		for _, w := range waiting {
+			assert.NoError(t, w.Reply(ctx, answer))
+		}
+	}))))
+	e := s.user(t)
+	answered := make(chan error, copies)
+	ctx := within(t)
+	for range copies {
+		go func() {
+			_, err := e.Call(ctx, connector.Message{ID: echoID}, dest)
+			answered <- err
+		}()
+	}
+	for range copies {
+		require.NoError(t, <-answered)
+	}
+}
