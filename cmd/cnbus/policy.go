@@ -26,7 +26,7 @@ file in TOML, which docs/policy.md explains.`,
 }
 
 func newPolicyCheck(app *cli.App) *cobra.Command {
-	var uid string
+	var uid, host string
 	var gids []string
 	c := &cobra.Command{
 		Use:   "check FILE",
@@ -35,17 +35,23 @@ func newPolicyCheck(app *cli.App) *cobra.Command {
 would be refused, and why is printed.
 
 With --uid it also says what that user may do. The groups are the user's own
-unless --gid gives them.`,
+unless --gid gives them. With --host, that user is one of that host of the site:
+who this is here is said too, by the policy's [[host]].`,
 		Example: `  # before a reload
   cnbus policy check policy.toml
 
   # what it means for somebody
-  cnbus policy check policy.toml --uid nobody`,
+  cnbus policy check policy.toml --uid nobody
+
+  # uid 1000 of the host two
+  cnbus policy check policy.toml --uid 1000 --host two`,
 		Args: cobra.ExactArgs(1),
-		RunE: func(_ *cobra.Command, args []string) error { return policyCheck(app, args[0], uid, gids) },
+		RunE: func(_ *cobra.Command, args []string) error { return policyCheck(app, args[0], uid, gids, host) },
 	}
 	c.Flags().StringVar(&uid, "uid", "", "a `user`, name or number")
 	c.Flags().StringSliceVar(&gids, "gid", nil, "`groups` of the user, names or numbers, the primary one first")
+	c.Flags().StringVar(&host, "host", "", "the user is of the `host` of the site with that name")
+	_ = c.RegisterFlagCompletionFunc("host", cobra.NoFileCompletions)
 	c.ValidArgsFunction = func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 		return []string{"toml"}, cobra.ShellCompDirectiveFilterFileExt
 	}
@@ -60,12 +66,34 @@ type checkLine struct {
 	Rules     int          `json:"rules"`
 	Limits    int          `json:"limits"`
 	Histories int          `json:"histories"`
-	May       *verdictLine `json:"may,omitempty"` // with --uid
+	Hosts     int          `json:"hosts,omitempty"`
+	Here      *hereLine    `json:"here,omitempty"` // with --host
+	May       *verdictLine `json:"may,omitempty"`  // with --uid
 }
 
-func policyCheck(app *cli.App, file, uid string, gids []string) error {
+// hereLine says who a user of another host is on this one.
+type hereLine struct {
+	Host string `json:"host"`
+	UID  uint32 `json:"uid"`
+	GID  uint32 `json:"gid"`
+	Rule bool   `json:"rule"` // a [[host]] says so; else it is nobody, unless the broker is told --host-uids same
+}
+
+// whoIsHere says who a user of another host is here.
+func whoIsHere(p *broker.Policy, host string, there connector.Cred) (connector.Cred, *hereLine) {
+	here, ok := p.HostCred(host, there)
+	if !ok {
+		here = connector.Cred{UID: 65534, GID: 65534}
+	}
+	return here, &hereLine{Host: host, UID: here.UID, GID: here.GID, Rule: ok}
+}
+
+func policyCheck(app *cli.App, file, uid string, gids []string, host string) error {
 	if uid == "" && len(gids) > 0 {
 		return cli.Usagef("--gid goes with --uid")
+	}
+	if uid == "" && host != "" {
+		return cli.Usagef("--host goes with --uid")
 	}
 	var who connector.Cred
 	var groups []uint32
@@ -85,9 +113,19 @@ func policyCheck(app *cli.App, file, uid string, gids []string) error {
 		}
 		return err
 	}
-	line := checkLine{File: file, OK: true, Rules: len(p.Rules), Limits: len(p.Limits), Histories: len(p.Histories)}
+	line := checkLine{File: file, OK: true, Rules: len(p.Rules), Limits: len(p.Limits), Histories: len(p.Histories), Hosts: len(p.Hosts)}
 	var v broker.Verdict
-	if uid != "" {
+	switch {
+	case uid == "":
+	case host != "":
+		if _, err := strconv.ParseUint(uid, 10, 32); err != nil {
+			return cli.Usagef("--uid %s: of another host the number is wanted, as names are this one's", uid)
+		}
+		var here connector.Cred
+		here, line.Here = whoIsHere(p, host, who)
+		v = p.CheckHost(host, here)
+		line.May = newVerdictLine(&v)
+	default:
 		v = p.Check(who, groups)
 		line.May = newVerdictLine(&v)
 	}
@@ -95,7 +133,16 @@ func policyCheck(app *cli.App, file, uid string, gids []string) error {
 		return app.Out.JSON(line)
 	}
 	app.Out.Printf("%s: %s: %s, %s, %s\n", file, app.Out.Style.Green("ok"), plural(line.Rules, "rule"), plural(line.Limits, "limit"), plurals(line.Histories, "history", "histories"))
-	if line.May != nil {
+	switch {
+	case line.May == nil:
+	case line.Here != nil:
+		by := "by [[host]]"
+		if !line.Here.Rule {
+			by = "no [[host]] is for that host: with --host-uids same it would be the same"
+		}
+		app.Out.Printf("\n%s\n", app.Out.Style.Bold(fmt.Sprintf("uid %d, gid %d of host %s: uid %d, gid %d here (%s)", who.UID, who.GID, host, line.Here.UID, line.Here.GID, by)))
+		return printVerdict(app, &v)
+	default:
 		app.Out.Printf("\n%s\n", app.Out.Style.Bold(fmt.Sprintf("user %s (uid %d), groups %s", cli.User(who.UID), who.UID, joinNumbers(groups))))
 		return printVerdict(app, &v)
 	}

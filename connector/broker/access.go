@@ -89,23 +89,32 @@ func (e *DeniedError) Unwrap() error { return connector.ErrPermission }
 // Allow says whether a client may have an agent do a: nil, or a *DeniedError that names
 // the rules. gids are the client's supplementary groups.
 func (p *Policy) Allow(cred connector.Cred, gids []uint32, a Access) error {
+	return p.allow(&who{cred: cred, gids: gids}, a)
+}
+
+// AllowHost is Allow for a client of another host of the site, with the credentials that it has here.
+func (p *Policy) AllowHost(host string, cred connector.Cred, a Access) error {
+	return p.allow(&who{cred: cred, foreign: true, host: host}, a)
+}
+
+func (p *Policy) allow(w *who, a Access) error {
 	if a.Addr.IsValid() {
 		// A mapped address is the IPv4 address that it means, and a zone says only through which interface.
 		a.Addr = netip.AddrPortFrom(a.Addr.Addr().Unmap().WithZone(""), a.Addr.Port())
 	}
 	for i := range p.Rules {
 		r := &p.Rules[i]
-		if r.matches(cred, gids) && r.access[a.Action].allows(&a) {
+		if r.matches(w) && r.access[a.Action].allows(&a) {
 			return nil
 		}
 	}
-	return &DeniedError{Cred: cred, Access: a, Rules: p.ruleNames(cred, gids)}
+	return &DeniedError{Cred: w.cred, Access: a, Rules: p.ruleNames(w)}
 }
 
 // ruleNames are the rules that match a client, for people.
-func (p *Policy) ruleNames(cred connector.Cred, gids []uint32) (names []string) {
+func (p *Policy) ruleNames(w *who) (names []string) {
 	for i := range p.Rules {
-		if p.Rules[i].matches(cred, gids) {
+		if p.Rules[i].matches(w) {
 			name := strings.TrimSpace(p.Rules[i].Name)
 			if name == "" {
 				name = "rule " + strconv.Itoa(i+1)
@@ -117,10 +126,10 @@ func (p *Policy) ruleNames(cred connector.Cred, gids []uint32) (names []string) 
 }
 
 // accessWords are the words by which the rules that match a client allow an action.
-func (p *Policy) accessWords(cred connector.Cred, gids []uint32, a Action) []string {
+func (p *Policy) accessWords(w *who, a Action) []string {
 	words := []string{}
 	for i := range p.Rules {
-		if r := &p.Rules[i]; r.matches(cred, gids) {
+		if r := &p.Rules[i]; r.matches(w) {
 			g := &r.access[a]
 			if g.all {
 				return []string{"*"}

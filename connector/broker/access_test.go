@@ -205,13 +205,13 @@ func TestGate(t *testing.T) {
 	g := newGate(slog.New(slog.NewTextHandler(&log, nil)), p)
 	who := connector.Cred{UID: 1, GID: 1, PID: 2}
 	a := access(t, "sock_connect tcp 192.0.2.1:80")
-	require.Error(t, g.allow(who, a, 1e9), "it is not connected: its groups are not known")
+	require.Error(t, g.allow(connector.From{Cred: who}, a, 1e9), "it is not connected: its groups are not known")
 	g.enter(who, []uint32{40, 41})
-	require.NoError(t, g.allow(who, a, 1e9))
+	require.NoError(t, g.allow(connector.From{Cred: who}, a, 1e9))
 	g.enter(who, []uint32{41, 42}) // it gave 40 up, and connected again
-	require.Error(t, g.allow(who, a, 1e9))
+	require.Error(t, g.allow(connector.From{Cred: who}, a, 1e9))
 	g.leave(who)
-	require.Error(t, g.allow(who, a, 1e9))
+	require.Error(t, g.allow(connector.From{Cred: who}, a, 1e9))
 	g.leave(who)
 	g.leave(who)
 	assert.Empty(t, g.known)
@@ -219,13 +219,13 @@ func TestGate(t *testing.T) {
 	assert.Contains(t, log.String(), "denied by policy")
 
 	g.reload(UserPolicy())
-	require.NoError(t, g.allow(connector.Cred{}, a, 1e9))
+	require.NoError(t, g.allow(connector.From{Cred: connector.Cred{}}, a, 1e9))
 	log.Reset()
 	for range 2 * warnMax {
-		_ = g.allow(connector.Cred{UID: 9999}, a, 5e9)
+		_ = g.allow(connector.From{Cred: connector.Cred{UID: 9999}}, a, 5e9)
 	}
 	assert.Equal(t, warnMax, strings.Count(log.String(), "\n"), "a client cannot fill the log")
-	_ = g.allow(connector.Cred{UID: 9998}, a, 6e9)
+	_ = g.allow(connector.From{Cred: connector.Cred{UID: 9998}}, a, 6e9)
 	assert.Contains(t, log.String(), "lines left out")
 }
 

@@ -321,7 +321,7 @@ func (h *hub) record(group uint32, s *Stored) []byte {
 	if err != nil || int(hd.Len) != len(s.Frame) || hd.Type != frame.Send || hd.Group != group || checkSend(s.Frame) != nil {
 		return lost.Append(nil)
 	}
-	if _, rights := h.known.of(h.rules, s.Cred, nil); !rights.mayPublish(group) && connector.HostOf(s.Port) != h.site.host {
+	if _, rights := h.known.of(h.rules, h.site.whoOf(s.Port, s.Cred)); !rights.mayPublish(group) && connector.HostOf(s.Port) != h.site.host {
 		h.stats.refused(connector.ErrPermission)
 		return lost.Append(nil)
 	}

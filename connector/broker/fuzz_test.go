@@ -66,7 +66,7 @@ func FuzzBridge(f *testing.F) {
 	f.Fuzz(func(t *testing.T, port uint32, in, answer []byte) {
 		s := newSiteSim(t, 1, nil)
 		h := s.hosts[0]
-		h.loop.HostUp(2)
+		h.loop.HostUp(2, "other")
 		p := h.root()
 		p.add(cbid.Make(8, 8), "local")
 		h.join(p, 5)

@@ -21,6 +21,8 @@ type gate struct {
 	mu       sync.Mutex // guards all below
 	policy   *Policy
 	known    map[connector.Cred]*knownCred
+	own      uint32                       // number of this host in its site
+	hosts    map[uint32]string            // names of the others
 	denied   map[string]uint64            // by action
 	exceeded map[uint32]map[string]uint64 // by uid and limit
 	lines    warnings
@@ -34,7 +36,7 @@ type knownCred struct {
 
 func newGate(log *slog.Logger, p *Policy) *gate {
 	g := &gate{
-		log: log, policy: p, known: make(map[connector.Cred]*knownCred), denied: make(map[string]uint64),
+		log: log, policy: p, known: make(map[connector.Cred]*knownCred), hosts: make(map[uint32]string), denied: make(map[string]uint64),
 		exceeded: make(map[uint32]map[string]uint64),
 	}
 	g.limits.Store(p)
@@ -67,6 +69,24 @@ func (g *gate) leave(cred connector.Cred) {
 	}
 }
 
+// join notes the number of this host in its site.
+func (g *gate) join(own uint32) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.own = own
+}
+
+// hostUp notes the name of another host; "" forgets it.
+func (g *gate) hostUp(host uint32, name string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if name == "" {
+		delete(g.hosts, host)
+	} else {
+		g.hosts[host] = name
+	}
+}
+
 func (g *gate) reload(p *Policy) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -75,9 +95,9 @@ func (g *gate) reload(p *Policy) {
 }
 
 // allow is Broker.Allow.
-func (g *gate) allow(cred connector.Cred, a Access, now int64) error {
-	tell, omitted, err := g.decide(cred, a, now)
-	g.say(tell, omitted, "denied by policy", cred, err)
+func (g *gate) allow(from connector.From, a Access, now int64) error {
+	tell, omitted, err := g.decide(from, a, now)
+	g.say(tell, omitted, "denied by policy", from.Cred, err)
 	return err
 }
 
@@ -114,18 +134,21 @@ func (g *gate) excess() map[uint32]map[string]uint64 {
 	return all
 }
 
-func (g *gate) decide(cred connector.Cred, a Access, now int64) (tell bool, omitted map[uint32]int, err error) {
+func (g *gate) decide(from connector.From, a Access, now int64) (tell bool, omitted map[uint32]int, err error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	var gids []uint32
-	if k := g.known[cred]; k != nil {
-		gids = k.gids
+	w := who{cred: from.Cred}
+	if host := connector.HostOf(from.Port); host != 0 && host != g.own {
+		// The groups of a process of this host that has the same numbers are not those of one elsewhere.
+		w.foreign, w.host = true, g.hosts[host]
+	} else if k := g.known[from.Cred]; k != nil {
+		w.gids = k.gids
 	}
-	if err = g.policy.Allow(cred, gids, a); err == nil {
+	if err = g.policy.allow(&w, a); err == nil {
 		return false, nil, nil
 	}
 	g.denied[a.Action.String()]++
-	tell, omitted = g.lines.one(now, cred.UID)
+	tell, omitted = g.lines.one(now, from.Cred.UID)
 	return tell, omitted, err
 }
 
@@ -136,11 +159,11 @@ func (g *gate) counts() map[string]uint64 {
 	return maps.Clone(g.denied)
 }
 
-// Allow says whether the policy in force lets the client with these credentials, which are those of
+// Allow says whether the policy in force lets the client with this port and these credentials, which are those of
 // a Delivery, have an agent of the broker's process do a. A refusal is a *DeniedError; it is logged and counted.
 // It may be called from any goroutine.
-func (b *Broker) Allow(cred connector.Cred, a Access) error {
-	return b.loop.hub.gate.allow(cred, a, time.Now().UnixNano())
+func (b *Broker) Allow(from connector.From, a Access) error {
+	return b.loop.hub.gate.allow(from, a, time.Now().UnixNano())
 }
 
 // Limits returns the limits that the policy in force gives a user: those that have a default have it, negative ones are none. An

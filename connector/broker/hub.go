@@ -179,7 +179,7 @@ func (h *hub) account(uid uint32) *account {
 // open admits a client. A refusal is put into its queue as a Bye.
 func (h *hub) open(cred connector.Cred, gids []uint32) *conn {
 	c := &conn{cred: cred, since: h.now}
-	c.gids, c.rights = h.known.of(h.rules, cred, gids)
+	c.gids, c.rights = h.known.of(h.rules, who{cred: cred, gids: gids})
 	c.port = h.newPort()
 	h.conns[c.port] = c
 	h.gate.enter(cred, c.gids)

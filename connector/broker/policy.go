@@ -21,6 +21,7 @@ type Policy struct {
 	Limits       []LimitRule   `toml:"limit"`
 	Histories    []HistoryRule `toml:"history"`
 	Certificates []CertRule    `toml:"certificate"`
+	Hosts        []HostRule    `toml:"host"`
 
 	self uint32 // uid of the broker, what "self" means
 }
@@ -40,6 +41,7 @@ type Rule struct {
 	Name     string   `toml:"name"`
 	UID      []any    `toml:"uid"`
 	GID      []any    `toml:"gid"`
+	Host     []string `toml:"host"` // only clients of these hosts of the site; "*" any other one, "self" this one; none: wherever they are
 	Register []string `toml:"register"`
 	Send     []string `toml:"send"`
 	Join     []string `toml:"join"`
@@ -215,6 +217,11 @@ func (p *Policy) compile() error {
 			return fmt.Errorf("certificate %d: %w", i+1, err)
 		}
 	}
+	for i := range p.Hosts {
+		if err := p.compileHost(&p.Hosts[i]); err != nil {
+			return fmt.Errorf("host %d %v: %w", i+1, p.Hosts[i].Name, err)
+		}
+	}
 	for i := range p.Histories {
 		r := &p.Histories[i]
 		var err error
@@ -319,11 +326,11 @@ func lookupGroup(name string) (string, error) {
 }
 
 // rightsOf adds up the rules that match a client.
-func (p *Policy) rightsOf(cred connector.Cred, gids []uint32) *rights {
+func (p *Policy) rightsOf(w who) *rights {
 	r := &rights{}
 	for i := range p.Rules {
 		rule := &p.Rules[i]
-		if !rule.matches(cred, gids) {
+		if !rule.matches(&w) {
 			continue
 		}
 		r.connect = true
@@ -338,20 +345,23 @@ func (p *Policy) rightsOf(cred connector.Cred, gids []uint32) *rights {
 	return r
 }
 
-func (r *Rule) matches(cred connector.Cred, gids []uint32) bool {
+func (r *Rule) matches(w *who) bool {
+	if !r.from(w) {
+		return false
+	}
 	if r.anyone {
 		return true
 	}
 	for _, u := range r.uids {
-		if u == cred.UID {
+		if u == w.cred.UID {
 			return true
 		}
 	}
 	for _, g := range r.gids {
-		if g == cred.GID {
+		if g == w.cred.GID {
 			return true
 		}
-		for _, own := range gids {
+		for _, own := range w.gids {
 			if g == own {
 				return true
 			}

@@ -25,14 +25,23 @@ type Verdict struct {
 
 // Check tells what a client with these credentials may do.
 func (p *Policy) Check(cred connector.Cred, gids []uint32) Verdict {
-	r := p.rightsOf(cred, gids)
+	return p.check(who{cred: cred, gids: gids})
+}
+
+// CheckHost is Check for a client of another host of the site, with the credentials that it has here (HostCred).
+func (p *Policy) CheckHost(host string, cred connector.Cred) Verdict {
+	return p.check(who{cred: cred, foreign: true, host: host})
+}
+
+func (p *Policy) check(w who) Verdict {
+	r := p.rightsOf(w)
 	v := Verdict{
-		Connect: r.connect, Unicast: r.unicast, Monitor: r.monitor, Admin: r.admin, Limits: p.limitsOf(cred.UID),
+		Connect: r.connect, Unicast: r.unicast, Monitor: r.monitor, Admin: r.admin, Limits: p.limitsOf(w.cred.UID),
 		Register: r.register.words(), Send: r.send.words(), Join: r.joins.words(), Publish: r.publish.words(),
 	}
-	v.Rules = p.ruleNames(cred, gids)
+	v.Rules = p.ruleNames(&w)
 	for a, words := range [actions]*[]string{&v.SockConnect, &v.SockBind, &v.RxCall, &v.RxListen, &v.RxKeys} {
-		*words = p.accessWords(cred, gids, Action(a))
+		*words = p.accessWords(&w, Action(a))
 	}
 	return v
 }

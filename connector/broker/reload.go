@@ -11,7 +11,7 @@ func (h *hub) reload(p *Policy) {
 	}
 	for _, c := range h.conns {
 		c.route = nil
-		c.gids, c.rights = h.known.of(p, c.cred, c.gids)
+		c.gids, c.rights = h.known.of(p, c.who())
 		if !c.rights.connect {
 			h.bye(c, connector.ErrPermission, "the policy no longer lets uid %d connect", c.cred.UID)
 		}
@@ -19,7 +19,7 @@ func (h *hub) reload(p *Policy) {
 	if h.site != nil {
 		for _, c := range h.site.proxies {
 			c.route = nil
-			c.gids, c.rights = h.known.of(p, c.cred, nil)
+			c.gids, c.rights = h.known.of(p, c.who())
 		}
 	}
 	h.applyHistories()

@@ -25,6 +25,8 @@ func (h *hub) send(c *conn, hd *frame.Header, fr []byte) bool {
 	var err *connector.Error
 	ok := true
 	switch {
+	case c.proxy && !c.rights.connect && hd.Flags&frame.FlagReply == 0:
+		err = connector.ErrPermission // on this host it could not even connect
 	case hd.Port != 0:
 		err, ok = h.sendPort(c, hd, fr)
 	case hd.Group != 0:

@@ -35,6 +35,7 @@ type site struct {
 	defs    map[uint32][]held            // History that waits for Defined
 
 	reach   map[uint32]struct{} // hosts that are up
+	names   map[uint32]string   // their names
 	nextTag uint32
 }
 
@@ -64,9 +65,10 @@ func (h *hub) join(cfg *JoinConfig) *site {
 		h: h, host: cfg.Host, up: cfg.Uplink, wide: cfg.SiteWide,
 		proxies: make(map[uint32]*conn), ids: make(map[uint64]*reg), claims: make(map[uint64]*claim),
 		listen: make(map[uint32][]uint32), joins: make(map[uint32][]held), dels: make(map[uint64][]held),
-		reach: make(map[uint32]struct{}), durable: make(map[uint32]connector.History), defs: make(map[uint32][]held),
+		reach: make(map[uint32]struct{}), names: make(map[uint32]string), durable: make(map[uint32]connector.History), defs: make(map[uint32][]held),
 	}
 	h.site = s
+	h.gate.join(cfg.Host)
 	for num, g := range h.groups {
 		switch {
 		case g.durable() != nil:
@@ -177,8 +179,12 @@ func (s *site) flush() {
 	}
 }
 
-// HostUp says that frames can be forwarded to a host, until HostDown.
-func (l *SiteLoop) HostUp(host uint32) { l.s.reach[host] = struct{}{} }
+// HostUp says that frames can be forwarded to a host, until HostDown. The policy may have rules for its name.
+func (l *SiteLoop) HostUp(host uint32, name string) {
+	l.s.reach[host] = struct{}{}
+	l.s.names[host] = name
+	l.s.h.gate.hostUp(host, name)
+}
 
 // reaches returns the other host that port belongs to, 0 if there is none.
 func (s *site) reaches(port uint32) uint32 {

@@ -118,7 +118,7 @@ func TestIDsThatAreForAllBecomeSoWithTheJoin(t *testing.T) {
 	rival.add(id2, "theirs")
 	for _, h := range s.hosts {
 		h.loop = &SiteLoop{h.h.join(&JoinConfig{Host: h.num, Uplink: h, SiteWide: wide})}
-		h.loop.HostUp(3 - h.num)
+		h.loop.HostUp(3-h.num, "other")
 		assert.NotNil(t, h.h.ids[id2.Key()], "meanwhile it works for its own host")
 	}
 	s.carry()

@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"fmt"
 	"log/slog"
 	"slices"
 	"testing"
@@ -51,7 +52,7 @@ func newSiteSim(t *testing.T, n int, p *Policy) *siteSim {
 		h.loop = &SiteLoop{h.h.join(&JoinConfig{Host: h.num, Uplink: h})}
 		for i := range n {
 			if uint32(i+1) != h.num {
-				h.loop.HostUp(uint32(i + 1))
+				h.loop.HostUp(uint32(i+1), fmt.Sprint("host", i+1))
 			}
 		}
 	}

@@ -151,7 +151,7 @@ func TestWhoConnectedBeforeJoinIsReachedByItsSiteWidePort(t *testing.T) {
 	old := s.hosts[0].root()
 	for i, h := range s.hosts {
 		h.loop = &SiteLoop{h.h.join(&JoinConfig{Host: h.num, Uplink: h})}
-		h.loop.HostUp(uint32(2 - i))
+		h.loop.HostUp(uint32(2-i), "other")
 	}
 	far := s.hosts[1].root()
 	old.send(frame.Header{Port: far.c.port, Flags: frame.FlagCall}, id1, "from the old port")

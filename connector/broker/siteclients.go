@@ -39,6 +39,9 @@ func (l *SiteLoop) Input(port uint32, cred connector.Cred, name string, fr []byt
 		c = s.h.openProxy(port, cred, name)
 		s.proxies[port] = c
 	}
+	if c.cred != cred {
+		s.h.recred(c, cred)
+	}
 	if c.paused || len(c.in) > 0 {
 		if len(c.in)+len(fr) > 2*s.h.tune.replies {
 			return fmt.Errorf("port %#x sends on while %d bytes of it wait: %w", port, len(c.in), connector.ErrProtocol)
@@ -56,7 +59,7 @@ func (l *SiteLoop) Input(port uint32, cred connector.Cred, name string, fr []byt
 func (h *hub) openProxy(port uint32, cred connector.Cred, name string) *conn {
 	c := &conn{port: port, cred: cred, name: name, since: h.now, proxy: true, hello: true, acct: h.account(cred.UID)}
 	c.acct.proxies++
-	c.gids, c.rights = h.known.of(h.rules, cred, nil)
+	c.gids, c.rights = h.known.of(h.rules, c.who())
 	return c
 }
 
@@ -316,6 +319,8 @@ func (s *site) down(host uint32, why string) {
 		}
 	}
 	delete(s.reach, host)
+	delete(s.names, host)
+	h.gate.hostUp(host, "")
 	for _, r := range s.ids {
 		if connector.HostOf(r.owner.port) == host {
 			h.goneTo(&r.callers, r.owner.port, &r.id)

@@ -80,7 +80,7 @@ func (l *SiteLoop) Group(port uint32, cred connector.Cred, fr []byte) error {
 	if g == nil {
 		return nil // the last member has left meanwhile
 	}
-	if _, rights := h.known.of(h.rules, cred, nil); !rights.mayPublish(hd.Group) {
+	if _, rights := h.known.of(h.rules, s.whoOf(port, cred)); !rights.mayPublish(hd.Group) {
 		h.stats.refused(connector.ErrPermission)
 		return nil
 	}

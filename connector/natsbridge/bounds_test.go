@@ -113,3 +113,55 @@ func TestGroupsOfTheKernelStayOnTheirHost(t *testing.T) {
 	a.core.receive(to, x.link(1, hello(), appendMembers(nil, 0x200, true)))
 	assert.Len(t, a.core.interest, 1)
 }
+
+// TestANameIsOneHosts: the policy goes by names, so that nobody has that of a host that is there, or changes its own.
+func TestANameIsOneHosts(t *testing.T) {
+	s := newSim(t, 14, 2)
+	s.start()
+	a := s.hosts[0]
+	a.lenient = true
+	var asked []string
+	a.core.cred = func(name string, c connector.Cred) connector.Cred {
+		asked = append(asked, name)
+		return c
+	}
+	to, x := subject{packetLink, 1}, stranger{h: packetHeader{host: 3, run: 99}, session: 1}
+	say := func(name string) {
+		x.session++
+		a.core.receive(to, x.link(1, appendHello(nil, name), appendLease(nil, true), appendSend(nil, port(3), connector.Cred{}, message(1, 0, 1))))
+		a.turn()
+	}
+	for _, name := range []string{"host1", "host2"} {
+		before := a.core.refused[errName.Error()]
+		require.Nil(t, before)
+		say(name)
+		require.NotNil(t, a.core.refused[errName.Error()])
+		delete(a.core.refused, errName.Error())
+		assert.Empty(t, asked, "nothing of it counts")
+		assert.NotContains(t, a.core.peers, uint16(3))
+		beacon := x.h
+		beacon.kind = packetBeacon
+		b := make([]byte, packetHeaderLen)
+		beacon.put(b)
+		a.core.receive(subject{kind: packetBeacon}, appendHello(b, name))
+		assert.NotContains(t, a.core.peers, uint16(3))
+		delete(a.core.refused, errName.Error())
+	}
+	say("mallory")
+	assert.Equal(t, []string{"mallory"}, asked)
+	p := a.core.peers[3]
+	h := x.h
+	h.kind, h.session, h.seq = packetLink, x.session, 2
+	b := make([]byte, packetHeaderLen)
+	h.put(b)
+	a.core.receive(to, appendHello(b, "trent"))
+	assert.True(t, p.gone, "who changes its name is another")
+	require.NotNil(t, a.core.refused[errName.Error()])
+
+	// Nothing counts before a Hello.
+	asked = nil
+	x.session++
+	a.core.receive(to, x.link(1, appendSend(nil, port(3), connector.Cred{}, message(1, 0, 1))))
+	assert.Empty(t, asked)
+	assert.NotNil(t, a.core.peers[2], "the real one is where it was")
+}

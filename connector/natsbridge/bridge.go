@@ -99,9 +99,7 @@ func (g *Bridge) start(ctx context.Context, b *broker.Broker) error {
 		host: g.number, name: g.cfg.Host, run: g.run, first: g.run >> 2, lease: int64(g.cfg.Lease), leaseRev: rev, local: g.cfg.Local,
 		clock: func() int64 { return int64(time.Since(began)) + int64(time.Hour) }, log: g.log,
 	}
-	if !g.cfg.SameUsers {
-		cfg.cred = nobody
-	}
+	cfg.cred = g.cred
 	g.core = newCore(cfg, nil, g)
 	g.timer = time.AfterFunc(math.MaxInt64, func() { g.post(g.core.tick) })
 	g.out = newOutbox(g.nc, g.prefix, g.in, func(err error) { g.log.Error("NATS", "err", err) })
@@ -140,6 +138,19 @@ func (g *Bridge) flushed(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, storeTime)
 	defer cancel()
 	return g.nc.FlushWithContext(ctx)
+}
+
+// cred says who a user of another host is here: the policy does, or else the configuration. It is called on the broker's loop.
+func (g *Bridge) cred(host string, cred connector.Cred) connector.Cred {
+	if l, ok := g.core.hub.(*broker.SiteLoop); ok {
+		if here, ok := l.HostCred(host, cred); ok {
+			return here
+		}
+	}
+	if g.cfg.SameUsers {
+		return cred
+	}
+	return nobody()
 }
 
 // post runs f on the broker's loop.

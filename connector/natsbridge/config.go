@@ -51,7 +51,7 @@ type Config struct {
 	// Replicas is how many servers of the cluster keep the site's store; 0 means 1.
 	Replicas int
 
-	// SameUsers says that a uid of another host is the same user here. Otherwise all users of other hosts
+	// SameUsers says that a uid of another host for which the broker's policy has no [[host]] is the same user here. Otherwise all users of other hosts
 	// are nobody: uid and gid 65534, pid 0.
 	SameUsers bool
 
@@ -113,7 +113,7 @@ func staysHome(group uint32) bool {
 }
 
 // nobody are the users of other hosts, where they are not the same.
-func nobody(connector.Cred) connector.Cred {
+func nobody() connector.Cred {
 	return connector.Cred{UID: 65534, GID: 65534}
 }
 

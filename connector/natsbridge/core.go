@@ -26,7 +26,7 @@ type hub interface {
 	Unregistered(id cbid.ID)
 	State(id cbid.ID, state connector.SiteState, text string)
 	Renewed()
-	HostUp(host uint32)
+	HostUp(host uint32, name string)
 	HostDown(host uint32, why string)
 	Credit(host, port uint32, n int)
 	Located(group uint32, epoch, first, last uint64, another bool, err *connector.Error, text string)
@@ -69,10 +69,10 @@ type coreConfig struct {
 	first uint64 // the first session of a link: none that another run has had
 	lease int64  // ns
 
-	leaseRev uint64                              // of the lease that was got before
-	cred     func(connector.Cred) connector.Cred // what credentials of other hosts mean here; nil: the same
-	local    func(group uint32) bool             // groups that stay on their host; nil: none
-	clock    func() int64                        // ns, never back
+	leaseRev uint64                                                // of the lease that was got before
+	cred     func(name string, cred connector.Cred) connector.Cred // what credentials of the host with that name mean here; nil: the same
+	local    func(group uint32) bool                               // groups that stay on their host; nil: none
+	clock    func() int64                                          // ns, never back
 	log      *slog.Logger
 }
 

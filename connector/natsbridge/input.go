@@ -33,7 +33,7 @@ func (c *core) refuse(host uint16, err error) {
 }
 
 func reasonOf(err error) string {
-	for _, e := range []error{errShortPacket, errMagic, errVersion, errType, errHost, errRecord, errPort, errFrame, errLocal} {
+	for _, e := range []error{errShortPacket, errMagic, errVersion, errType, errHost, errRecord, errPort, errFrame, errLocal, errName} {
 		if errors.Is(err, e) {
 			return e.Error()
 		}
@@ -78,9 +78,19 @@ func (c *core) beaconPacket(h *packetHeader, records []byte) {
 		p = nil
 	}
 	if p == nil {
-		if kind, body, rest, err := nextRecord(records); err == nil && kind == recordHello && isLeaving(rest) {
-			_ = body
-			return // a good-bye of somebody unknown
+		kind, body, rest, err := nextRecord(records)
+		if err == nil && kind == recordHello {
+			if isLeaving(rest) {
+				return // a good-bye of somebody unknown
+			}
+			f := fields{b: body}
+			if err = c.checkName(h.host, f.name(1, MaxHostName)); f.bad {
+				err = errRecord
+			}
+		}
+		if err != nil {
+			c.refuse(h.host, err)
+			return
 		}
 		p = c.newPeer(h.host, h.run)
 	}
@@ -95,8 +105,13 @@ func (c *core) beaconPacket(h *packetHeader, records []byte) {
 		f := fields{b: body}
 		switch kind {
 		case recordHello:
-			if name := f.name(1, MaxHostName); f.end(kind) == nil {
-				p.name = name
+			name := f.name(1, MaxHostName)
+			err := f.end(kind)
+			if err == nil {
+				err = c.takeName(p, name)
+			}
+			if err != nil {
+				c.refuse(h.host, err)
 			}
 		case recordTail:
 			group, count, next := f.u32(), f.u32(), f.u64()
@@ -171,6 +186,10 @@ func (c *core) linkRecords(p *peer, records []byte) {
 		if err != nil {
 			c.refuse(p.host, err)
 		}
+		if errors.Is(err, errName) {
+			c.peerDown(p, "its name is another's")
+			return
+		}
 		if rest == nil {
 			return
 		}
@@ -182,6 +201,9 @@ func (c *core) linkRecords(p *peer, records []byte) {
 }
 
 func (c *core) linkRecord(p *peer, kind recordKind, body []byte) error {
+	if !p.hello && kind != recordHello {
+		return fmt.Errorf("%w: kind %d before Hello", errRecord, kind)
+	}
 	f := fields{b: body}
 	switch kind {
 	case recordSend:
@@ -223,11 +245,14 @@ func (c *core) linkRecord(p *peer, kind recordKind, body []byte) error {
 		if err := f.end(kind); err != nil {
 			return err
 		}
-		if p.name = name; !p.hello {
+		if err := c.takeName(p, name); err != nil {
+			return err
+		}
+		if !p.hello {
 			p.hello = true
 			c.listAt = c.now // what it has told others meanwhile
 			c.wake(c.now)
-			c.hub.HostUp(uint32(p.host))
+			c.hub.HostUp(uint32(p.host), p.name)
 		}
 	case recordLease:
 		yes := f.u32()
@@ -277,6 +302,42 @@ func (c *core) membersRecord(p *peer, group uint32, some bool) error {
 	return nil
 }
 
+// takeName takes note of what a host says its name is. The policy goes by it, so that it is nobody else's, and stays.
+func (c *core) takeName(p *peer, name string) error {
+	if p.name == name {
+		return nil
+	}
+	if p.name != "" {
+		return fmt.Errorf("%w: host %d was %s, and is %s now", errName, p.host, p.name, name)
+	}
+	err := c.checkName(p.host, name)
+	if err == nil {
+		p.name = name
+	}
+	return err
+}
+
+// checkName refuses a name that is another host's.
+func (c *core) checkName(host uint16, name string) error {
+	if name == c.name {
+		return fmt.Errorf("%w: host %d says that it is %s, which is this one", errName, host, name)
+	}
+	for _, other := range c.peers {
+		if other.name == name && other.host != host {
+			return fmt.Errorf("%w: host %d says that it is %s, which is number %d", errName, host, name, other.host)
+		}
+	}
+	return nil
+}
+
+// nameOf is the name of a host as far as it is known, else "".
+func (c *core) nameOf(host uint16) string {
+	if p := c.peers[host]; p != nil {
+		return p.name
+	}
+	return ""
+}
+
 // parseSend checks a Send record: a message of a client of host.
 func (c *core) parseSend(host uint16, body []byte) (port uint32, cred connector.Cred, fr []byte, err error) {
 	f := fields{b: body}
@@ -292,7 +353,7 @@ func (c *core) parseSend(host uint16, body []byte) (port uint32, cred connector.
 		return 0, cred, nil, err
 	}
 	if c.cred != nil {
-		cred = c.cred(cred)
+		cred = c.cred(c.nameOf(host), cred)
 	}
 	return port, cred, f.b, nil
 }

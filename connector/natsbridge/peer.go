@@ -2,6 +2,8 @@ package natsbridge
 
 import (
 	"cmp"
+	"context"
+	"log/slog"
 	"slices"
 
 	"github.com/cnbus/cnbus/connector"
@@ -161,7 +163,11 @@ func (c *core) peerDown(p *peer, why string) {
 	}
 	p.gone = true
 	delete(c.peers, p.host)
-	c.log.Warn("host gone", "host", p.host, "name", p.name, "why", why)
+	level := slog.LevelWarn
+	if !p.hello {
+		level = slog.LevelDebug // it has been refused
+	}
+	c.log.Log(context.Background(), level, "host gone", "host", p.host, "name", p.name, "why", why)
 	for _, b := range p.link.barriers {
 		c.barrierDone(b.tag)
 	}

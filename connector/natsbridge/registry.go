@@ -318,7 +318,7 @@ func (c *core) idRecord(p *peer, f *fields) error {
 		return errPort
 	}
 	if c.cred != nil {
-		info.Owner = c.cred(info.Owner)
+		info.Owner = c.cred(p.name, info.Owner)
 	}
 	key := info.ID.Key()
 	if o := c.own[key]; o != nil && (o.state == idInForce || o.state == idSuspended) {

@@ -475,8 +475,8 @@ func (h *simHost) Unregistered(id cbid.ID) { h.gone[id]++ }
 func (h *simHost) State(id cbid.ID, state connector.SiteState, text string) {
 	h.state[id], h.text[id] = state, text
 }
-func (h *simHost) Renewed()      {}
-func (h *simHost) HostUp(uint32) {}
+func (h *simHost) Renewed()              {}
+func (h *simHost) HostUp(uint32, string) {}
 func (h *simHost) HostDown(host uint32, _ string) {
 	h.down = append(h.down, host)
 	h.window[host] = 0

@@ -62,6 +62,7 @@ var (
 	errRecord      = errors.New("malformed record")
 	errPort        = errors.New("port of another host")
 	errFrame       = errors.New("malformed frame")
+	errName        = errors.New("another host's name")
 	errLocal       = errors.New("group that stays on its host")
 )
 

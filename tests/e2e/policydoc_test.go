@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"os"
+	"os/user"
 	"regexp"
 	"strings"
 	"testing"
@@ -99,4 +100,34 @@ func TestPolicyCheck(t *testing.T) {
 	}
 	assert.Equal(t, 2, s.run("cnbus", "policy", "check").code)
 	assert.Equal(t, 2, s.run("cnbus", "policy", "check", path, "--uid", "no such user").code)
+}
+
+// Who a user of another host is, and may do, is said by the page's example.
+func TestPolicyCheckOfAnotherHost(t *testing.T) {
+	s := newSite(t)
+	all, _ := policyBlocks(t)
+	path := ""
+	for _, text := range all {
+		if strings.Contains(text, "[[host]]") {
+			path = s.file("policy.toml", text)
+		}
+	}
+	require.NotEmpty(t, path)
+	daemon, err := user.Lookup("daemon")
+	require.NoError(t, err)
+	check := func(args ...string) string {
+		return s.ok(append([]string{"policy", "check", path, "--uid"}, args...)...)
+	}
+	assert.Regexp(t, "uid 1000, gid 100 of host one: uid "+daemon.Uid+`, gid 100 here \(by \[\[host\]\]\)`, check("1000", "--gid", "100", "--host", "one"))
+	assert.Contains(t, check("1000", "--gid", "100", "--host", "one"), "users of the host one")
+	assert.Contains(t, check("7", "--gid", "100", "--host", "one"), "uid 7, gid 100 here")
+	assert.Contains(t, check("0", "--gid", "0", "--host", "one"), "uid 65534, gid 65534 here")
+	out := check("0", "--gid", "0", "--host", "two")
+	assert.Contains(t, out, "uid 65534, gid 65534 here")
+	assert.NotContains(t, out, "users of the host one")
+	assert.Contains(t, check("0", "--gid", "0", "--host", "two", "--json"), `"here":{"host":"two","uid":65534,"gid":65534,"rule":true}`)
+	plain := s.file("plain.toml", all[0])
+	assert.Contains(t, s.ok("policy", "check", plain, "--uid", "5", "--host", "two"), "no [[host]] is for that host")
+	assert.Equal(t, 2, s.run("cnbus", "policy", "check", path, "--host", "one").code)
+	assert.Equal(t, 2, s.run("cnbus", "policy", "check", path, "--uid", "daemon", "--host", "one").code)
 }

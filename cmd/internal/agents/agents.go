@@ -20,7 +20,7 @@ import (
 )
 
 // Allow says whether an agent may do something for a client; see broker.Broker.Allow.
-type Allow func(cred connector.Cred, a broker.Access) error
+type Allow func(from connector.From, a broker.Access) error
 
 // Quota says how much an agent may hold for each user; see broker.Broker.Limits.
 type Quota interface {
@@ -57,7 +57,7 @@ func Start(ctx context.Context, cfg Config) *Agents {
 		cfg.Log = slog.Default()
 	}
 	if cfg.Allow == nil {
-		cfg.Allow = func(connector.Cred, broker.Access) error { return nil }
+		cfg.Allow = func(connector.From, broker.Access) error { return nil }
 	}
 	var udp atomic.Pointer[inside] // there a little later
 	a := &Agents{Sock: startSock(ctx, &cfg, func() []tsagent.SocketInfo { return udp.Load().sockets() })}

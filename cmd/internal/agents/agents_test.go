@@ -40,7 +40,7 @@ type asked struct {
 	no   error
 }
 
-func (a *asked) allow(_ connector.Cred, acc broker.Access) error {
+func (a *asked) allow(_ connector.From, acc broker.Access) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.list = append(a.list, acc.Action.String()+" "+acc.String())
@@ -203,7 +203,7 @@ func TestLimitsOfKeys(t *testing.T) {
 		"rx_keys 1": {RxKeys: 1, RxKeyBytes: -1}, "rx_key_bytes 10": {RxKeys: -1, RxKeyBytes: 10},
 	} {
 		q := &quota{limits: limits, told: make(chan string, 9)}
-		k := keyPolicy{rxkeys.New(&rxkeys.Config{Store: keyring.Config{Quota: rxQuota{q}.keys}}), func(connector.Cred, broker.Access) error { return nil }, q}
+		k := keyPolicy{rxkeys.New(&rxkeys.Config{Store: keyring.Config{Quota: rxQuota{q}.keys}}), func(connector.From, broker.Access) error { return nil }, q}
 		add := rxmsg.KeyAdd{Type: string(keyring.TypeServer), Description: "52:2", Payload: []byte("\xa7\x83\x8a\xcb\xc7\x83\xec\x94")}
 		body, err := add.Append(nil)
 		require.NoError(t, err)

@@ -17,12 +17,12 @@ type rxPolicy struct{ allow Allow }
 
 // Call implements rxagent.Policy.
 func (p rxPolicy) Call(who connector.From, to rxrpc.Addr) error {
-	return p.allow(who.Cred, broker.Access{Action: broker.RxCall, Addr: to.Addr, Service: to.Service})
+	return p.allow(who, broker.Access{Action: broker.RxCall, Addr: to.Addr, Service: to.Service})
 }
 
 // Listen implements rxagent.Policy.
 func (p rxPolicy) Listen(who connector.From, local rxrpc.Addr) error {
-	return p.allow(who.Cred, broker.Access{Action: broker.RxListen, Addr: local.Addr, Service: local.Service})
+	return p.allow(who, broker.Access{Action: broker.RxListen, Addr: local.Addr, Service: local.Service})
 }
 
 // keyPolicy asks before keys are used.
@@ -52,7 +52,7 @@ var keyOps = map[rxmsg.Op]string{
 }
 
 func (k keyPolicy) may(who connector.From, word string) error {
-	return k.allow(who.Cred, broker.Access{Action: broker.RxKey, Key: word})
+	return k.allow(who, broker.Access{Action: broker.RxKey, Key: word})
 }
 
 // Do implements rxagent.Keys.

@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"strings"
 
+	"github.com/cnbus/cnbus/connector"
 	"github.com/cnbus/cnbus/connector/broker"
 	"github.com/cnbus/cnbus/tsocket"
 	"github.com/cnbus/cnbus/tsocket/tsagent"
@@ -18,7 +19,7 @@ func (p sockPolicy) Allow(a *tsagent.Access) error {
 	if !ok {
 		return nil
 	}
-	return p.allow(a.Cred, access)
+	return p.allow(connector.From{Cred: a.Cred, Port: a.Port}, access)
 }
 
 // sockAccess says what a asks for; false for what needs no permission: a socket that is not used yet, and its options, as
