@@ -3,6 +3,7 @@ package tsagent_test
 import (
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"syscall"
 	"testing"
 
@@ -46,7 +47,7 @@ func TestBatchThatIsRefusedAsAWhole(t *testing.T) {
 					require.Equal(t, syscall.EACCES, n.Errno)
 					notices++
 				default:
-					require.Fail(t, "event", "%v", h.Op)
+					require.Equal(t, tsagent.EvError, h.Op, "more than there was room to tell")
 				}
 			}
 			granted -= uint64(len(w.Body()))
@@ -56,6 +57,40 @@ func TestBatchThatIsRefusedAsAWhole(t *testing.T) {
 		require.Greater(t, sent, uint64(4*256<<10))
 		require.Positive(t, notices)
 		require.Zero(t, s.agent.Sockets()[0].Queued)
+	})
+}
+
+// Each datagram that was refused is told, or counted.
+func TestFailuresThatAreNotToldOneByOne(t *testing.T) {
+	onEach(t, &tsagent.Config{Policy: tsagent.PolicyFunc(nowhere)}, func(t *testing.T, s *site) {
+		r := s.raw(t)
+		x := r.open(unix.AF_INET, unix.SOCK_DGRAM)
+		var w tsagent.BatchWriter
+		const each, batches = 500, 10
+		for range each {
+			w.Add([]byte("x"), local4(9))
+		}
+		for range batches {
+			r.post(tsagent.Header{Op: tsagent.OpSendTo, Sock: x}, w.Body())
+		}
+		counted := false
+		for left := each * batches; left > 0; {
+			h, body := r.event()
+			if h.Op == tsagent.EvNotice {
+				left--
+				continue
+			}
+			require.Equal(t, tsagent.EvError, h.Op)
+			require.EqualValues(t, tsagent.OpSendTo, h.Arg)
+			require.EqualValues(t, syscall.ENOBUFS, binary.NativeEndian.Uint32(body))
+			var n int
+			_, err := fmt.Sscanf(string(body[4:]), "sendto: %d more", &n)
+			require.NoError(t, err)
+			counted = true
+			left -= n
+			require.GreaterOrEqual(t, left, 0)
+		}
+		require.True(t, counted)
 	})
 }
 

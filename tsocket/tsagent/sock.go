@@ -125,6 +125,8 @@ type news struct {
 	writeErr error
 	hangup   error
 	more     [][]byte // of whole events
+	missed   int      // failures for which there was no room among them
+	missedOp Op       // of the last of these
 }
 
 // event sends an event to the owner, which may have to wait for it. m begins with room for a header.
@@ -173,18 +175,23 @@ func (s *sock) sendNews() {
 		h, _, _ := ParseHeader(m)
 		s.event(h, m)
 	}
+	if n.missed > 0 {
+		err := &Error{syscall.ENOBUFS, fmt.Sprintf("%v: %d more failures were not told one by one", n.missedOp, n.missed)}
+		s.event(Header{Op: EvError, Arg: uint64(n.missedOp)}, appendErrno(headroom(96), err))
+	}
 }
 
 // maxNews bounds the events that wait for the pump: they tell of failures of what the owner wanted no reply to.
 const maxNews = 64
 
-// push has the pump send an event.
-func (s *sock) push(m []byte) {
-	s.mu.Lock()
+// addNews has the pump send an event about an op that has failed; beyond the bound it tells only how many there were. s.mu is held.
+func (s *sock) addNews(op Op, m []byte) {
 	if len(s.news.more) < maxNews {
 		s.news.more = append(s.news.more, m)
+	} else {
+		s.news.missed++
+		s.news.missedOp = op
 	}
-	s.mu.Unlock()
 	s.own.tell(s)
 }
 
@@ -192,7 +199,10 @@ func (s *sock) push(m []byte) {
 func (s *sock) pushError(op Op, err error) {
 	m := headroom(64)
 	Header{Op: EvError, Arg: uint64(op)}.put(m)
-	s.push(appendErrno(m, err))
+	m = appendErrno(m, err)
+	s.mu.Lock()
+	s.addNews(op, m)
+	s.mu.Unlock()
 }
 
 // room grants n bytes to the owner, soon: not for every few of them. s.mu is held.

@@ -171,10 +171,7 @@ func (s *sock) refused(m *tsocket.Message, err error) {
 	n := tsocket.Notice{Dst: m.Addr, Errno: errnoOf(err), Data: m.Data}
 	b := headroom(256)
 	Header{Op: EvNotice}.put(b)
-	if len(s.news.more) < maxNews {
-		s.news.more = append(s.news.more, AppendNotice(b, &n))
-	}
-	s.own.tell(s)
+	s.addNews(OpSendTo, AppendNotice(b, &n))
 }
 
 // encodeBatch makes a batch of what has to wait. It takes no more memory than the batch that it was a part of, however many
