@@ -22,7 +22,7 @@ func (k *sock) kernelOp(r *request, p *rxmsg.Reply) (body []byte, err error) {
 	case rxmsg.OpDataDelivered, rxmsg.OpFree:
 		return nil, k.delivered(uint32(tag))
 	case rxmsg.OpAcceptCall, rxmsg.OpChargeAccept:
-		return nil, k.take(r.h.Op, tag)
+		return nil, k.take(r, tag)
 	case rxmsg.OpRejectCall:
 		return nil, k.kern.RejectCall()
 	}
@@ -55,6 +55,8 @@ func (k *sock) kernelOp(r *request, p *rxmsg.Reply) (body []byte, err error) {
 		if k.kern.CheckLife(c) {
 			p.Value = 1
 		}
+	case rxmsg.OpRecvData:
+		return k.recvData(c, tag, r.body)
 	case rxmsg.OpSRTT:
 		d, _ := k.kern.SRTT(c)
 		body = binary.NativeEndian.AppendUint64(nil, uint64(d))
@@ -85,16 +87,22 @@ func (k *sock) forget(tag uint64) {
 	delete(k.kcalls, tag)
 	delete(k.posting, tag)
 	k.handles.forget(tag)
+	delete(k.noted, tag)
 }
 
 // take does ACCEPT_CALL and CHARGE_ACCEPT.
-func (k *sock) take(op rxmsg.Op, tag uint64) error {
+func (k *sock) take(r *request, tag uint64) error {
+	op := r.h.Op
 	var c *rxrpc.KernelCall
 	var err error
 	if op == rxmsg.OpAcceptCall {
 		c, err = k.kern.AcceptCall(tag)
 	} else {
-		c, err = k.kern.ChargeAccept(tag, nil)
+		var notify func(*rxrpc.KernelCall)
+		if flags, err := rxmsg.ParseU32(r.body); err == nil && flags&rxmsg.ChargeNotify != 0 {
+			notify = k.newsOf
+		}
+		c, err = k.kern.ChargeAccept(tag, notify)
 	}
 	if err == nil {
 		k.mu.Lock()
@@ -239,6 +247,9 @@ func (k *sock) beginParams(r *request) (p rxrpc.BeginParams, err error) {
 	}
 	p = rxrpc.BeginParams{
 		UserID: r.h.Arg, TxLength: b.TxLength, HasTxLength: b.HasTxLength, Timeouts: b.Timeouts, Upgrade: b.Upgrade, Exclusive: b.Exclusive,
+	}
+	if b.Notify {
+		p.Notify = k.newsOf
 	}
 	if len(b.Name) > 0 {
 		if p.Peer, err = k.address(b.Name); err != nil {

@@ -147,3 +147,110 @@ func TestKernelInterfaceFailures(t *testing.T) {
 	_, m = server.rx(rxrpc.MarkRemoteAbort)
 	assert.Equal(t, rxrpc.CallDead, m.Code)
 }
+
+// recvData does RECV_DATA.
+func (c *client) recvData(sock uint32, tag uint64, most int, more bool) rxmsg.Received {
+	c.t.Helper()
+	w := rxmsg.RecvData{Most: uint32(most), More: more}
+	_, body := c.must(rxmsg.Header{Op: rxmsg.OpRecvData, Sock: sock, Arg: tag}, w.Append(nil))
+	r, err := rxmsg.ParseReceived(body)
+	require.NoError(c.t, err)
+	return r
+}
+
+// notified returns when there is news of a call.
+func (c *client) notified(sock uint32, tag uint64) {
+	c.t.Helper()
+	want := rxmsg.Header{Op: rxmsg.EventNotify, Flags: rxmsg.FlagTag, Sock: sock, Arg: tag}
+	for {
+		e := c.next()
+		if want.Arg = e.h.Arg; e.h.Arg == tag {
+			require.Equal(c.t, want, e.h)
+			return
+		}
+		require.Equal(c.t, want, e.h, "of a call before: its end")
+	}
+}
+
+// wholly reads the data of a phase by RECV_DATA, of which there are size bytes.
+func (c *client) wholly(sock uint32, tag uint64, size int) (data []byte, status uint8) {
+	c.t.Helper()
+	for {
+		c.notified(sock, tag)
+		for {
+			r := c.recvData(sock, tag, min(size-len(data), rxmsg.MaxReceived), len(data)+rxmsg.MaxReceived < size)
+			data = append(data, r.Data...)
+			require.EqualValues(c.t, 52, r.Service)
+			if r.Errno == syscall.EAGAIN {
+				break // there will be news
+			}
+			require.Zero(c.t, r.Errno)
+			if r.Status != rxrpc.RecvMore {
+				return data, r.Status
+			}
+		}
+	}
+}
+
+// TestRecvData: calls of which news are told, and data read when they are wanted, on both sides: the kernel's interface of today. One event until it is asked, and what is not
+// read stays with the peer.
+func TestRecvData(t *testing.T) {
+	w := newWorld(t, nil)
+	server, cl := w.client(t), w.client(t)
+	s, a := server.server(52)
+	k := cl.connected(a)
+	begin, err := (&rxmsg.BeginCall{Notify: true}).Append(nil)
+	require.NoError(t, err)
+	for i, size := range []int{1, 16000, 900000} {
+		tag := uint64(i)
+		server.must(rxmsg.Header{Op: rxmsg.OpChargeAccept, Sock: s, Arg: tag}, rxmsg.AppendU32(nil, rxmsg.ChargeNotify))
+		cl.must(rxmsg.Header{Op: rxmsg.OpBeginCall, Sock: k, Arg: tag}, begin)
+		sent := make(chan struct{})
+		go func() {
+			defer close(sent)
+			cl.sendData(k, tag, pattern(size))
+		}()
+		got, status := server.wholly(s, tag, size)
+		assert.Equal(t, string(pattern(size)), string(got))
+		assert.EqualValues(t, rxrpc.RecvRequest, status)
+		<-sent
+		server.sendData(s, tag, pattern(size))
+		got, status = cl.wholly(k, tag, size)
+		assert.Equal(t, string(pattern(size)), string(got))
+		assert.EqualValues(t, rxrpc.RecvEnd, status)
+		_, _, err := cl.do(rxmsg.Header{Op: rxmsg.OpRecvData, Sock: k, Arg: tag}, (&rxmsg.RecvData{Most: rxmsg.MaxReceived + 1}).Append(nil))
+		require.ErrorIs(t, err, syscall.EINVAL)
+		cl.must(rxmsg.Header{Op: rxmsg.OpEndCall, Sock: k, Arg: tag}, nil)
+		server.must(rxmsg.Header{Op: rxmsg.OpEndCall, Sock: s, Arg: tag}, nil)
+		_, _, err = cl.do(rxmsg.Header{Op: rxmsg.OpRecvData, Sock: k, Arg: tag}, (&rxmsg.RecvData{Most: 1}).Append(nil))
+		require.ErrorContains(t, err, "no such call")
+	}
+}
+
+// TestRecvDataOfCallsThatFail: how a call has failed comes with RECV_DATA; data that end before, and data that are too many, are told with what was read.
+func TestRecvDataOfCallsThatFail(t *testing.T) {
+	w := newWorld(t, nil)
+	server, cl := w.client(t), w.client(t)
+	s, a := server.server(52)
+	k := cl.connected(a)
+	begin, err := (&rxmsg.BeginCall{Notify: true}).Append(nil)
+	require.NoError(t, err)
+	server.must(rxmsg.Header{Op: rxmsg.OpChargeAccept, Sock: s, Arg: 1}, rxmsg.AppendU32(nil, rxmsg.ChargeNotify))
+	cl.must(rxmsg.Header{Op: rxmsg.OpBeginCall, Sock: k, Arg: 1}, begin)
+	cl.sendData(k, 1, []byte("request"))
+	until := func(c *client, sock uint32, most int, more bool) (r rxmsg.Received) {
+		t.Helper()
+		for r.Errno = syscall.EAGAIN; r.Errno == syscall.EAGAIN; {
+			c.notified(sock, 1)
+			r = c.recvData(sock, 1, most, more)
+		}
+		return r
+	}
+	r := until(server, s, 3, false)
+	assert.Equal(t, rxmsg.Received{Errno: syscall.EMSGSIZE, Service: 52, Data: []byte("req")}, r)
+	r = server.recvData(s, 1, 10, true)
+	assert.Equal(t, rxmsg.Received{Errno: syscall.EBADMSG, Service: 52, Data: []byte("uest")}, r)
+	server.must(rxmsg.Header{Op: rxmsg.OpAbortCall, Sock: s, Arg: 1}, rxmsg.AppendU32(nil, 363524))
+	r = until(cl, k, 10, true)
+	assert.Equal(t, rxmsg.Received{Errno: syscall.ECONNABORTED, How: rxmsg.RemoteAbort, Code: 363524, Service: 52, Data: []byte{}}, r)
+}

@@ -303,6 +303,9 @@ var dataAt = rxmsg.HeaderSize + 8 + rxrpc.SockaddrSize + len(rxmsg.AppendTag(nil
 
 // event takes the next message of the socket and returns it as an event, made in buf, with the length of its data.
 func (k *sock) event(buf []byte) (b []byte, n int, ok bool) {
+	if tag, ok := k.note(); ok {
+		return rxmsg.Header{Op: rxmsg.EventNotify, Flags: rxmsg.FlagTag, Sock: k.n, Arg: tag}.Append(buf[:0]), 0, true
+	}
 	r, ok := k.s.Receive(buf[dataAt:cap(buf)])
 	if !ok {
 		return nil, 0, false

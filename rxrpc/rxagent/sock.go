@@ -40,6 +40,8 @@ type sock struct {
 	ends    int               // of requests and replies, that the endpoint has not taken
 	ended   chan struct{}     // closed when there are none; nil if nobody waits
 	server  bool              // it has listened
+	noted   map[uint64]bool   // calls of which the owner was told, or is to be, and has not asked
+	notes   []uint64          // those that it is to be told of
 }
 
 // open does SOCKET.
@@ -284,7 +286,7 @@ func (k *sock) openWindow(r *request) error {
 func (k *sock) quick(r *request) bool {
 	op := r.h.Op
 	switch op {
-	case rxmsg.OpWindow, rxmsg.OpDataDelivered, rxmsg.OpFree:
+	case rxmsg.OpWindow, rxmsg.OpDataDelivered, rxmsg.OpFree, rxmsg.OpRecvData:
 	case rxmsg.OpSendmsg, rxmsg.OpSendData:
 	default:
 		return false
@@ -299,11 +301,11 @@ func (k *sock) quick(r *request) bool {
 		k.sendData(r)
 	default:
 		var p rxmsg.Reply
-		_, err := k.socketOp(r, &p)
+		body, err := k.socketOp(r, &p)
 		if err != nil {
 			k.o.fail(r, err)
 		} else if !r.noReply() {
-			k.o.a.reply(k.o.ctx, r, p, nil)
+			k.o.a.reply(k.o.ctx, r, p, body)
 		}
 	}
 	return true

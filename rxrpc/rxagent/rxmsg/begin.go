@@ -26,6 +26,7 @@ type BeginCall struct {
 	HasTxLength bool
 	Upgrade     bool // flag 2
 	Exclusive   bool // flag 4
+	Notify      bool // flag 8: news of the call are told by EventNotify, and its data read by OpRecvData
 	Timeouts    rxrpc.Timeouts
 }
 
@@ -36,7 +37,11 @@ const (
 	beginTxLength = 1 << iota
 	beginUpgrade
 	beginExclusive
+	beginNotify
 )
+
+// ChargeNotify is Notify for a call that OpChargeAccept is to take: a u32 in the body, which may be empty.
+const ChargeNotify = 1
 
 // Append appends it; EMSGSIZE if it does not fit.
 func (c *BeginCall) Append(b []byte) ([]byte, error) {
@@ -44,7 +49,7 @@ func (c *BeginCall) Append(b []byte) ([]byte, error) {
 		return b, fmt.Errorf("rxrpc agent: description of %d bytes: %w", len(c.KeyDescription), syscall.EMSGSIZE)
 	}
 	o := binary.NativeEndian
-	b = o.AppendUint16(b, flag(c.HasTxLength)*beginTxLength|flag(c.Upgrade)*beginUpgrade|flag(c.Exclusive)*beginExclusive)
+	b = o.AppendUint16(b, flag(c.HasTxLength)*beginTxLength|flag(c.Upgrade)*beginUpgrade|flag(c.Exclusive)*beginExclusive|flag(c.Notify)*beginNotify)
 	b = o.AppendUint16(b, uint16(len(c.Name)))
 	b = o.AppendUint32(b, c.Key)
 	b = o.AppendUint64(b, uint64(c.TxLength))
@@ -72,6 +77,7 @@ func ParseBeginCall(b []byte) (BeginCall, error) {
 	c := BeginCall{
 		Key: o.Uint32(b[4:]), TxLength: int64(o.Uint64(b[8:])),
 		HasTxLength: flags&beginTxLength != 0, Upgrade: flags&beginUpgrade != 0, Exclusive: flags&beginExclusive != 0,
+		Notify: flags&beginNotify != 0,
 		Timeouts: rxrpc.Timeouts{
 			Hard: time.Duration(o.Uint32(b[16:])) * time.Second, Idle: time.Duration(o.Uint32(b[20:])) * time.Millisecond,
 			Normal: time.Duration(o.Uint32(b[24:])) * time.Millisecond,

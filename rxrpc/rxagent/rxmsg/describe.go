@@ -81,6 +81,16 @@ func (d *describer) reply(r *Reply, body []byte) {
 		}
 	case (r.Op == OpBind || r.Op == OpGetName) && len(body) > 0:
 		d.name(" at ", body)
+	case r.Op == OpRecvData:
+		x, err := ParseReceived(body)
+		if err != nil {
+			d.WriteString(": malformed")
+			return
+		}
+		d.printf(", status %d, %d bytes", x.Status, len(x.Data))
+		if x.Errno != 0 {
+			d.WriteString(", " + errnoName(x.Errno))
+		}
 	case len(body) > 0:
 		d.printf(", %d bytes", len(body))
 	}
@@ -158,7 +168,7 @@ func (d *describer) body(h *Header, body []byte) {
 			return
 		}
 		d.name(" to ", c.Name)
-	case OpEndCall, OpSendData, OpAbortCall, OpAcceptCall, OpChargeAccept, OpSetTxLength, OpCheckLife, OpSRTT:
+	case OpEndCall, OpSendData, OpAbortCall, OpAcceptCall, OpChargeAccept, OpSetTxLength, OpCheckLife, OpSRTT, OpRecvData, EventNotify:
 		d.printf(" call %d, %d bytes", h.Arg, len(body))
 	case OpDataDelivered, OpFree:
 		d.printf(" message %d", h.Arg)

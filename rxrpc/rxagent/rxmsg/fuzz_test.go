@@ -24,6 +24,8 @@ func FuzzParse(f *testing.F) {
 		f.Add(append(rxmsg.Header{Op: op, Sock: 1, Arg: 2}.Append(nil), body...))
 	}
 	f.Add(append(reply.Append(nil), hello.Append(nil)...))
+	f.Add(append(rxmsg.Header{Op: rxmsg.OpRecvData, Arg: 2}.Append(nil), (&rxmsg.RecvData{Most: 5, More: true}).Append(nil)...))
+	f.Add(append(rxmsg.Reply{Op: rxmsg.OpRecvData}.Append(nil), (&rxmsg.Received{Errno: 11, Service: 52, Data: []byte("x")}).Append(nil)...))
 	key, err := (&rxmsg.KeyAdd{Timeout: 1, Type: "rxrpc_s", Description: "52:2", Payload: []byte("12345678")}).Append(nil)
 	require.NoError(f, err)
 	f.Add(append(rxmsg.Header{Op: rxmsg.OpKeyAdd}.Append(nil), key...))
@@ -78,6 +80,14 @@ func FuzzParse(f *testing.F) {
 			again, err := rxmsg.ParseHello(x.Append(nil))
 			require.NoError(t, err)
 			require.Equal(t, x, again)
+		}
+		if x, err := rxmsg.ParseRecvData(body); err == nil {
+			again, err := rxmsg.ParseRecvData(x.Append(nil))
+			require.NoError(t, err)
+			require.Equal(t, x, again)
+		}
+		if x, err := rxmsg.ParseReceived(body); err == nil {
+			require.Equal(t, body, x.Append(nil))
 		}
 		if x, err := rxmsg.ParseSocket(body); err == nil {
 			again, err := rxmsg.ParseSocket(x.Append(nil))

@@ -39,6 +39,7 @@ const (
 	OpSetTxLength   Op = 0x2b
 	OpCheckLife     Op = 0x2c
 	OpSRTT          Op = 0x2d
+	OpRecvData      Op = 0x2e
 
 	// OpKeyFirst to OpKeyLast are about keys and keyrings. Nothing gives a key's payload back.
 	OpKeyFirst    Op = 0x40
@@ -64,6 +65,7 @@ const (
 	EventSent   Op = 0x4003 // that many bytes more of what was posted of a call were taken: a u32
 	EventRx     Op = 0x4004 // what an interceptor would have got: an Rx
 	EventClosed Op = 0x4005 // the socket is no more: a Failure
+	EventNotify Op = 0x4006 // there is news of a call, for OpRecvData: nothing more before that was asked
 )
 
 // replyBit is set in the Op of a reply.
@@ -81,11 +83,11 @@ var opNames = map[Op]string{
 	OpSetOpt: "SETOPT", OpGetOpt: "GETOPT", OpGetName: "GETNAME", OpSendmsg: "SENDMSG", OpWindow: "WINDOW", OpReject: "REJECT",
 	OpIntercept: "INTERCEPT", OpBeginCall: "BEGIN_CALL", OpEndCall: "END_CALL", OpSendData: "SEND_DATA", OpAbortCall: "ABORT_CALL",
 	OpAcceptCall: "ACCEPT_CALL", OpRejectCall: "REJECT_CALL", OpChargeAccept: "CHARGE_ACCEPT", OpDataDelivered: "DATA_DELIVERED",
-	OpFree: "FREE", OpNullKey: "NULL_KEY", OpSetTxLength: "SET_TX_LENGTH", OpCheckLife: "CHECK_LIFE", OpSRTT: "SRTT",
+	OpFree: "FREE", OpNullKey: "NULL_KEY", OpSetTxLength: "SET_TX_LENGTH", OpCheckLife: "CHECK_LIFE", OpSRTT: "SRTT", OpRecvData: "RECV_DATA",
 	OpKeyAdd: "KEY_ADD", OpKeyList: "KEY_LIST", OpKeyDescribe: "KEY_DESCRIBE", OpKeyRevoke: "KEY_REVOKE", OpKeyUnlink: "KEY_UNLINK",
 	OpKeyKeyring: "KEY_KEYRING", OpKeySearch: "KEY_SEARCH", OpKeyLink: "KEY_LINK", OpKeyTimeout: "KEY_TIMEOUT", OpKeySetPerm: "KEY_SETPERM",
 	OpKeyClear: "KEY_CLEAR", OpKeySeal: "KEY_SEAL",
-	EventMsg: "MSG", EventError: "ERROR", EventSent: "SENT", EventRx: "RX", EventClosed: "CLOSED",
+	EventMsg: "MSG", EventError: "ERROR", EventSent: "SENT", EventRx: "RX", EventClosed: "CLOSED", EventNotify: "NOTIFY",
 }
 
 // String returns the name that the documentation has: "SENDMSG".
