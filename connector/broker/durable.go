@@ -442,6 +442,23 @@ func (h *hub) fireDurable(num uint32, m connector.Message) {
 	h.site.up.Append(num, want, connector.SitePort(h.site.host, 0), h.self, fr)
 }
 
+// earlyJoin is a Join at a position that came before it was known which groups are durable.
+type earlyJoin struct {
+	c     *conn
+	hd    frame.Header
+	epoch uint64
+}
+
+// waitsForSite keeps such a Join, unless the position is one of this broker's own histories.
+func (h *hub) waitsForSite(c *conn, hd *frame.Header, epoch uint64) bool {
+	g := h.groups[hd.Group]
+	if h.site != nil || !h.willJoin || epoch == 0 || g != nil && g.hist != nil || len(h.earlyJoin) >= earlyDefines {
+		return false
+	}
+	h.earlyJoin = append(h.earlyJoin, earlyJoin{c: c, hd: *hd, epoch: epoch})
+	return true
+}
+
 // earlyDefine is a History for all hosts that came before there were any.
 type earlyDefine struct {
 	c    *conn

@@ -257,3 +257,30 @@ func TestAnAgentMakesItsGroupDurable(t *testing.T) {
 	assert.Empty(t, a.h.groups)
 	assert.Empty(t, b.h.groups)
 }
+
+// TestWhoComesBackBeforeItIsKnownWhatIsDurable: the policy says nothing of the group; an agent on another host has made it
+// durable.
+func TestWhoComesBackBeforeItIsKnownWhatIsDurable(t *testing.T) {
+	s := newSiteSim(t, 2, nil)
+	a, b := s.hosts[0], s.hosts[1]
+	want := connector.History{Messages: 100, Durable: true}
+	a.Define(durableGroup, want)
+	s.carry()
+	sender := a.root()
+	a.publish(sender, 0, 5)
+	sender.read()
+	b.h.site.leave()
+	b.h.willJoin = true
+	p := b.root()
+	p.write(frame.Header{Type: frame.Join, Tag: 3, Group: durableGroup, Flags: frame.FlagAt, Pos: 2}, frame.AppendU64s(nil, s.kept[durableGroup].epoch)...)
+	p.none()
+	gone := b.root()
+	gone.write(frame.Header{Type: frame.Join, Tag: 3, Group: durableGroup, Flags: frame.FlagAt, Pos: 2}, frame.AppendU64s(nil, 9)...)
+	b.h.close(gone.c)
+	b.loop = &SiteLoop{b.h.join(&JoinConfig{Host: 2, Uplink: b, Durable: map[uint32]connector.History{durableGroup: want}})}
+	s.carry()
+	fr := p.read()
+	require.Equal(t, frame.Ack, fr[0].Type)
+	kept(t, fr[1:], 2, 3)
+	assert.Len(t, b.h.groups[durableGroup].members, 1)
+}

@@ -68,6 +68,9 @@ func (h *hub) handleJoin(c *conn, hd *frame.Header, body []byte) error {
 		h.answer(c, hd.Tag, connector.ErrNotSupported, sprintf("the history of group %d is durable, and this broker is not joined to others", hd.Group))
 		return nil
 	}
+	if at && h.waitsForSite(c, hd, epoch) {
+		return nil
+	}
 	m := c.members[hd.Group]
 	if m == nil {
 		if why := c.acct.take(&c.acct.members, c.acct.limits.Memberships, "memberships"); why != "" {

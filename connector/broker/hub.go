@@ -39,10 +39,11 @@ type hub struct {
 	watchers  map[uint64]*watcher
 	nextWatch uint64
 
-	site     *site         // nil unless joined to other hosts
-	willJoin bool          // registrations for all hosts wait for that
-	early    []early       // which do
-	earlyDef []earlyDefine // and histories
+	site      *site         // nil unless joined to other hosts
+	willJoin  bool          // registrations for all hosts wait for that
+	early     []early       // which do
+	earlyJoin []earlyJoin   // Joins that go on where they were, in what may be a history of the site's
+	earlyDef  []earlyDefine // and histories
 
 	greeting int // clients that have not said Hello
 

@@ -34,6 +34,7 @@ func (h *hub) dropEarly(c *conn) {
 		}
 		return e.c == c
 	})
+	h.earlyJoin = slices.DeleteFunc(h.earlyJoin, func(e earlyJoin) bool { return e.c == c })
 	h.earlyDef = slices.DeleteFunc(h.earlyDef, func(e earlyDefine) bool { return e.c == c })
 }
 

@@ -65,7 +65,15 @@ func (h *hub) join(cfg *JoinConfig) *site {
 		h: h, host: cfg.Host, up: cfg.Uplink, wide: cfg.SiteWide,
 		proxies: make(map[uint32]*conn), ids: make(map[uint64]*reg), claims: make(map[uint64]*claim),
 		listen: make(map[uint32][]uint32), joins: make(map[uint32][]held), dels: make(map[uint64][]held),
-		reach: make(map[uint32]struct{}), names: make(map[uint32]string), durable: make(map[uint32]connector.History), defs: make(map[uint32][]held),
+		reach: make(map[uint32]struct{}), names: make(map[uint32]string), durable: maps.Clone(cfg.Durable), defs: make(map[uint32][]held),
+	}
+	if s.durable == nil {
+		s.durable = make(map[uint32]connector.History)
+	}
+	for num, want := range s.durable {
+		if g := h.groups[num]; g != nil {
+			h.makeDurable(g, want) // before anybody is told of its members
+		}
 	}
 	h.site = s
 	h.gate.join(cfg.Host)
@@ -83,6 +91,11 @@ func (h *hub) join(cfg *JoinConfig) *site {
 	for _, e := range waited {
 		e.c.acct.regs--
 		h.add(e.c, &e.hd, e.id, e.name)
+	}
+	joins := h.earlyJoin
+	h.earlyJoin = nil
+	for _, e := range joins {
+		_ = h.handleJoin(e.c, &e.hd, frame.AppendU64s(nil, e.epoch)) // its body was looked at
 	}
 	defs := h.earlyDef
 	h.earlyDef = nil

@@ -77,6 +77,9 @@ type JoinConfig struct {
 	// SiteWide says which ids are registered for all hosts without the client's asking, those that are registered
 	// already among them. nil: none.
 	SiteWide func(cbid.ID) bool
+
+	// Durable are the groups that the site's store has a history of; SetDurable says what changes.
+	Durable map[uint32]connector.History
 }
 
 // Site is the broker's place among the brokers that it is joined to.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"maps"
 	"math"
 	"sync"
 	"sync/atomic"
@@ -117,7 +118,12 @@ func (g *Bridge) start(ctx context.Context, b *broker.Broker) error {
 	wide := func(id cbid.ID) bool {
 		return id != HostsID && g.cfg.SiteWide != nil && g.cfg.SiteWide(id)
 	}
-	site, err := b.Join(ctx, &broker.JoinConfig{Host: uint32(g.number), Uplink: g.core, SiteWide: wide})
+	durable, err := g.store.durableGroups(ctx)
+	if err != nil {
+		return err
+	}
+	g.core.durableKnown = maps.Clone(durable)
+	site, err := b.Join(ctx, &broker.JoinConfig{Host: uint32(g.number), Uplink: g.core, SiteWide: wide, Durable: durable})
 	if err != nil {
 		return err
 	}

@@ -138,7 +138,7 @@ func FuzzReceive(f *testing.F) {
 	x := stranger{h: packetHeader{host: 3, run: 99}, session: 5}
 	info := connector.IDInfo{ID: cbid.Make(5, 6), Name: "x", Port: port(3)}
 	all := [][]byte{
-		hello(), appendMembers(nil, 7, true), appendTail(nil, 7, 0, 9), appendRegistered(nil, &info, 4), appendSend(nil, port(3), connector.Cred{}, message(1, 0, 1)),
+		hello(), appendDurable(nil, 9, connector.History{Messages: 5, Durable: true}), appendMembers(nil, 7, true), appendTail(nil, 7, 0, 9), appendRegistered(nil, &info, 4), appendSend(nil, port(3), connector.Cred{}, message(1, 0, 1)),
 		appendAnswer(nil, port(1), frame.Header{Type: frame.Lost, Pos: 3}.Append(nil)), appendConsumed(nil, port(1), 9), appendLeft(nil, port(3)),
 		appendNoID(nil, info.ID, 4), appendPing(nil, recordPing, 1), appendPing(nil, recordPong, 1),
 	}

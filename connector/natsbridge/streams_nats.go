@@ -292,6 +292,23 @@ func (s *natsStore) listStreams(ctx context.Context) (map[uint32]connector.Histo
 	return groups, list.Err()
 }
 
+// durableGroups is listStreams for who joins: a cluster that is only starting is asked until ctx ends.
+func (s *natsStore) durableGroups(ctx context.Context) (map[uint32]connector.History, error) {
+	for {
+		once, cancel := context.WithTimeout(ctx, storeTime)
+		groups, err := s.listStreams(once)
+		cancel()
+		if err == nil || s.refused() != nil {
+			return groups, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, errors.Join(ctx.Err(), err)
+		case <-time.After(200 * time.Millisecond):
+		}
+	}
+}
+
 // Stream does op on a goroutine of its own.
 func (g *Bridge) Stream(op streamOp) {
 	g.wg.Go(func() {
