@@ -28,6 +28,8 @@ func (g *Bridge) connect(ctx context.Context) (err error) {
 		nats.Name("cnbus " + g.cfg.Host), nats.NoEcho(), nats.MaxReconnects(-1), nats.ReconnectWait(connectAgain),
 		// Credentials that have ended may be renewed: their files are read again each time.
 		nats.IgnoreAuthErrorAbort(),
+		// The outbox gathers already: each payload is written at once, by its goroutine and not by another one of NATS's client.
+		nats.WriteBufferSize(1),
 		nats.ReconnectBufSize(-1), // what is said meanwhile is said again by who must be heard
 		nats.PingInterval(g.cfg.Lease / 4), nats.MaxPingsOutstanding(2), nats.Timeout(5 * time.Second),
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) { g.connected(false, err) }),

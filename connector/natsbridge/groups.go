@@ -18,6 +18,7 @@ type publication struct {
 	next  uint64 // of the next one
 	first uint64 // of the packet being filled
 	fill  []byte
+	size  sizeHint // of fill
 	tails int // beacons that are still to tell next
 	dirty bool
 }
@@ -46,7 +47,7 @@ func (c *core) Publish(group, port uint32, cred connector.Cred, fr []byte) {
 		c.sendPublication(p)
 	}
 	if p.fill == nil {
-		p.fill = make([]byte, packetHeaderLen, 512)
+		p.fill = p.size.packet()
 		p.first = p.next
 	}
 	p.fill = appendSend(p.fill, port, cred, fr)
@@ -90,6 +91,7 @@ func (c *core) sendPublication(p *publication) {
 	h := c.header(packetGroup)
 	h.seq = p.first
 	h.put(p.fill)
+	p.size.was(len(p.fill))
 	c.packet(subject{packetGroup, p.group}, p.fill)
 	p.fill = nil
 }

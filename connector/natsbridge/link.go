@@ -35,6 +35,7 @@ type link struct {
 	pending int      // bytes of them
 	most    int      // of these: the owner is to give the other end up
 	fill    []byte   // the packet that records are appended to; nil: none
+	size    sizeHint // of fill
 	rto     int64
 	resend  int64 // when the first unacked packet is due again; 0: there is none
 
@@ -74,7 +75,7 @@ func (l *link) record() []byte {
 		l.fill = nil
 	}
 	if l.fill == nil {
-		l.fill = make([]byte, packetHeaderLen, 512)
+		l.fill = l.size.packet()
 	}
 	return l.fill
 }
@@ -101,13 +102,12 @@ func (l *link) flush(now int64) {
 		l.flight += len(l.pend[n])
 		l.pending -= len(l.pend[n])
 		l.unacked = append(l.unacked, sentPacket{l.last, l.pend[n]})
+		l.size.was(len(l.pend[n]))
 		l.out(l.last, l.pend[n])
 		l.pend[n] = nil
 		n++
 	}
-	if l.pend = l.pend[n:]; len(l.pend) == 0 {
-		l.pend = nil
-	}
+	l.pend = dropFirst(l.pend, n)
 	if l.resend == 0 && len(l.unacked) > 0 {
 		l.resend = now + l.rto
 	}
@@ -169,9 +169,7 @@ func (l *link) acked(ack uint64, now int64) {
 	if n == 0 {
 		return
 	}
-	if l.unacked = l.unacked[n:]; len(l.unacked) == 0 {
-		l.unacked = nil
-	}
+	l.unacked = dropFirst(l.unacked, n)
 	l.rto, l.resend = resendFirst, 0
 	if len(l.unacked) > 0 {
 		l.resend = now + l.rto
@@ -213,4 +211,31 @@ func (l *link) next() int64 {
 		return l.ackAt
 	}
 	return min(l.ackAt, l.resend)
+}
+
+// dropFirst drops the first n of s. What is empty begins at its beginning again, so that a queue that is filled and emptied needs no
+// new memory, unless it has become long.
+func dropFirst[T any](s []T, n int) []T {
+	switch rest := s[n:]; {
+	case len(rest) > 0:
+		return rest
+	case cap(s) > 256:
+		return nil
+	}
+	return s[:0]
+}
+
+// sizeHint is how long packets have been of late, so that the next one needs not to grow.
+type sizeHint int
+
+const (
+	packetLeast = 512
+	packetRoom  = fillPacket + 4<<10
+)
+
+func (h *sizeHint) was(n int) { *h = max(sizeHint(n), *h/2) }
+
+func (h *sizeHint) packet() []byte {
+	n := int(*h)
+	return make([]byte, packetHeaderLen, min(max(packetLeast, n+n/8), packetRoom))
 }

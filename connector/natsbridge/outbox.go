@@ -25,7 +25,8 @@ type outbox struct {
 	closed  bool
 	more    sync.Cond
 
-	subs map[uint32]*nats.Subscription // of the goroutine
+	subs  map[uint32]*nats.Subscription // of the goroutine
+	names map[subject]string            // of the goroutine: those that are used
 }
 
 // outItem is a packet, or with a nil one a subscription that begins or ends.
@@ -36,7 +37,7 @@ type outItem struct {
 }
 
 func newOutbox(nc *nats.Conn, prefix string, in chan *nats.Msg, fail func(error)) *outbox {
-	o := &outbox{nc: nc, prefix: prefix, in: in, fail: fail, subs: make(map[uint32]*nats.Subscription)}
+	o := &outbox{nc: nc, prefix: prefix, in: in, fail: fail, subs: make(map[uint32]*nats.Subscription), names: make(map[subject]string)}
 	o.more.L = &o.mu
 	return o
 }
@@ -99,7 +100,7 @@ func (o *outbox) run() {
 // the way is.
 func (o *outbox) one(it *outItem) {
 	if it.b != nil {
-		_ = o.nc.Publish(o.subject(it.to), it.b)
+		_ = o.nc.Publish(o.name(it.to), it.b)
 		return
 	}
 	sub := o.subs[it.to.num]
@@ -116,6 +117,22 @@ func (o *outbox) one(it *outItem) {
 	if err != nil {
 		o.fail(fmt.Errorf("subscription of group %d: %w", it.to.num, err))
 	}
+}
+
+// namesMost is how many subjects are remembered at a time.
+const namesMost = 1 << 13
+
+// name is subject, for the goroutine.
+func (o *outbox) name(to subject) string {
+	s, ok := o.names[to]
+	if !ok {
+		if len(o.names) >= namesMost {
+			clear(o.names)
+		}
+		s = o.subject(to)
+		o.names[to] = s
+	}
+	return s
 }
 
 func (o *outbox) subject(to subject) string {

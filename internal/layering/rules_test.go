@@ -92,7 +92,7 @@ var libraries = []library{
 	// Kerberos: tickets are opened and fetched, nothing else knows of it.
 	{path: "github.com/jcmturner", code: []string{"rxrpc/rxkad/...", "rxrpc/keyring/...", "rxrpc/klog/...", "cmd/...", "tests/..."}, tests: []string{"rxrpc/..."}},
 	{path: "github.com/prometheus", code: []string{"connector/broker/...", "cmd/..."}, tests: []string{"tests/..."}},
-	{path: "github.com/nats-io", code: []string{"connector/natsbridge/...", "tests/bench/..."}, tests: []string{"tests/hosts/..."}},
+	{path: "github.com/nats-io", code: []string{"connector/natsbridge/...", "tests/bench/...", "tests/hosts/..."}},
 	{path: "github.com/spf13", code: []string{"cmd/..."}},
 	{path: "golang.org/x/term", code: []string{"cmd/..."}},
 	{path: "github.com/lmittmann/tint", code: []string{"cmd/..."}},
