@@ -15,13 +15,13 @@ import (
 // sink takes packets and counts them.
 type sink struct{ n int }
 
-func (s *sink) Packet(subject, []byte)        { s.n++ }
-func (s *sink) Listen(uint32, bool)           {}
-func (s *sink) Store(storeOp)                 {}
-func (s *sink) Stream(streamOp)               {}
+func (s *sink) Packet(subject, []byte)       { s.n++ }
+func (s *sink) Listen(uint32, bool)          {}
+func (s *sink) Store(storeOp)                {}
+func (s *sink) Stream(streamOp)              {}
 func (s *sink) Follow(_ uint32, _, _ uint64) {}
-func (s *sink) Soon()                         {}
-func (s *sink) Wake(int64)                    {}
+func (s *sink) Soon()                        {}
+func (s *sink) Wake(int64)                   {}
 
 // TestAPacketIsOneAllocation: whatever a turn of the loop has for a host or a group goes in one packet, whose memory is
 // all that is allocated.

@@ -19,7 +19,7 @@ type publication struct {
 	first uint64 // of the packet being filled
 	fill  []byte
 	size  sizeHint // of fill
-	tails int // beacons that are still to tell next
+	tails int      // beacons that are still to tell next
 	dirty bool
 }
 
