@@ -385,3 +385,19 @@ func TestCopiesAnsweredOnTheLoop(t *testing.T) {
 		require.NoError(t, <-answered)
 	}
 }
+
+// TestRun: what is run on the loop posts straight to its receiver, and must not wait for the broker.
+func TestRun(t *testing.T) {
+	s, b := newInside(t)
+	u := s.user(t)
+	to := connector.Dest{Port: u.Port()}
+	refused := make(chan error, 1)
+	require.True(t, b.(connector.Runner).Run(func() {
+		assert.NoError(t, b.(connector.Poster).Post(context.Background(), connector.Message{ID: echoID, Data: []byte("hello")}, to))
+		refused <- b.Send(context.Background(), connector.Message{ID: echoID}, to)
+	}))
+	ev, err := u.Recv(within(t))
+	require.NoError(t, err)
+	assert.Equal(t, "hello", string(ev.Msg.Data))
+	assert.ErrorIs(t, <-refused, connector.ErrInvalid)
+}
