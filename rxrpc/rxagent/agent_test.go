@@ -1,6 +1,7 @@
 package rxagent_test
 
 import (
+	"encoding/binary"
 	"syscall"
 	"testing"
 
@@ -64,6 +65,13 @@ func TestCallsOfAnyLength(t *testing.T) {
 	}
 }
 
+// lying is a message whose lengths say what they want, with 40 bytes of something behind them.
+func lying(name, control uint16) []byte {
+	b := binary.NativeEndian.AppendUint16(nil, name)
+	b = binary.NativeEndian.AppendUint16(b, control)
+	return append(b, append(make([]byte, 4), pattern(40)...)...)
+}
+
 // TestErrnos: they travel, with a text.
 func TestErrnos(t *testing.T) {
 	c := newWorld(t, nil).client(t)
@@ -95,6 +103,10 @@ func TestErrnos(t *testing.T) {
 		{rxmsg.Header{Op: rxmsg.OpReject, Sock: s}, nil, syscall.ENODATA, "no call waits"},
 		{rxmsg.Header{Op: rxmsg.OpSendmsg, Sock: k}, nil, syscall.EINVAL, "message of 0 bytes"},
 		{rxmsg.Header{Op: rxmsg.OpSendmsg, Sock: k}, make([]byte, 8), syscall.EINVAL, "no control data"},
+		{rxmsg.Header{Op: rxmsg.OpSendmsg, Sock: k}, lying(36, 24), syscall.EINVAL, "name of 36 bytes and control data of 24 in 40"},
+		{rxmsg.Header{Op: rxmsg.OpSendmsg, Sock: k}, lying(0xffff, 0xffff), syscall.EINVAL, "name of 65535 bytes"},
+		{rxmsg.Header{Op: rxmsg.OpSendmsg, Sock: k}, lying(0, 39), syscall.EINVAL, "control data: malformed"},
+		{rxmsg.Header{Op: rxmsg.OpSendmsg, Sock: k}, lying(5, 24), syscall.EINVAL, ""},
 		{rxmsg.Header{Op: rxmsg.OpSendmsg, Sock: k, Flags: rxmsg.FlagFurther}, message(t, rxrpc.Msg{Control: control(1)}), syscall.Errno(57), "no such call"},
 		{rxmsg.Header{Op: rxmsg.OpSendmsg, Sock: k, Flags: rxmsg.FlagDeadline}, make([]byte, 7), syscall.EINVAL, "deadline of 7 bytes"},
 		{rxmsg.Header{Op: rxmsg.OpStat}, []byte("weather"), syscall.EINVAL, "weather"},

@@ -23,7 +23,9 @@ import (
 // its sockets are free, and others do not notice.
 func TestOwnerDies(t *testing.T) {
 	const calls = 64
-	w := newWorld(t, nil)
+	keys := &gateKeys{asked: make(chan struct{}, 64), goOn: make(chan struct{})}
+	close(keys.goOn)
+	w := newWorld(t, &rxagent.Config{Keys: keys})
 	var mu sync.Mutex
 	codes := make(map[int32]int)
 	begun, ended := make(chan struct{}, calls), make(chan struct{}, calls)
@@ -65,6 +67,9 @@ func TestOwnerDies(t *testing.T) {
 	require.EventuallyWithT(t, func(c *assert.CollectT) {
 		assert.Equal(c, 1, w.agent.Stats().Sockets)
 		assert.Equal(c, 1, w.agent.Stats().Owners)
+		keys.mu.Lock()
+		defer keys.mu.Unlock()
+		assert.Contains(c, keys.events, "gone", "its keys are free")
 	}, time.Minute, 10*time.Millisecond)
 	again := other.socket(rxmsg.Socket{})
 	other.must(rxmsg.Header{Op: rxmsg.OpBind, Sock: again}, at52.AppendRaw(nil))
