@@ -36,6 +36,12 @@ var (
 // ProcSiteIdx is the Idx of the process events for the other hosts of a site; the Val is the number of the host.
 const ProcSiteIdx = 0x636e0006
 
+// RxRPCSiteIdx and TSocketSiteIdx are the Idx of a host's agents for the other hosts of its site; the Val is the number of the host.
+const (
+	RxRPCSiteIdx   = 0x636e0007
+	TSocketSiteIdx = 0x636e0008
+)
+
 // known is in the order of identifiers.
 var known = [...]struct {
 	name string

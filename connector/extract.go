@@ -14,6 +14,8 @@ type Binding struct {
 	Via Replier
 	// Tag is for the carrier, see Entry.Tag.
 	Tag any
+	// Bound, if not nil, is called with the registration before anybody can find it.
+	Bound func(*Entry)
 }
 
 // Del in two steps, for a carrier that must tell others of the removal at the

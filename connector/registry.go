@@ -96,6 +96,9 @@ func (r *Registry) Bind(info IDInfo, h Handler, b *Binding) (*Entry, error) {
 	}
 	info.Group = info.ID.Idx
 	e := newEntry(r, info, h, b)
+	if b.Bound != nil {
+		b.Bound(e)
+	}
 	if err := r.insert(e); err != nil {
 		return nil, addError(info.ID, err)
 	}

@@ -40,7 +40,7 @@ func checkSockAgent(ctx context.Context, r *report, bus *client.Bus, v *broker.V
 	const check = "sock agent"
 	ctx, cancel := context.WithTimeout(ctx, agentWait)
 	defer cancel()
-	s, err := askSock(ctx, bus)
+	s, err := askSock(ctx, bus, "")
 	if err != nil {
 		noSuchAgent(r, check, "tsocket", "cnbus serve --no-sock", err)
 		return

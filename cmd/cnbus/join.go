@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/cnbus/cnbus/cbid"
+	"github.com/cnbus/cnbus/cmd/internal/agents"
 	"github.com/cnbus/cnbus/cmd/internal/cli"
 	"github.com/cnbus/cnbus/connector"
 	"github.com/cnbus/cnbus/connector/broker"
@@ -32,6 +33,7 @@ type joinFlags struct {
 	siteIDs  []string
 	hostUIDs string
 	lease    time.Duration
+	agents   bool
 	replicas int
 	creds    string
 	ca       string
@@ -56,6 +58,7 @@ func (f *joinFlags) add(c *cobra.Command) {
 	fl.StringVar(&f.site, "site", "main", "`name` of the site")
 	fl.StringSliceVar(&f.siteIDs, "site-ids", nil, "these `ids` are registered for the whole site without the agent's asking")
 	fl.StringVar(&f.hostUIDs, "host-uids", "nobody", "who the users of other hosts are here: `nobody`, or same")
+	fl.BoolVar(&f.agents, "site-agents", false, "offer the agents of sockets and of RxRPC to the other hosts, as far as the policy lets their users")
 	fl.DurationVar(&f.lease, "lease", natsbridge.DefaultLease, "how long a host counts after it was last heard of; the same on all hosts")
 	fl.IntVar(&f.replicas, "replicas", 0, "on how many NATS servers the site's store is; default: 1, embedded in a cluster: 3")
 	fl.StringVar(&f.creds, "nats-creds", "", "credentials `file` for NATS")
@@ -113,7 +116,7 @@ func (f *joinFlags) check() (err error) {
 type joined struct {
 	server *natsbridge.Embedded
 	name   string
-	proc   chan *procAgent // of process events, when there is one
+	offers chan offers // when there are any
 	bridge atomic.Pointer[natsbridge.Bridge]
 	why    atomic.Pointer[string] // it has not joined yet
 	cancel context.CancelFunc
@@ -122,7 +125,7 @@ type joined struct {
 
 // startJoin joins b in the background: until the site can be reached, the broker serves its own host.
 func startJoin(ctx context.Context, b *broker.Broker, f *joinFlags, log *slog.Logger, notice func(string, ...any)) (*joined, error) {
-	j := &joined{name: f.host, done: make(chan struct{}), proc: make(chan *procAgent, 1)}
+	j := &joined{name: f.host, done: make(chan struct{}), offers: make(chan offers, 1)}
 	cfg := &natsbridge.Config{
 		Host: f.host, Site: f.site, URL: f.join, Lease: f.lease, Replicas: f.replicas, SameUsers: f.hostUIDs == "same", Log: log,
 		Trying:      func(err error) { why := err.Error(); j.why.Store(&why) },
@@ -209,8 +212,11 @@ func (j *joined) run(ctx context.Context, b *broker.Broker, cfg *natsbridge.Conf
 	j.bridge.Store(bridge)
 	notice("joined site %s as host %s, number %d", strings.TrimSpace(cfg.Site), cfg.Host, bridge.Number())
 	select {
-	case p := <-j.proc:
-		p.site(ctx, bridge.Number(), cfg.Host)
+	case o := <-j.offers:
+		o.proc.site(ctx, bridge.Number(), cfg.Host)
+		if o.net != nil {
+			offerAgents(ctx, o.net, bridge.Number(), cfg.Host, log)
+		}
 		<-ctx.Done()
 	case <-ctx.Done():
 	}
@@ -224,10 +230,33 @@ func (j *joined) run(ctx context.Context, b *broker.Broker, cfg *natsbridge.Conf
 // joinLeave is how long the good-bye to the site may take.
 const joinLeave = 5 * time.Second
 
-// offer gives the site the agent of process events. It may be called on nil.
-func (j *joined) offer(p *procAgent) {
+// offers are agents of this host that the site gets.
+type offers struct {
+	proc *procAgent
+	net  *agents.Agents // nil: they are for this host alone
+}
+
+// offer gives the site agents. It may be called on nil.
+func (j *joined) offer(o offers) {
 	if j != nil {
-		j.proc <- p
+		j.offers <- o
+	}
+}
+
+// offerAgents offers the agents of sockets and of RxRPC to the site. Without contact to it that is tried again.
+func offerAgents(ctx context.Context, net *agents.Agents, host uint32, name string, log *slog.Logger) {
+	for {
+		err := net.Site(ctx, host, name)
+		switch {
+		case err == nil || ctx.Err() != nil || errors.Is(err, connector.ErrClosed):
+			return
+		case !errors.Is(err, connector.ErrInterrupted):
+			log.Warn("agents stay on this host", "err", byPolicy(err))
+			return
+		}
+		if cli.Wait(ctx, joinAgain) != nil {
+			return
+		}
 	}
 }
 

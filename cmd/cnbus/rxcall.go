@@ -57,8 +57,8 @@ hexadecimal. DATA is the request: text, - for standard input, hexadecimal with
 --hex. With --op the request begins with that number in four bytes, as the
 services of AFS have it. PORT is 7000 unless given.
 
-The call is made by the RxRPC agent of the broker, or with --direct by this
-process alone. Exit code 1 says that the call failed, an abort of the server
+The call is made by the RxRPC agent of the broker, with --on by that of another
+host of the site, or with --direct by this process alone. Exit code 1 says that the call failed, an abort of the server
 too; 3 that no answer came in time, or that the agent went away: then nobody
 knows whether the call was executed.`,
 		Example: `  # an echo, see 'cnbus rx listen'

@@ -31,6 +31,7 @@ type rxKeyLine struct {
 }
 
 func newRxKey(app *cli.App) *cobra.Command {
+	var on onHost
 	c := &cobra.Command{
 		Use:   "key",
 		Short: "Manage your keys in the broker",
@@ -43,7 +44,8 @@ A KEY is a number or a description.`,
   cnbus rx key ls`,
 		Args: cobra.NoArgs,
 	}
-	c.AddCommand(newRxKeyAdd(app), newRxKeyLs(app), newRxKeyShow(app), newRxKeyRevoke(app), newRxKeyUnlink(app))
+	on.register(c)
+	c.AddCommand(newRxKeyAdd(app, &on), newRxKeyLs(app, &on), newRxKeyShow(app, &on), newRxKeyRevoke(app, &on), newRxKeyUnlink(app, &on))
 	return c
 }
 
@@ -57,7 +59,7 @@ type rxKeys struct {
 const keyWait = 10 * time.Second
 
 // dialKeys connects with the broker; close ends that.
-func dialKeys(ctx context.Context, app *cli.App, name string) (k *rxKeys, closeAll func(), err error) {
+func dialKeys(ctx context.Context, app *cli.App, on onHost, name string) (k *rxKeys, closeAll func(), err error) {
 	bus, err := app.Dial(ctx, name)
 	if err != nil {
 		return nil, nil, err
@@ -67,19 +69,25 @@ func dialKeys(ctx context.Context, app *cli.App, name string) (k *rxKeys, closeA
 		bus.Close()
 		return nil, nil, err
 	}
-	return &rxKeys{&rxkeys.Client{Endpoint: ep}, bus}, func() { ep.Close(); bus.Close() }, nil
+	closeAll = func() { ep.Close(); bus.Close() }
+	host, err := on.number(ctx, bus)
+	if err != nil {
+		closeAll()
+		return nil, nil, err
+	}
+	return &rxKeys{&rxkeys.Client{Endpoint: ep, Host: host}, bus}, closeAll, nil
 }
 
 // withKeys runs f with the user's keys.
-func withKeys(ctx context.Context, app *cli.App, f func(context.Context, *rxKeys) error) error {
+func withKeys(ctx context.Context, app *cli.App, on onHost, f func(context.Context, *rxKeys) error) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, keyWait, connector.ErrTimeout)
 	defer cancel()
-	k, end, err := dialKeys(ctx, app, "cnbus rx key")
+	k, end, err := dialKeys(ctx, app, on, "cnbus rx key")
 	if err != nil {
 		return err
 	}
 	defer end()
-	return agentMissing(f(ctx, k), "RxRPC")
+	return on.missing(f(ctx, k), k.Host, "RxRPC")
 }
 
 // find returns the key that a user has named, in a keyring.
@@ -172,7 +180,7 @@ func (l *rxKeyLine) size() string {
 	return strconv.Itoa(l.Size) + " B"
 }
 
-func newRxKeyLs(app *cli.App) *cobra.Command {
+func newRxKeyLs(app *cli.App, on *onHost) *cobra.Command {
 	uid := int64(-1)
 	c := &cobra.Command{
 		Use:   "ls [KEYRING]",
@@ -192,7 +200,7 @@ func newRxKeyLs(app *cli.App) *cobra.Command {
 			if len(args) > 0 {
 				name = args[0]
 			}
-			return withKeys(c.Context(), app, func(ctx context.Context, k *rxKeys) error {
+			return withKeys(c.Context(), app, *on, func(ctx context.Context, k *rxKeys) error {
 				ring, err := k.ring(ctx, name, uid)
 				if err != nil {
 					return err
@@ -230,7 +238,7 @@ func printKeys(app *cli.App, all []keyring.Info) error {
 	return t.Print(app.Out, app.Out.Style)
 }
 
-func newRxKeyShow(app *cli.App) *cobra.Command {
+func newRxKeyShow(app *cli.App, on *onHost) *cobra.Command {
 	uid := int64(-1)
 	c := &cobra.Command{
 		Use:   "show KEY",
@@ -243,7 +251,7 @@ func newRxKeyShow(app *cli.App) *cobra.Command {
 			if err := checkUID(uid); err != nil {
 				return err
 			}
-			return withKeys(c.Context(), app, func(ctx context.Context, k *rxKeys) error {
+			return withKeys(c.Context(), app, *on, func(ctx context.Context, k *rxKeys) error {
 				ring, err := k.ring(ctx, "", uid)
 				if err != nil {
 					return err
@@ -280,7 +288,7 @@ func printKey(app *cli.App, i *keyring.Info) error {
 	return t.Print(app.Out, app.Out.Style)
 }
 
-func newRxKeyRevoke(app *cli.App) *cobra.Command {
+func newRxKeyRevoke(app *cli.App, on *onHost) *cobra.Command {
 	uid := int64(-1)
 	c := &cobra.Command{
 		Use:   "revoke KEY",
@@ -295,7 +303,7 @@ more. The key stays for some minutes, to say so.`,
 			if err := checkUID(uid); err != nil {
 				return err
 			}
-			return withKeys(c.Context(), app, func(ctx context.Context, k *rxKeys) error {
+			return withKeys(c.Context(), app, *on, func(ctx context.Context, k *rxKeys) error {
 				ring, err := k.ring(ctx, "", uid)
 				if err != nil {
 					return err
@@ -312,7 +320,7 @@ more. The key stays for some minutes, to say so.`,
 	return c
 }
 
-func newRxKeyUnlink(app *cli.App) *cobra.Command {
+func newRxKeyUnlink(app *cli.App, on *onHost) *cobra.Command {
 	uid, ringName := int64(-1), ""
 	c := &cobra.Command{
 		Use:   "unlink KEY",
@@ -325,7 +333,7 @@ func newRxKeyUnlink(app *cli.App) *cobra.Command {
 			if err := checkUID(uid); err != nil {
 				return err
 			}
-			return withKeys(c.Context(), app, func(ctx context.Context, k *rxKeys) error {
+			return withKeys(c.Context(), app, *on, func(ctx context.Context, k *rxKeys) error {
 				ring, err := k.ring(ctx, ringName, uid)
 				if err != nil {
 					return err

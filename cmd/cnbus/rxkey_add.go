@@ -21,7 +21,7 @@ type rxKeyAdd struct {
 	timeout    time.Duration
 }
 
-func newRxKeyAdd(app *cli.App) *cobra.Command {
+func newRxKeyAdd(app *cli.App, on *onHost) *cobra.Command {
 	var f rxKeyAdd
 	c := &cobra.Command{
 		Use:   "add TYPE DESCRIPTION",
@@ -46,7 +46,7 @@ command line, which others can see.`,
 		Args:              cobra.ExactArgs(2),
 		ValidArgsFunction: cobra.FixedCompletions([]string{string(keyring.TypeClient), string(keyring.TypeServer), string(keyring.TypeKeyring)}, cobra.ShellCompDirectiveNoFileComp),
 		RunE: func(c *cobra.Command, args []string) error {
-			return f.run(c.Context(), app, keyring.Type(args[0]), args[1])
+			return f.run(c.Context(), app, *on, keyring.Type(args[0]), args[1])
 		},
 	}
 	fl := c.Flags()
@@ -59,7 +59,7 @@ command line, which others can see.`,
 	return c
 }
 
-func (f *rxKeyAdd) run(ctx context.Context, app *cli.App, typ keyring.Type, description string) error {
+func (f *rxKeyAdd) run(ctx context.Context, app *cli.App, on onHost, typ keyring.Type, description string) error {
 	switch {
 	case f.timeout < 0:
 		return cli.Usagef("--timeout must not be negative")
@@ -71,7 +71,7 @@ func (f *rxKeyAdd) run(ctx context.Context, app *cli.App, typ keyring.Type, desc
 		return err
 	}
 	defer clear(payload)
-	return withKeys(ctx, app, func(ctx context.Context, k *rxKeys) error {
+	return withKeys(ctx, app, on, func(ctx context.Context, k *rxKeys) error {
 		ring, err := k.ring(ctx, f.ring, -1)
 		if err != nil {
 			return err

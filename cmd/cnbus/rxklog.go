@@ -209,7 +209,7 @@ type brokerKeys struct {
 
 // check reports whether there is a broker with keys.
 func (b *brokerKeys) check() error {
-	return withKeys(b.ctx, b.app, func(ctx context.Context, k *rxKeys) error {
+	return withKeys(b.ctx, b.app, "", func(ctx context.Context, k *rxKeys) error {
 		_, err := k.Keyring(ctx, rxkeys.Me)
 		return err
 	})
@@ -217,7 +217,7 @@ func (b *brokerKeys) check() error {
 
 // Add adds a key to the user's keyring.
 func (b *brokerKeys) Add(typ keyring.Type, description string, payload []byte) error {
-	return withKeys(b.ctx, b.app, func(ctx context.Context, k *rxKeys) error {
+	return withKeys(b.ctx, b.app, "", func(ctx context.Context, k *rxKeys) error {
 		return rxkeys.Installer{Client: k.Client, Context: ctx}.Add(typ, description, payload)
 	})
 }

@@ -17,6 +17,7 @@ import (
 // rxFlags say by whom calls are made, or served.
 type rxFlags struct {
 	direct bool
+	on     onHost
 	key    string
 	level  string
 }
@@ -24,6 +25,7 @@ type rxFlags struct {
 func (f *rxFlags) register(c *cobra.Command) {
 	fl := c.Flags()
 	f.how(c, "crypt", "`how` they are secured: clear, auth or crypt")
+	f.on.register(c)
 	fl.StringVar(&f.key, "key", "", "secure calls with the key of this `name`, as afs@CELL: of the agent, with --direct of the kernel's keyrings")
 	_ = c.RegisterFlagCompletionFunc("key", cobra.NoFileCompletions)
 }
@@ -56,17 +58,25 @@ type rxDoor struct {
 
 // open opens the way to the agent.
 func (f *rxFlags) open(ctx context.Context, app *cli.App, name string) (*rxDoor, error) {
-	if f.direct {
+	switch {
+	case f.direct && f.on != "":
+		return nil, cli.Usagef("--on is for the agent of a host: it does not go with --direct")
+	case f.direct:
 		return &rxDoor{}, nil
 	}
 	bus, err := app.DialLive(ctx, name)
 	if err != nil {
 		return nil, err
 	}
-	conn, err := rxclient.Dial(ctx, bus, nil)
+	host, err := f.on.number(ctx, bus)
 	if err != nil {
 		bus.Close()
-		return nil, agentMissing(err, "RxRPC")
+		return nil, err
+	}
+	conn, err := rxclient.Dial(ctx, bus, &rxclient.Config{Host: host})
+	if err != nil {
+		bus.Close()
+		return nil, f.on.missing(err, host, "RxRPC")
 	}
 	return &rxDoor{conn, bus}, nil
 }

@@ -8,7 +8,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/cnbus/cnbus/cbid"
 	"github.com/cnbus/cnbus/cmd/internal/cli"
 	"github.com/cnbus/cnbus/connector"
 	"github.com/cnbus/cnbus/connector/client"
@@ -117,12 +116,14 @@ func securityOf(k *rxrpc.ConnStatus) string {
 
 // rxList has a command ask the agent and print what it says.
 func rxList[T any](c *cobra.Command, app *cli.App, what string, columns []string, row func(*cli.Table, *T)) *cobra.Command {
+	var on onHost
+	on.register(c)
 	again := watchFlag(c)
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		ctx := c.Context()
 		return withBus(ctx, app, "cnbus rx", func(bus *client.Bus) error {
 			return again(ctx, app, func() error {
-				all, err := askRx[T](ctx, bus, what)
+				all, err := askRx[T](ctx, bus, on, what)
 				if err != nil {
 					return err
 				}
@@ -135,7 +136,11 @@ func rxList[T any](c *cobra.Command, app *cli.App, what string, columns []string
 }
 
 // askRx gathers the pieces of an answer to STAT.
-func askRx[T any](ctx context.Context, bus connector.Bus, what string) ([]T, error) {
+func askRx[T any](ctx context.Context, bus connector.Bus, on onHost, what string) ([]T, error) {
+	host, err := on.number(ctx, bus)
+	if err != nil {
+		return nil, err
+	}
 	ep, err := bus.Endpoint(ctx)
 	if err != nil {
 		return nil, err
@@ -144,9 +149,9 @@ func askRx[T any](ctx context.Context, bus connector.Bus, what string) ([]T, err
 	var text []byte
 	for {
 		h := rxmsg.Header{Op: rxmsg.OpStat, Arg: uint64(len(text))}
-		ev, err := ep.Call(ctx, connector.Message{ID: cbid.RxRPC, Data: append(h.Append(nil), what...)}, connector.Dest{})
+		ev, err := ep.Call(ctx, connector.Message{ID: rxmsg.SiteID(host), Data: append(h.Append(nil), what...)}, connector.Dest{})
 		if err != nil {
-			return nil, agentMissing(err, "RxRPC")
+			return nil, on.missing(err, host, "RxRPC")
 		}
 		r, body, err := rxmsg.ParseReply(ev.Msg.Data)
 		if err == nil {

@@ -123,8 +123,12 @@ func serve(ctx context.Context, app *cli.App, f serveFlags) error {
 	if !f.noProc {
 		agent = startProc(ctx, b, log)
 	}
-	site.offer(&agent)
 	net := startAgents(ctx, b, f, log)
+	offered := offers{proc: &agent}
+	if f.join.agents {
+		offered.net = net
+	}
+	site.offer(offered)
 	mon.serve(newCollector(b, agent.stat, net, site), b, log)
 	app.Notice("%s", greeting(b, f, &agent, net))
 	systemdReady()

@@ -43,17 +43,19 @@ the UDP sockets of the RxRPC agent too, whose USER is <rxrpc>.`,
   cnbus sock ls --json`,
 		Args: cobra.NoArgs,
 	}
+	var on onHost
+	on.register(c)
 	again := watchFlag(c)
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		return withBus(c.Context(), app, "cnbus sock", func(bus *client.Bus) error {
-			return again(c.Context(), app, func() error { return sockLs(c.Context(), app, bus) })
+			return again(c.Context(), app, func() error { return sockLs(c.Context(), app, on, bus) })
 		})
 	}
 	return c
 }
 
-func sockLs(ctx context.Context, app *cli.App, bus connector.Bus) error {
-	s, err := askSock(ctx, bus)
+func sockLs(ctx context.Context, app *cli.App, on onHost, bus connector.Bus) error {
+	s, err := askSock(ctx, bus, on)
 	if err != nil {
 		return err
 	}
@@ -101,10 +103,14 @@ func sockAddr(s string) string {
 }
 
 // askSock asks the agent of sockets for its snapshot.
-func askSock(ctx context.Context, bus connector.Bus) (*tsagent.Snapshot, error) {
-	c, err := tsagent.NewClient(ctx, bus, nil)
+func askSock(ctx context.Context, bus connector.Bus, on onHost) (*tsagent.Snapshot, error) {
+	host, err := on.number(ctx, bus)
 	if err != nil {
-		return nil, agentMissing(err, "tsocket")
+		return nil, err
+	}
+	c, err := tsagent.NewClient(ctx, bus, &tsagent.ClientConfig{Host: host})
+	if err != nil {
+		return nil, on.missing(err, host, "tsocket")
 	}
 	defer c.Close()
 	s, err := c.Stat(ctx)

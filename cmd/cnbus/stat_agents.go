@@ -66,7 +66,7 @@ func queryAgents(ctx context.Context, bus *client.Bus, s *statLine) error {
 }
 
 func querySock(ctx context.Context, bus *client.Bus, s *statLine) error {
-	sock, err := askSock(ctx, bus)
+	sock, err := askSock(ctx, bus, "")
 	switch {
 	case err == nil:
 		s.Sock = newSockStatLine(&sock.Stats)
@@ -79,7 +79,7 @@ func querySock(ctx context.Context, bus *client.Bus, s *statLine) error {
 func queryRx(ctx context.Context, bus *client.Bus, s *statLine) error {
 	var r rxStatLine
 	for what, n := range map[string]*int{"sockets": &r.Sockets, "calls": &r.Calls, "conns": &r.Conns, "peers": &r.Peers} {
-		rows, err := askRx[json.RawMessage](ctx, bus, what)
+		rows, err := askRx[json.RawMessage](ctx, bus, "", what)
 		switch {
 		case noAgent(err):
 			return nil

@@ -33,13 +33,13 @@ type callbackKey struct{}
 // register adds h to the registry as a callback of b.
 func (b *Bus) register(info connector.IDInfo, h connector.Handler) (*callback, error) {
 	c := &callback{bus: b, inline: connector.IsInline(h)}
-	e, err := b.hub.registry.Bind(info, h, &connector.Binding{
+	_, err := b.hub.registry.Bind(info, h, &connector.Binding{
 		Context: context.WithValue(b.ctx, callbackKey{}, c), Via: b, Tag: c,
+		Bound: func(e *connector.Entry) { c.entry, c.run = e, e.Run }, // who sends may find it before Bind returns
 	})
 	if err != nil {
 		return nil, err
 	}
-	c.entry, c.run = e, e.Run
 	return c, nil
 }
 

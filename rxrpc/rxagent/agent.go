@@ -33,11 +33,13 @@ type Agent struct {
 	sendings sync.Pool
 
 	lastSock atomic.Uint32
+	turn     sync.Mutex // held while the callback runs: it has two ids where there is a site
 	counters counters
 
 	mu     sync.Mutex // guards what follows
 	owners map[uint32]*owner
 	users  map[uint32]*user
+	host   uint32 // under whose number the site has the agent; 0: it has not
 	closed bool
 	done   chan struct{} // Close is
 }
@@ -103,6 +105,7 @@ func (a *Agent) Close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), farewell)
 	defer cancel()
 	err := a.bus.DelCallback(ctx, cbid.RxRPC)
+	a.leaveSite(ctx)
 	for _, o := range owners {
 		o.shut(ctx, &rxmsg.Failure{Errno: syscall.ESHUTDOWN, Text: "the RxRPC agent has stopped"})
 	}
@@ -132,6 +135,8 @@ func (a *Agent) Stats() Stats {
 
 // handle is the callback. It does not block, and calls nothing that waits for the bus.
 func (a *Agent) handle(ctx context.Context, d *connector.Delivery) {
+	a.turn.Lock()
+	defer a.turn.Unlock()
 	a.counters.requests.Add(1)
 	r := request{d: d}
 	var err error

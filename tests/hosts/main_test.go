@@ -38,6 +38,7 @@ var roles = map[string]func() error{
 	"holder": holderMain,
 	"broker": brokerMain,
 	"server": serverMain,
+	"cell":   cellMain,
 }
 
 func TestMain(m *testing.M) {

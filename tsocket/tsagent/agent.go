@@ -35,6 +35,7 @@ type Agent struct {
 
 	places map[portKey][]place // where sockets are bound
 
+	host     uint32             // under whose number the site has the agent; 0: it has not
 	reserved int                // of socks: places for what will be accepted
 	linger   map[*sock]struct{} // closed, but what was written is not written yet
 
@@ -42,7 +43,7 @@ type Agent struct {
 
 	sinks connector.Endpoint // which sends to sinks; nil: there are none
 
-	// Of the handler, which runs once at a time.
+	turn    sync.Mutex // held while the handler runs: it has two ids where there is a site; guards what follows
 	request request
 	msgs    []tsocket.Message
 	names   rawNames
@@ -93,6 +94,7 @@ func (a *Agent) Close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), farewell)
 	defer cancel()
 	err := a.bus.DelCallback(ctx, cbid.TSocket)
+	a.leaveSite(ctx)
 	a.mu.Lock()
 	a.closed = true
 	var all []*owner
@@ -144,6 +146,8 @@ type handler struct{ a *Agent }
 // the socket.
 func (h handler) Handle(ctx context.Context, d *connector.Delivery) {
 	a := h.a
+	a.turn.Lock()
+	defer a.turn.Unlock()
 	a.stats.requests.Add(1)
 	head, body, err := ParseHeader(d.Msg.Data)
 	r := &a.request // nobody keeps it

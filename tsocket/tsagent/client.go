@@ -18,6 +18,10 @@ type ClientConfig struct {
 	// Window is how many bytes of a socket may be on their way to its reader, or wait for it. Default 256 KiB.
 	Window int
 
+	// Host is the number of the host of the site whose sockets they are; 0: this one. It must offer them (Agent.Site), and
+	// must have this host's byte order.
+	Host uint32
+
 	// Sink is an id of the bus to which the agent sends what comes, instead of the client's port: for a bus
 	// within one process, where its callback runs in the agent's goroutine, which saves one goroutine's turn
 	// for each message. No other may have it registered, and the agent must allow it (Config.Sinks).
@@ -33,6 +37,7 @@ var ErrDown = &Error{syscall.ECONNRESET, "the tsocket agent is gone, or the bus 
 type Client struct {
 	bus connector.Bus
 	ep  connector.Endpoint
+	id  cbid.ID // of the agent
 	cfg ClientConfig
 
 	ctx  context.Context
@@ -69,6 +74,7 @@ func NewClient(ctx context.Context, bus connector.Bus, config *ClientConfig) (*C
 		c.cfg.Window = 256 << 10
 	}
 	c.cfg.Window = min(max(c.cfg.Window, 4<<10), 1<<29)
+	c.id = SiteID(c.cfg.Host)
 	var err error
 	if c.ep, err = bus.Endpoint(ctx); err != nil {
 		return nil, err
@@ -122,7 +128,7 @@ func (c *Client) greet(ctx context.Context) (port uint32, err error) {
 	case port != 0:
 		return port, nil
 	}
-	m := connector.Message{ID: cbid.TSocket, Data: native.AppendUint32(Header{Op: OpHello}.Append(nil), Version)}
+	m := connector.Message{ID: c.id, Data: native.AppendUint32(Header{Op: OpHello}.Append(nil), Version)}
 	ev, err := c.ep.Call(ctx, m, connector.Dest{})
 	if err != nil {
 		return 0, err
@@ -208,7 +214,7 @@ func (c *Client) receive() {
 		case ev.Kind == connector.EventMessage:
 			c.dispatch(&ev.Msg, ev.From.Port)
 		case ev.Kind == connector.EventFailed:
-			if s := c.sock(ev.Msg.Seq); s != nil && ev.Msg.ID == cbid.TSocket {
+			if s := c.sock(ev.Msg.Seq); s != nil && ev.Msg.ID == c.id {
 				s.fail(fmt.Errorf("%w: %w", ErrDown, ev.Err))
 			}
 		case ev.Kind == connector.EventDown:
@@ -252,7 +258,7 @@ func (c *Client) alive(num uint32) context.Context {
 
 // post sends a request that has no reply.
 func (c *Client) post(num uint32, data []byte) error {
-	err := c.ep.Post(c.alive(num), connector.Message{ID: cbid.TSocket, Seq: num, Data: data}, connector.Dest{})
+	err := c.ep.Post(c.alive(num), connector.Message{ID: c.id, Seq: num, Data: data}, connector.Dest{})
 	if err != nil {
 		return c.busError(err)
 	}
@@ -334,12 +340,12 @@ func (c *Client) callData(ctx context.Context, h Header, data []byte) (Reply, []
 // cancel has the agent cancel what h has asked for.
 func (c *Client) cancel(ctx context.Context, h Header) {
 	b := Header{Op: OpCancel, Flags: FlagAll | FlagNoReply, Sock: h.Sock, Arg: uint64(h.Op)}.Append(nil)
-	_ = c.ep.Post(ctx, connector.Message{ID: cbid.TSocket, Seq: h.Sock, Data: b}, connector.Dest{})
+	_ = c.ep.Post(ctx, connector.Message{ID: c.id, Seq: h.Sock, Data: b}, connector.Dest{})
 }
 
 // roundTrip sends a request and waits for its completion, which comes from the port from. Without one the Reply is zero.
 func (c *Client) roundTrip(ctx context.Context, data []byte) (r Reply, body []byte, from uint32, err error) {
-	ev, err := c.ep.Call(ctx, connector.Message{ID: cbid.TSocket, Data: data}, connector.Dest{})
+	ev, err := c.ep.Call(ctx, connector.Message{ID: c.id, Data: data}, connector.Dest{})
 	if err != nil {
 		if errors.Is(err, connector.ErrNoID) || errors.Is(err, connector.ErrAgentGone) {
 			c.mu.Lock()

@@ -14,7 +14,7 @@ import (
 // Describe says in one line what a message to or from the agent is, for `cnbus monitor`. It reports false for a message that
 // is none of it. Events that go to a sink have another id, which is that of who asks.
 func Describe(m connector.Message) (string, bool) {
-	if m.ID != cbid.TSocket || len(m.Data) < HeaderLen {
+	if m.ID != cbid.TSocket && m.ID.Idx != cbid.TSocketSiteIdx || len(m.Data) < HeaderLen {
 		return "", false
 	}
 	switch op := Op(native.Uint16(m.Data)); {

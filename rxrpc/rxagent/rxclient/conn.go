@@ -18,6 +18,10 @@ type Config struct {
 	// Patience is how long an Endpoint that has lost the agent waits between attempts to find it again; default 100 ms at
 	// first, growing to 2 s.
 	Patience time.Duration
+
+	// Host is the number of the host of the site whose agent makes the calls and has the ports; 0: this one. It must offer that
+	// (rxagent.Agent.Site), and must have this host's byte order.
+	Host uint32
 }
 
 // A Conn is a port on a bus through which the RxRPC agent is used. Sockets, and endpoints of clients and servers, that it has made
@@ -29,6 +33,7 @@ type Conn struct {
 	bus    connector.Bus
 	ep     connector.Endpoint
 	corker connector.Corker // ep, if it is one
+	id     cbid.ID          // of the agent
 	cfg    Config
 
 	ctx    context.Context // ends with Close
@@ -42,6 +47,8 @@ type Conn struct {
 	hello  rxmsg.Hello
 	socks  map[uint32]*port
 	owners map[owner]struct{} // that Close has to end
+	agent  uint32             // its port, which is followed; 0: none is
+	follow func()             // ends that
 	closed bool
 }
 
@@ -76,6 +83,7 @@ func Dial(ctx context.Context, bus connector.Bus, cfg *Config) (*Conn, error) {
 	if c.cfg.Patience <= 0 {
 		c.cfg.Patience = 100 * time.Millisecond
 	}
+	c.id = rxmsg.SiteID(c.cfg.Host)
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	go c.read()
 	if _, err := c.greet(ctx); err != nil {
@@ -87,7 +95,12 @@ func Dial(ctx context.Context, bus connector.Bus, cfg *Config) (*Conn, error) {
 
 // greet asks the agent for its limits, which are kept.
 func (c *Conn) greet(ctx context.Context) (rxmsg.Hello, error) {
-	_, body, err := c.call(ctx, rxmsg.Header{Op: rxmsg.OpHello}, rxmsg.AppendU32(nil, rxmsg.Version))
+	hello := rxmsg.Header{Op: rxmsg.OpHello}
+	ev, err := c.request(ctx, rxmsg.AppendU32(hello.Append(nil), rxmsg.Version))
+	if err != nil {
+		return rxmsg.Hello{}, err
+	}
+	_, body, err := completion(ev)
 	if err != nil {
 		return rxmsg.Hello{}, err
 	}
@@ -98,10 +111,51 @@ func (c *Conn) greet(ctx context.Context) (rxmsg.Hello, error) {
 	case h.Version != rxmsg.Version:
 		return h, &rxmsg.Error{Op: rxmsg.OpHello, Errno: errnoVersion, Text: fmt.Sprintf("version %d", h.Version)}
 	}
+	c.followAgent(ctx, ev.From.Port)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.hello = h
 	return h, nil
+}
+
+// followAgent has the sockets lost when the agent at that port is gone. Where the bus cannot tell, the next request does.
+func (c *Conn) followAgent(ctx context.Context, port uint32) {
+	c.mu.Lock()
+	known := c.agent == port || c.closed
+	if !known {
+		c.agent = port
+	}
+	c.mu.Unlock()
+	if known {
+		return
+	}
+	stop, err := connector.FollowPort(ctx, c.bus, port, func() { c.agentGone(port) })
+	c.mu.Lock()
+	switch {
+	case err != nil:
+		if c.agent == port && ctx.Err() != nil {
+			c.agent = 0 // the next one tries again
+		}
+	case !c.closed:
+		stop, c.follow = c.follow, stop
+	}
+	c.mu.Unlock()
+	if stop != nil {
+		stop()
+	}
+}
+
+// agentGone is called when the agent at that port is.
+func (c *Conn) agentGone(port uint32) {
+	c.mu.Lock()
+	same := c.agent == port
+	if same {
+		c.agent = 0
+	}
+	c.mu.Unlock()
+	if same {
+		c.loseAll(&downError{connector.ErrAgentGone}, false)
+	}
 }
 
 // limits returns what the agent has said last.
@@ -125,9 +179,14 @@ func (c *Conn) Close() error {
 	c.closed = true
 	owners := c.owners
 	c.owners = nil
+	stop := c.follow
+	c.follow, c.agent = nil, 0
 	c.mu.Unlock()
 	for o := range owners {
 		o.shutdown()
+	}
+	if stop != nil {
+		stop()
 	}
 	c.cancel()
 	err := c.ep.Close()
@@ -155,7 +214,7 @@ func (c *Conn) disown(o owner) {
 
 // request sends a request and returns its completion as it is.
 func (c *Conn) request(ctx context.Context, data []byte) (connector.Event, error) {
-	ev, err := c.ep.Call(ctx, connector.Message{ID: cbid.RxRPC, Data: data}, connector.Dest{})
+	ev, err := c.ep.Call(ctx, connector.Message{ID: c.id, Data: data}, connector.Dest{})
 	if err != nil {
 		return ev, c.busError(err)
 	}
@@ -181,7 +240,7 @@ func completion(ev connector.Event) (rxmsg.Reply, []byte, error) {
 
 // post sends a request that wants no completion. What it is of the message's seq says, for EventFailed.
 func (c *Conn) post(ctx context.Context, sock uint32, data []byte) error {
-	return c.ep.Post(ctx, connector.Message{ID: cbid.RxRPC, Seq: sock, Data: data}, connector.Dest{})
+	return c.ep.Post(ctx, connector.Message{ID: c.id, Seq: sock, Data: data}, connector.Dest{})
 }
 
 // postMore is post for who posts another right after it, or calls flush.
@@ -189,7 +248,7 @@ func (c *Conn) postMore(ctx context.Context, sock uint32, data []byte) error {
 	if c.corker == nil {
 		return c.post(ctx, sock, data)
 	}
-	return c.corker.PostMore(ctx, connector.Message{ID: cbid.RxRPC, Seq: sock, Data: data}, connector.Dest{})
+	return c.corker.PostMore(ctx, connector.Message{ID: c.id, Seq: sock, Data: data}, connector.Dest{})
 }
 
 func (c *Conn) flush() {
@@ -276,7 +335,7 @@ func (c *Conn) handle(ev *connector.Event) {
 			c.deliver(&ev.Msg, ev.From.Port)
 		}
 	case connector.EventFailed: // of a post, which was of the socket of that number
-		if ev.Msg.ID == cbid.RxRPC {
+		if ev.Msg.ID == c.id {
 			c.lose(ev.Msg.Seq, c.busError(ev.Err), true)
 		}
 	case connector.EventLost:

@@ -19,6 +19,7 @@ import (
 type engine struct {
 	c     *Conn
 	local netip.AddrPort
+	any   bool // the port is any of the agent's: calls alone are made
 	wake  func()
 
 	// Of the owner.
@@ -114,7 +115,7 @@ func (c *Conn) Dial(addr string, cfg *rxrpc.ClientConfig) (*rxrpc.Client, error)
 }
 
 func (c *Conn) openEndpoint(ctx context.Context, local netip.AddrPort, own bool, cfg *rxrpc.Config) (*rxrpc.Endpoint, error) {
-	e := &engine{c: c, keyed: make(map[Key]*farClient), draining: make(map[*farService]struct{}), services: make(map[*farService]struct{}), wake: func() {}}
+	e := &engine{c: c, any: !own, keyed: make(map[Key]*farClient), draining: make(map[*farService]struct{}), services: make(map[*farService]struct{}), wake: func() {}}
 	e.ctx, e.cancel = context.WithCancel(context.Background())
 	e.out.init(e)
 	local = netip.AddrPortFrom(local.Addr().Unmap(), local.Port())

@@ -3,6 +3,7 @@ package rxclient
 import (
 	"encoding/binary"
 	"errors"
+	"net/netip"
 	"syscall"
 	"time"
 
@@ -104,7 +105,11 @@ func (e *engine) mendClient(f *farClient) bool {
 		}
 		return e.setOption(e.ctx, s, rxrpc.OptSecurityKey, []byte(f.key.description))
 	}
-	s, _, err := e.bind(e.ctx, rxmsg.Socket{OwnPort: true}, e.local, 0, secure)
+	local := e.local
+	if e.any { // another may have that port now, or nobody may name one
+		local = netip.AddrPortFrom(local.Addr(), 0)
+	}
+	s, _, err := e.bind(e.ctx, rxmsg.Socket{OwnPort: !e.any}, local, 0, secure)
 	if err == nil {
 		e.install(s, func() bool { return f.s == nil }, func() {
 			f.s = s

@@ -8,7 +8,6 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/cnbus/cnbus/cbid"
 	"github.com/cnbus/cnbus/connector"
 	"github.com/cnbus/cnbus/rxrpc/keyring"
 	"github.com/cnbus/cnbus/rxrpc/rxagent/rxmsg"
@@ -22,7 +21,10 @@ const Me uint32 = rxmsg.OwnKeyring
 
 // A Client manages the keys of its user in the agent of a bus; of root those of all. Errors are *rxmsg.Error, which wrap the errnos of
 // add_key(2) and keyctl(2) and say for people what is wrong, or those of the bus: connector.ErrNoID if there is no agent.
-type Client struct{ Endpoint connector.Endpoint }
+type Client struct {
+	Endpoint connector.Endpoint
+	Host     uint32 // the number of the host of the site whose agent it is; 0: this one
+}
 
 // Add adds a key to a keyring, in place of one with the same type and description, and returns its number. It expires after timeout, if
 // that is not 0, and never later than its tickets. On its way the payload is sealed: nobody who watches the bus sees it.
@@ -166,7 +168,7 @@ func (c *Client) do(ctx context.Context, h rxmsg.Header, body []byte) (rxmsg.Rep
 	}
 	data := h.Append(make([]byte, 0, rxmsg.HeaderSize+len(body)))
 	data = append(data, body...)
-	e, err := c.Endpoint.Call(ctx, connector.Message{ID: cbid.RxRPC, Data: data}, connector.Dest{})
+	e, err := c.Endpoint.Call(ctx, connector.Message{ID: rxmsg.SiteID(c.Host), Data: data}, connector.Dest{})
 	if err != nil {
 		return rxmsg.Reply{}, nil, err
 	}

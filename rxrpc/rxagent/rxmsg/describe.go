@@ -14,7 +14,7 @@ import (
 // Describe returns one line about a message to or from the agent, for people; false if m is none. Data and the keys of the body of
 // an OpKey are never in it.
 func Describe(m connector.Message) (string, bool) {
-	if m.ID != cbid.RxRPC {
+	if m.ID != cbid.RxRPC && m.ID.Idx != cbid.RxRPCSiteIdx {
 		return "", false
 	}
 	var d describer
