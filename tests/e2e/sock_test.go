@@ -186,7 +186,7 @@ admin = true
 [[limit]]
 sockets    = %d
 rx_sockets = %[1]d
-rx_calls   = 1
+rx_calls   = 2
 `
 
 // How much the agents hold for a user is said by the policy's limits; who reaches one is told, logged and counted, and a reload counts at once.
@@ -212,8 +212,8 @@ func TestLimitsOfTheAgents(t *testing.T) {
 	s.until("both sides", func(rows []map[string]any) bool { return len(rows) == 2 }, "rx", "calls")
 	r = s.run("cnbus", "rx", "call", at, "7", "x")
 	assert.Equal(t, 1, r.code)
-	assert.Regexp(t, `^cnbus: .*: user \d+ has 1 calls, which is the limit: no buffer space available\n$`, r.err)
-	b.expect(`limit.*has reached its limit of 1 rx_calls`)
-	assert.Regexp(t, `(?m)^limit +user \S+ reached the limit of rx_calls 1 times?\nlimit +user \S+ reached the limit of rx_sockets \d+ times?\nlimit +user \S+ reached the limit of sockets \d+ times?$`, s.ok("stat"))
-	assert.Regexp(t, `(?m)^ +RxRPC calls +1$`, s.ok("policy", "show"))
+	assert.Regexp(t, `^cnbus: .*: user \d+ has 2 calls, which is the limit: no buffer space available\n$`, r.err)
+	b.expect(`limit.*has reached its limit of 2 rx_calls`)
+	assert.Regexp(t, `(?m)^limit +user \S+ reached the limit of rx_calls \d+ times?\nlimit +user \S+ reached the limit of rx_sockets \d+ times?\nlimit +user \S+ reached the limit of sockets \d+ times?$`, s.ok("stat"))
+	assert.Regexp(t, `(?m)^ +RxRPC calls +2$`, s.ok("policy", "show"))
 }
