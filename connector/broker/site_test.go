@@ -521,6 +521,26 @@ func TestLeaveUndoesJoin(t *testing.T) {
 	assert.Empty(t, a.h.accounts)
 }
 
+// The answer to a Join has its shape also when the member has left meanwhile.
+func TestWhoLeavesBeforeOtherHostsHaveHeardOfTheJoin(t *testing.T) {
+	s := newSiteSim(t, 2, nil)
+	a := s.hosts[0]
+	one, two := a.root(), a.root()
+	s.cut = true
+	one.write(frame.Header{Type: frame.Join, Group: 77, Tag: 1})
+	two.write(frame.Header{Type: frame.Join, Group: 77, Tag: 1})
+	one.write(frame.Header{Type: frame.Leave, Group: 77, Tag: 2})
+	left := one.one(frame.Ack)
+	assert.Equal(t, uint32(2), left.Tag)
+	s.cut = false
+	a.h.site.leave()
+	joined := one.one(frame.Ack)
+	assert.Equal(t, uint32(1), joined.Tag)
+	assert.Equal(t, uint32(77), joined.Group)
+	assert.Len(t, joined.body, 8)
+	assert.Len(t, two.one(frame.Ack).body, 8)
+}
+
 func TestRegistrationsForAllWaitForJoin(t *testing.T) {
 	s := &siteSim{t: t, owner: make(map[cbid.ID]uint32)}
 	h := &hostSim{sim: newSim(t, nil), all: s, num: 1}

@@ -37,8 +37,10 @@ func (s *site) membersDone(num uint32) {
 		h.answered(d.c)
 		switch {
 		case d.c.closed:
-		case d.m == nil || d.c.members[num] != d.m:
+		case d.m == nil: // a Leave
 			h.answer(d.c, d.tag, nil, "")
+		case d.c.members[num] != d.m: // it has left again
+			h.joined(d.m, d.tag, 0, 0)
 		default:
 			var last, epoch uint64
 			if hist := d.m.g.hist; hist != nil {
