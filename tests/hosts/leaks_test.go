@@ -11,6 +11,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -124,13 +125,15 @@ func (w *world) nothingLeaks() {
 		w.pause(ctx, "nothing leaks: "+more)
 	}
 	w.registrationsAreRight()
-	w.storeIsRight(ctx)
+	w.storeIsRight()
 }
 
 // storeIsRight waits until the store has a number and a lease for each host, the ids that are registered for the site,
 // the streams of durable groups, and nothing else.
-func (w *world) storeIsRight(ctx context.Context) {
+func (w *world) storeIsRight() {
 	w.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
 	nc, err := nats.Connect(w.storeURL(), nats.RetryOnFailedConnect(true), nats.Timeout(patience))
 	require.NoError(w.t, err)
 	defer nc.Close()
@@ -146,7 +149,10 @@ func (w *world) storeIsRight(ctx context.Context) {
 	want = append(want, w.streams...)
 	slices.Sort(want)
 	for {
-		have, err := w.keys(ctx, js)
+		// What is asked while the servers choose a leader is never answered.
+		once, end := context.WithTimeout(ctx, 3*time.Second)
+		have, err := w.keys(once, js)
+		end()
 		if err == nil && slices.Equal(have, want) {
 			return
 		}
