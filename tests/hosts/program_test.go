@@ -5,7 +5,6 @@ package hosts
 import (
 	"bytes"
 	"context"
-	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -20,23 +19,20 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// built is the directory of the programs, which are built when they are needed first.
-var built = sync.OnceValues(func() (string, error) {
-	dir, err := os.MkdirTemp("", "cnbus")
-	if err == nil {
-		err = os.Chmod(dir, 0o755)
+// programs builds the programs, once for the world, and returns their directory.
+func (w *world) programs() string {
+	w.t.Helper()
+	dir := filepath.Join(w.dir, "bin")
+	if _, err := os.Stat(dir); err == nil {
+		return dir
 	}
+	require.NoError(w.t, os.Mkdir(dir, 0o755))
 	for _, name := range []string{"cnbus", "cn-test"} {
-		var out []byte
-		if err == nil {
-			out, err = exec.Command("go", "build", "-o", filepath.Join(dir, name), "../../cmd/"+name).CombinedOutput()
-		}
-		if err != nil {
-			return dir, errors.Join(errors.New(string(out)), err)
-		}
+		out, err := exec.Command("go", "build", "-o", filepath.Join(dir, name), "../../cmd/"+name).CombinedOutput()
+		require.NoError(w.t, err, "%s", out)
 	}
-	return dir, nil
-})
+	return dir
+}
 
 // nobody is who runs programs that need no privilege, if there is anybody else in the tests' world than root.
 const nobody = 65534
@@ -73,8 +69,7 @@ func (h *host) run(line string) *program { return h.runAs(os.Geteuid(), line) }
 
 func (h *host) runAs(uid int, line string) *program {
 	t := h.w.root
-	dir, err := built()
-	require.NoError(t, err)
+	dir := h.w.programs()
 	p := &program{t: t, line: h.cfg.Name + "$ " + line, done: make(chan struct{})}
 	p.cmd = exec.Command("nsenter", h.ns.net(), "sh", "-c", "exec "+line)
 	if uid != os.Geteuid() && hasNobody() {
