@@ -7,7 +7,7 @@ cd "$(dirname "$0")/.."
 top=$PWD
 go=${GO:-go}
 fuzztime=${FUZZTIME:-3s}
-total=${FUZZTOTAL:-240}
+total=${FUZZTOTAL:-150}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
