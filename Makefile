@@ -87,9 +87,10 @@ bench: ## run a suite of benchmarks, SUITE=bus; QUICK=1 for a short run
 	$(GO) run ./tests/bench -suite $(SUITE) -json $(if $(QUICK),-quick)
 
 .PHONY: soak
-soak: build ## account for every message of a long run, SOAK=60s, also while clients die
+soak: build ## account for every message of a long run, SOAK=60s, also while clients die and between hosts
 	CNBUS_SOAK=$(SOAK) $(GO) test -count=1 -timeout 0 -v -run '^TestChurn$$' ./tests/faults
 	$(BIN)/cn-test soak --duration $(SOAK) --json
+	$(BIN)/cn-test soak --duration $(SOAK) --bus site: --json
 
 .PHONY: clean
 clean: ## remove what the other targets made

@@ -18,6 +18,8 @@ import (
 // its sender and its own, so that a receiver sees what is missing, doubled or out of
 // order; the last one of each sender is marked and sent to each receiver by itself, which
 // waits for room on every carrier, so that a receiver that has all marks has the whole account.
+// On a site the marks go another way than the group's messages: a receiver that has all marks knows only how many there
+// were, and waits until that many have come or were told as lost.
 type load struct {
 	f     loadFlags
 	group uint32
@@ -27,11 +29,17 @@ type load struct {
 	buses     []connector.Bus
 	senders   []*loadSender
 	receivers []*loadReceiver
+	paths     []*path // of a site
 }
 
-// The data of a message begin with the sender's number u32, the last mark u32 and the
+// The data of a message begin with the sender's number u32, its mark u32 and the
 // message's number u64.
 const markLen = 16
+
+const (
+	markLast  = 1 // the sender's last message, sent to each receiver
+	markBegin = 2 // before the first, without a number
+)
 
 // loadID is the id of the messages; nobody registers it.
 var loadID = cbid.Make(cbid.CnTest.Idx, 0x10ad)
@@ -43,23 +51,26 @@ type loadSender struct {
 }
 
 func (l *load) open(ctx context.Context, c *busflag.Carrier) error {
-	endpoint := func(name string) (connector.Endpoint, error) {
-		b, err := c.Open(ctx, name)
+	site := c.Hosts != nil
+	endpoint := func(i int, name string) (connector.Endpoint, error) {
+		b, err := c.On(i).Open(ctx, name)
 		if err != nil {
 			return nil, err
 		}
 		l.buses = append(l.buses, b)
 		return b.Endpoint(ctx)
 	}
-	for range l.f.receivers {
-		ep, err := endpoint("cn-test receiver")
+	for i := range l.f.receivers {
+		ep, err := endpoint(i, "cn-test receiver")
 		if err != nil {
 			return err
 		}
-		l.receivers = append(l.receivers, newLoadReceiver(ep, l.f.senders, len(l.receivers) < l.f.slow))
+		r := newLoadReceiver(ep, l.f.senders, i < l.f.slow)
+		r.site = site
+		l.receivers = append(l.receivers, r)
 	}
 	for i := range l.f.senders {
-		ep, err := endpoint("cn-test sender")
+		ep, err := endpoint(i, "cn-test sender")
 		if err != nil {
 			return err
 		}
@@ -72,6 +83,9 @@ func (l *load) open(ctx context.Context, c *busflag.Carrier) error {
 		if err := r.ep.Join(ctx, l.group); err != nil {
 			return err
 		}
+	}
+	if site {
+		return l.openSite(ctx, c)
 	}
 	return nil
 }
@@ -91,7 +105,7 @@ func (l *load) run(ctx context.Context) error {
 	work, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer cancel(nil)
 	var readers, writers sync.WaitGroup
-	errs := make(chan error, len(l.receivers)+len(l.senders))
+	errs := make(chan error, len(l.receivers)+len(l.senders)+len(l.paths))
 	fail := func(err error) {
 		if err != nil {
 			errs <- err
@@ -107,10 +121,18 @@ func (l *load) run(ctx context.Context) error {
 		sending, stop = context.WithTimeout(ctx, l.f.duration)
 		defer stop()
 	}
+	between, stopPaths := context.WithCancel(sending) // until the group's senders are done
+	defer stopPaths()
+	var paths sync.WaitGroup
+	for _, p := range l.paths {
+		paths.Go(func() { fail(p.run(between, work)) })
+	}
 	for _, s := range l.senders {
 		writers.Go(func() { fail(l.send(sending, work, s)) })
 	}
 	writers.Wait()
+	stopPaths()
+	paths.Wait()
 	l.took = time.Since(l.start)
 	// All that was sent is with its receivers or reported; they need not long for
 	// the rest.
@@ -151,7 +173,7 @@ func (l *load) send(sending, work context.Context, s *loadSender) error {
 		n++
 		s.sent.Store(n)
 	}
-	put(1)
+	put(markLast)
 	for _, r := range l.receivers {
 		if err := s.ep.Send(work, m, connector.Dest{Port: r.ep.Port()}); err != nil {
 			return fmt.Errorf("sender %d, last message: %w", s.number, err)

@@ -18,6 +18,7 @@ type loadSummary struct {
 	Seconds      float64        `json:"seconds"`
 	OK           *bool          `json:"ok,omitempty"`
 	Receivers    []receiverLine `json:"receivers,omitempty"`
+	Paths        []pathLine     `json:"paths,omitempty"` // of a site; not in the sums above
 }
 
 type receiverLine struct {
@@ -83,11 +84,16 @@ func (l *load) report(e *env) error {
 	ok := true
 	for _, r := range l.receivers {
 		line := receiverLine{
-			Slow: r.slow, Delivered: r.delivered.Load(), ReportedLost: r.lost.Load(), Missing: r.missing, Wrong: r.wrong,
+			Slow: r.slow, Delivered: r.delivered.Load(), ReportedLost: r.lost.Load(), Missing: r.missing(), Wrong: r.wrong,
 			OK: r.balanced(s.Messages),
 		}
 		ok = ok && line.OK
 		s.Receivers = append(s.Receivers, line)
+	}
+	for _, p := range l.paths {
+		line := p.line()
+		ok = ok && line.OK
+		s.Paths = append(s.Paths, line)
 	}
 	s.OK = &ok
 	if e.app.JSON {
@@ -117,6 +123,9 @@ func printLoad(e *env, s *loadSummary) error {
 		t.Row(i+1, cli.Count(r.Delivered), cli.Count(r.ReportedLost), cli.Count(r.Delivered+r.ReportedLost), cli.Count(s.Messages), verdict)
 	}
 	if err := t.Print(o, o.Style); err != nil {
+		return err
+	}
+	if err := printPaths(o, s.Paths); err != nil {
 		return err
 	}
 	o.Printf("\n%s messages in %.2f s: %s sent/s, %s delivered/s\n", cli.Count(s.Messages), s.Seconds,

@@ -46,6 +46,49 @@ func TestReceiverAccount(t *testing.T) {
 	}
 }
 
+// On a site a mark may come before what was sent ahead of it; the account is closed when all that it speaks of has come or was told.
+func TestReceiverAccountOfASite(t *testing.T) {
+	lost := func(n uint64) *connector.Event { return &connector.Event{Kind: connector.EventLost, Lost: n} }
+	begin := loadMessage(0, 0, markBegin)
+	for _, c := range []struct {
+		name         string
+		events       []*connector.Event
+		complete, ok bool
+	}{
+		{"all came", []*connector.Event{begin, loadMessage(0, 0, 0), loadMessage(0, 1, 0), loadMessage(0, 2, 0), loadMessage(0, 3, 1)}, true, true},
+		{"the mark was first", []*connector.Event{begin, loadMessage(0, 3, 1), loadMessage(0, 0, 0), loadMessage(0, 1, 0), loadMessage(0, 2, 0)}, true, true},
+		{"the end is told later", []*connector.Event{loadMessage(0, 0, 0), loadMessage(0, 3, 1), lost(2)}, true, true},
+		{"the end is not told yet", []*connector.Event{loadMessage(0, 0, 0), loadMessage(0, 3, 1)}, false, false},
+		{"a begin counts nothing", []*connector.Event{loadMessage(0, 0, 0), loadMessage(0, 3, 1), begin, begin}, false, false},
+		{"too many were told", []*connector.Event{loadMessage(0, 3, 1), loadMessage(0, 0, 0), loadMessage(0, 1, 0), lost(2)}, true, false},
+		{"the mark came twice", []*connector.Event{loadMessage(0, 0, 0), loadMessage(0, 3, 1), loadMessage(0, 3, 1), lost(2)}, true, false},
+		{"one is behind the last", []*connector.Event{loadMessage(0, 3, 1), loadMessage(0, 4, 0), lost(3)}, true, false},
+		{"two changed places", []*connector.Event{loadMessage(0, 3, 1), loadMessage(0, 1, 0), loadMessage(0, 0, 0), loadMessage(0, 2, 0), lost(1)}, true, false},
+	} {
+		r := newLoadReceiver(nil, 1, false)
+		r.site = true
+		for _, ev := range c.events {
+			r.take(ev)
+		}
+		assert.Equal(t, c.complete, r.complete(), c.name)
+		assert.Equal(t, c.ok, r.balanced(4), c.name)
+	}
+}
+
+// The account of a way between two hosts.
+func TestPathAccount(t *testing.T) {
+	for _, c := range []struct {
+		sent, delivered, lost, wrong uint64
+		ok                           bool
+	}{{5, 5, 0, 0, true}, {5, 3, 2, 0, true}, {5, 4, 0, 0, false}, {5, 5, 1, 0, false}, {5, 5, 0, 1, false}} {
+		p := &path{sent: c.sent}
+		p.delivered.Store(c.delivered)
+		p.lost.Store(c.lost)
+		p.wrong.Store(c.wrong)
+		assert.Equal(t, c.ok, p.line().OK, "%+v", c)
+	}
+}
+
 // The line of ucon.c.
 func TestUconLine(t *testing.T) {
 	m := connector.Message{ID: cbid.Make(0x123, 0x457), Seq: 17, Data: []byte("counter = 17\x00")}

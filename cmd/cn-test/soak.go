@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"log/slog"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -19,6 +20,7 @@ type loadFlags struct {
 	size      int
 	wait      bool
 	group     uint32
+	peers     []string
 }
 
 func (f *loadFlags) register(c *cobra.Command, senders, receivers, slow int) {
@@ -29,6 +31,7 @@ func (f *loadFlags) register(c *cobra.Command, senders, receivers, slow int) {
 	fl.IntVarP(&f.size, "size", "s", 128, "`bytes` of data in each message")
 	fl.BoolVar(&f.wait, "wait", false, "senders wait for full receivers: nothing may be lost")
 	fl.Uint32Var(&f.group, "group", 0, "the `group` to send to (default: one of its own)")
+	fl.StringArrayVar(&f.peers, "peer", nil, "the `socket` of another host's broker of the same site, or of several")
 }
 
 func (f *loadFlags) check() error {
@@ -49,7 +52,14 @@ At the end every message is accounted for: for each receiver, what was sent is
 what was delivered plus what was reported lost. Exit code 1 says that the
 account does not balance, or that messages came out of order or twice.
 
-"sent" counts deliveries that were due: messages times receivers.`
+"sent" counts deliveries that were due: messages times receivers.
+
+On a site (--bus site: has two hosts within this process; --peer adds a broker
+that has joined the same site) the senders are on its hosts by turns, and so are
+the receivers. Besides, each host sends to a port of the next one and calls an
+agent there, with an account of each: what was sent is what was delivered plus
+what was told to the sender as failed. What the network loses at the end of a
+group's messages is told up to 9 s late, and waited for.`
 
 func newFlood(e *env) *cobra.Command {
 	var f loadFlags
@@ -84,7 +94,10 @@ func newSoak(e *env) *cobra.Command {
 		Example: `  cn-test soak --duration 2s
 
   # for a script
-  cn-test soak --duration 2s --senders 2 --receivers 3 --slow 2 --json`,
+  cn-test soak --duration 2s --senders 2 --receivers 3 --slow 2 --json
+
+  # between two hosts
+  cn-test soak --duration 2s --bus site:`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if f.duration <= 0 {
@@ -107,6 +120,9 @@ func runLoad(ctx context.Context, e *env, f loadFlags) error {
 		return err
 	}
 	defer c.Close()
+	for _, socket := range f.peers {
+		c.Peer(socket, e.app.Log(slog.LevelWarn))
+	}
 	l := &load{f: f}
 	if err := l.open(ctx, c); err != nil {
 		l.close()

@@ -190,6 +190,59 @@ func TestCnTestSoakAndFloodAccount(t *testing.T) {
 	}
 }
 
+// Between two brokers of a site: groups, messages to a port and calls, and every one is accounted for.
+func TestCnTestSoakOfASite(t *testing.T) {
+	one, two, alone := newSite(t), newSite(t), newSite(t)
+	nats := freeAddr(t)
+	one.broker("--no-proc", "--join", "embedded", "--embedded-listen", nats, "--host", "one").expect(`joined site`)
+	two.broker("--no-proc", "--join", "nats://"+nats, "--host", "two").expect(`joined site`)
+	alone.broker("--no-proc")
+	for _, args := range [][]string{
+		{"soak", "--duration", "1s", "--peer", two.socket()},
+		{"soak", "--duration", "500ms", "--bus", "site:", "--senders", "1", "--receivers", "3"},
+		{"flood", "-n", "2000", "--wait", "--slow", "1", "--peer", two.socket()},
+	} {
+		r := one.run("cn-test", append(args, "--json")...)
+		require.Zero(t, r.code, "%v: %s%s", args, r.out, r.err)
+		type account struct {
+			Kind, From, To  string
+			Sent, Delivered uint64
+			ReportedLost    uint64 `json:"reported_lost"`
+			OK              bool
+		}
+		var sum struct {
+			account
+			Messages         uint64
+			Receivers, Paths []account
+		}
+		last(t, r.out, &sum)
+		assert.True(t, sum.OK, "%v", args)
+		assert.Equal(t, sum.Sent, sum.Delivered+sum.ReportedLost, "%v", args)
+		assert.Equal(t, sum.Sent, sum.Messages*uint64(len(sum.Receivers)), "%v", args)
+		if args[0] == "flood" {
+			assert.Zero(t, sum.ReportedLost, "--wait loses nothing, wherever the receiver is")
+		}
+		for _, r := range sum.Receivers {
+			assert.Positive(t, r.Delivered, "%v: a receiver got nothing: %+v", args, sum)
+		}
+		require.Len(t, sum.Paths, 4, "%v", args)
+		for i, p := range sum.Paths {
+			assert.Equal(t, []string{"unicast", "calls"}[i%2], p.Kind)
+			assert.NotEqual(t, p.From, p.To)
+			assert.True(t, p.OK, "%+v", p)
+			assert.Positive(t, p.Sent, "%+v", p)
+			assert.Equal(t, p.Sent, p.Delivered, "the site is whole: %+v", p)
+		}
+	}
+	r := one.run("cn-test", "soak", "--duration", "1s", "--peer", one.socket())
+	assert.Equal(t, 2, r.code)
+	assert.Contains(t, r.err, "are one host")
+	r = one.run("cn-test", "soak", "--duration", "1s", "--peer", alone.socket())
+	assert.Equal(t, 1, r.code)
+	assert.Contains(t, r.err, "has not joined others")
+	assert.Zero(t, one.run("cn-test", "-n", "2", "--interval", "1ms", "--bus", "site:").code)
+}
+
 // An interrupt ends the sending, not the account.
 func TestCnTestSoakInterrupted(t *testing.T) {
 	s := newSite(t)

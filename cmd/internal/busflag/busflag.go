@@ -5,6 +5,7 @@
 //	unix:PATH      the broker at that socket
 //	unix:          the broker at one of the usual places
 //	netlink:       real netlink, NETLINK_CONNECTOR of this network namespace
+//	site:          two brokers within this process, joined through NATS
 //	(empty)        the broker at one of the usual places, or else one started within this process
 package busflag
 
@@ -21,10 +22,10 @@ import (
 )
 
 // Usage is the help of the flag.
-const Usage = "`carrier`: loopback:, unix:PATH or netlink: (default: the broker that is found, else one within this process)"
+const Usage = "`carrier`: loopback:, unix:PATH, netlink: or site: (default: the broker that is found, else one within this process)"
 
 // Names are the forms of the string, for completion.
-var Names = []string{"loopback:", "unix:", "netlink:"}
+var Names = []string{"loopback:", "unix:", "netlink:", "site:"}
 
 // Carrier is an open carrier. Each call of Open gives another place on it, as another
 // process would have.
@@ -40,6 +41,9 @@ type Carrier struct {
 
 	// MaxGroup is the highest group number.
 	MaxGroup uint32
+
+	// Hosts are the carriers of a site's hosts, for On; nil: it is no site.
+	Hosts []*Carrier
 
 	open  func(ctx context.Context, name string) (connector.Bus, error)
 	close func() error
@@ -75,8 +79,10 @@ func Open(ctx context.Context, spec, socket string, log *slog.Logger) (*Carrier,
 		return loopbackCarrier(log), nil
 	case kind == "netlink" && rest == "":
 		return netlinkCarrier(log), nil
+	case kind == "site" && rest == "":
+		return siteCarrier(ctx, log)
 	}
-	return nil, cli.Usagef("--bus %q: loopback:, unix:PATH or netlink: is wanted", spec)
+	return nil, cli.Usagef("--bus %q: loopback:, unix:PATH, netlink: or site: is wanted", spec)
 }
 
 func loopbackCarrier(log *slog.Logger) *Carrier {

@@ -65,6 +65,29 @@ func TestCarriers(t *testing.T) {
 	assert.True(t, cli.NoBroker(err), "%v", err)
 }
 
+// The places of site: are on two hosts by turns.
+func TestSite(t *testing.T) {
+	t.Setenv("TMPDIR", t.TempDir())
+	c, err := Open(t.Context(), "site:", "", slog.New(slog.DiscardHandler))
+	require.NoError(t, err)
+	talk(t, c, cbid.Make(0x123, 1))
+	hosts := map[uint32]bool{}
+	for i := range 3 {
+		b, err := c.On(i).Open(t.Context(), "x")
+		require.NoError(t, err)
+		ep, err := b.Endpoint(t.Context())
+		require.NoError(t, err)
+		hosts[connector.HostOf(ep.Port())] = true
+		require.NoError(t, b.Close())
+	}
+	assert.Len(t, hosts, 2)
+	assert.NotContains(t, hosts, uint32(0))
+	require.NoError(t, c.Close())
+	left, err := filepath.Glob(filepath.Join(os.Getenv("TMPDIR"), "*"))
+	require.NoError(t, err)
+	assert.Empty(t, left, "nothing is left behind")
+}
+
 func TestNetlink(t *testing.T) {
 	usernet.Private(t, func(t *testing.T) {
 		c, err := Open(t.Context(), "netlink:", "", slog.New(slog.DiscardHandler))
@@ -76,7 +99,7 @@ func TestNetlink(t *testing.T) {
 }
 
 func TestBadSpecs(t *testing.T) {
-	for _, spec := range []string{"tcp:1", "loopback", "loopback:x", "netlink", "netlink:x", "unix", ":"} {
+	for _, spec := range []string{"tcp:1", "loopback", "loopback:x", "netlink", "netlink:x", "site", "site:x", "unix", ":"} {
 		_, err := Open(t.Context(), spec, "", slog.Default())
 		var usage *cli.UsageError
 		assert.ErrorAs(t, err, &usage, spec)

@@ -19,19 +19,27 @@ func ownBroker(log *slog.Logger) (*Carrier, error) {
 		return nil, err
 	}
 	path := filepath.Join(dir, "cnbus.sock")
-	b, err := broker.New(&broker.Config{Socket: path, Policy: broker.UserPolicy(), Log: log})
+	_, stop, err := startBroker(path, log)
 	if err != nil {
 		return nil, errors.Join(err, os.RemoveAll(dir))
 	}
-	ctx, stop := context.WithCancel(context.Background())
-	served := make(chan error, 1)
-	go func() { served <- b.Serve(ctx) }()
 	c := unixCarrier(path, log)
 	c.Own = true
 	c.Where = fmt.Sprintf("a broker within this process (--socket %s)", path)
-	c.close = func() error {
-		stop()
-		return errors.Join(<-served, os.RemoveAll(dir))
-	}
+	c.close = func() error { return errors.Join(stop(), os.RemoveAll(dir)) }
 	return c, nil
+}
+
+// startBroker starts a broker at the socket path, which stop ends.
+func startBroker(path string, log *slog.Logger) (b *broker.Broker, stop func() error, err error) {
+	if b, err = broker.New(&broker.Config{Socket: path, Policy: broker.UserPolicy(), Log: log}); err != nil {
+		return nil, nil, err
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	served := make(chan error, 1)
+	go func() { served <- b.Serve(ctx) }()
+	return b, func() error {
+		cancel()
+		return <-served
+	}, nil
 }
