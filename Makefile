@@ -15,7 +15,7 @@ TIMEOUT  ?= 6m
 REQUIRE  ?= all
 
 # Programs that the tests use: Debian package and a command of it.
-TEST_DEPS  := gcc:gcc libc6-dev:+stdio.h git:git iproute2:ip nftables:nft util-linux:unshare procps:ps openssl:openssl \
+TEST_DEPS  := gcc:gcc libc6-dev:+stdio.h git:git iproute2:ip nftables:nft util-linux:unshare procps:ps openssl:openssl hostname:hostname \
               tshark:tshark man-db:man groff-base:groff systemd:systemd-analyze \
               qemu-system-x86:qemu-system-x86_64 busybox-static:busybox cpio:cpio kmod:depmod xz-utils:xz zstd:zstd tcpdump:tcpdump \
               krb5-kdc:krb5kdc krb5-admin-server:kadmin.local krb5-user:kinit
