@@ -42,6 +42,12 @@ const (
 	TSocketSiteIdx = 0x636e0008
 )
 
+// OfHost reports whether the ids of idx are those of a host's agents for the others of its site: only the host whose number is
+// the Val may have one.
+func OfHost(idx uint32) bool {
+	return idx == ProcSiteIdx || idx == RxRPCSiteIdx || idx == TSocketSiteIdx
+}
+
 // known is in the order of identifiers.
 var known = [...]struct {
 	name string

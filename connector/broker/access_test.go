@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/cnbus/cnbus/cbid"
 	"github.com/cnbus/cnbus/connector"
 )
 
@@ -162,6 +163,18 @@ func TestDefaultPoliciesOfTheAgents(t *testing.T) {
 		assert.Equal(t, want, SystemPolicy().Allow(nobody, nil, a) == nil, text)
 		assert.Error(t, UserPolicy().Allow(nobody, nil, a), text)
 		assert.NoError(t, UserPolicy().Allow(connector.Cred{UID: UserPolicy().self}, nil, a), text)
+	}
+}
+
+// Whoever has the id of an agent is given what is meant for the agent.
+func TestSystemPolicyKeepsTheIDsOfAgents(t *testing.T) {
+	r := SystemPolicy().rightsOf(who{cred: connector.Cred{UID: 1000, GID: 1000}})
+	for id, want := range map[cbid.ID]bool{
+		cbid.RxRPC: false, cbid.TSocket: false, cbid.Broker: false, cbid.Proc: false,
+		cbid.Make(cbid.ProcSiteIdx, 3): false, cbid.Make(cbid.RxRPCSiteIdx, 3): false, cbid.Make(cbid.TSocketSiteIdx, 3): false,
+		cbid.CnTest: true, cbid.BusSock: true, cbid.Make(0x100, 1): true, cbid.Make(0x636f0000, 1): true,
+	} {
+		assert.Equal(t, want, r.mayRegister(id), id)
 	}
 }
 

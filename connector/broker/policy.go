@@ -137,7 +137,8 @@ func UserPolicy() *Policy {
 
 // SystemPolicy is the policy of a host's broker: root and the broker's own uid may do
 // everything; everyone may send to ids, join groups, watch, and have ids and groups from idx 0x100 up,
-// outside the kernel's range. Of the agents everyone gets what the kernel lets every process do: IP connections
+// outside the kernel's range. The ids of the broker's agents are left out too: whoever had one, here or for other hosts, would
+// be given the keys and data meant for the agent. Of the agents everyone gets what the kernel lets every process do: IP connections
 // anywhere, ports from 1024 up, RxRPC with keys of one's own. Unix sockets are left out, as who sits at the other end
 // would take the client for the broker.
 func SystemPolicy() *Policy {
@@ -145,7 +146,7 @@ func SystemPolicy() *Policy {
 		{Name: "administrators", UID: []any{"self", int64(0)}, Admin: true},
 		{
 			Name: "everyone", UID: []any{"*"}, Unicast: true, Send: []string{"*"}, Join: []string{"*"},
-			Register: []string{"0x100-0xffffffff:*"}, Publish: []string{"0x100-0xffffffff:*"},
+			Register: []string{"0x100-0x636dffff:*", "0x636e0004-0x636e0005:*", "0x636f0000-0xffffffff:*"}, Publish: []string{"0x100-0xffffffff:*"},
 			SockConnect: []string{"tcp *", "udp *"}, SockBind: []string{"tcp *:1024-65535", "udp *:1024-65535"},
 			RxCall: []string{"*"}, RxListen: []string{"*:1024-65535"}, RxKeys: []string{"*"},
 		},

@@ -92,6 +92,15 @@ func TestForeignTrafficHarmsNobody(t *testing.T) {
 	}
 	big := frame.Header{Type: frame.Send}.Append(nil, make([]byte, frame.MaxBody+1)...)
 	refused(errFrame, func() { lie(appendSend(nil, port(3), cred, big)) })
+	for _, idx := range []uint32{cbid.ProcSiteIdx, cbid.RxRPCSiteIdx, cbid.TSocketSiteIdx} {
+		theirs := cbid.Make(idx, 2)
+		refused(errAgents, func() { lie(appendRegistered(nil, &connector.IDInfo{ID: theirs, Port: port(3)}, 1<<60)) })
+		assert.NotContains(t, a.ids, theirs)
+		a.register(theirs, true)
+		s.forward(100 * ms)
+		assert.Contains(t, a.granted[theirs], "it would pass for the agents of another")
+		a.register(cbid.Make(idx, 1), false)
+	}
 	// An id that is somebody else's, under an older revision, changes nothing.
 	lie(appendRegistered(nil, &connector.IDInfo{ID: id, Port: port(3)}, 0))
 	assert.Equal(t, uint32(2), connector.HostOf(a.ids[id].Port))
@@ -105,6 +114,7 @@ func TestForeignTrafficHarmsNobody(t *testing.T) {
 	s.traffic(500 * ms)
 	s.forward(2 * simLease)
 	s.settle(true)
+	assert.Equal(t, "ok", a.granted[cbid.Make(cbid.RxRPCSiteIdx, 1)])
 	assert.NotContains(t, a.core.peers, uint16(3), "the stranger is forgotten after a lease")
 	assert.Equal(t, uint32(2), connector.HostOf(a.ids[id].Port))
 }

@@ -33,7 +33,7 @@ func (c *core) refuse(host uint16, err error) {
 }
 
 func reasonOf(err error) string {
-	for _, e := range []error{errShortPacket, errMagic, errVersion, errType, errHost, errRecord, errPort, errFrame, errLocal, errName} {
+	for _, e := range []error{errShortPacket, errMagic, errVersion, errType, errHost, errRecord, errPort, errFrame, errLocal, errName, errAgents} {
 		if errors.Is(err, e) {
 			return e.Error()
 		}

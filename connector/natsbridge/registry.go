@@ -55,6 +55,12 @@ func (c *core) Register(info connector.IDInfo, takeover bool) {
 		old.ended = true
 	}
 	c.own[info.ID.Key()] = o
+	if cbid.OfHost(info.ID.Idx) && info.ID.Val != uint32(c.host) {
+		c.soon(func() {
+			c.refuseID(o, connector.ErrInvalid, fmt.Sprintf("the number of this host is %d: it would pass for the agents of another", c.host))
+		})
+		return
+	}
 	if !c.lease.inForce {
 		c.soon(func() { c.refuseID(o, connector.ErrInterrupted, "this host has no contact to the site at present") })
 		return
@@ -316,6 +322,10 @@ func (c *core) idRecord(p *peer, f *fields) error {
 	}
 	if connector.HostOf(info.Port) != uint32(p.host) || info.ID == cbid.Control {
 		return errPort
+	}
+	if cbid.OfHost(info.ID.Idx) && info.ID.Val != uint32(p.host) {
+		c.refuse(p.host, errAgents)
+		return nil
 	}
 	if c.cred != nil {
 		info.Owner = c.cred(p.name, info.Owner)

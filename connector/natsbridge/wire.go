@@ -64,6 +64,7 @@ var (
 	errFrame       = errors.New("malformed frame")
 	errName        = errors.New("another host's name")
 	errLocal       = errors.New("group that stays on its host")
+	errAgents      = errors.New("id of another host's agents")
 )
 
 func (h *packetHeader) put(b []byte) {
