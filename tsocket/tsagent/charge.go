@@ -40,7 +40,7 @@ func (s *sock) uncharge(n int) {
 	a := s.a
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if uid := a.uids[s.own.cred.UID]; uid != nil && s.charged >= n {
+	if uid := a.uids[s.own.cred.UID]; uid != nil && !s.released && s.charged >= n {
 		uid.bytes -= n
 		s.charged -= n
 	}

@@ -261,6 +261,7 @@ func (s *sock) release() {
 	}
 	uid.sockets--
 	uid.bytes -= s.charged
+	s.charged = 0 // who sends yet may uncharge after this
 	if uid.sockets <= 0 {
 		delete(a.uids, s.own.cred.UID)
 	}

@@ -181,9 +181,9 @@ func (a *Agent) keep(p reading) {
 // stat replies with a piece of the Snapshot in JSON, from byte arg; the value is its length. Who begins at 0 gets the pieces of one
 // snapshot; ESTALE if it is not there any more.
 func (r *request) stat() error {
-	a, port := r.a, r.d.From.Port
+	a, port, uid := r.a, r.d.From.Port, r.d.From.Cred.UID
 	i := slices.IndexFunc(a.reading, func(p reading) bool { return p.port == port })
-	if i >= 0 && r.h.Arg == 0 {
+	if i >= 0 && (r.h.Arg == 0 || a.reading[i].uid != uid) { // or the port was another's, who is gone
 		a.reading = slices.Delete(a.reading, i, i+1)
 		i = -1
 	}
@@ -209,7 +209,7 @@ func (r *request) stat() error {
 	case last && i >= 0:
 		a.reading = slices.Delete(a.reading, i, i+1)
 	case !last && i < 0:
-		a.keep(reading{port, r.d.From.Cred.UID, text})
+		a.keep(reading{port, uid, text})
 	}
 	return nil
 }

@@ -43,6 +43,16 @@ func (u *users) FollowPort(ctx context.Context, port uint32, gone func()) (func(
 
 // ofUsers makes a site whose raw clients belong to the users that are asked for.
 func ofUsers(t testing.TB, c *tsagent.Config) (s *site, user func(uid uint32) *raw) {
+	s, set := asUsers(t, c)
+	return s, func(uid uint32) *raw {
+		r := s.raw(t)
+		set(r, uid)
+		return r
+	}
+}
+
+// asUsers is ofUsers for ports that change hands.
+func asUsers(t testing.TB, c *tsagent.Config) (s *site, set func(r *raw, uid uint32)) {
 	hub := loopback.New(nil)
 	u := &users{Bus: hub.Open(), uid: make(map[uint32]uint32)}
 	t.Cleanup(func() { _ = u.Bus.Close() })
@@ -53,12 +63,10 @@ func ofUsers(t testing.TB, c *tsagent.Config) (s *site, user func(uid uint32) *r
 		t.Cleanup(func() { assert.NoError(t, b.Close()) })
 		return b
 	}
-	return s, func(uid uint32) *raw {
-		r := s.raw(t)
+	return s, func(r *raw, uid uint32) {
 		u.mu.Lock()
 		u.uid[r.ep.Port()] = uid
 		u.mu.Unlock()
-		return r
 	}
 }
 
@@ -201,4 +209,22 @@ func TestStatOfTwoAtOnce(t *testing.T) {
 	all, err := s.client(t).Stat(soon(t))
 	require.NoError(t, err)
 	require.Len(t, all.Sockets, 401)
+}
+
+// A port that was another user's does not get the rest of what that one was reading.
+func TestStatOfPortThatWasAnothers(t *testing.T) {
+	s, set := asUsers(t, nil)
+	r := s.raw(t)
+	is := func(uid uint32) { set(r, uid) }
+	is(1001)
+	for range 200 {
+		r.open(unix.AF_INET, unix.SOCK_DGRAM)
+	}
+	_, b := r.must(tsagent.Header{Op: tsagent.OpStat})
+	is(1002)
+	rest := tsagent.Header{Op: tsagent.OpStat, Arg: uint64(len(b))}
+	r.refuse(syscall.ESTALE, rest)
+	is(1001)
+	r.refuse(syscall.ESTALE, rest)
+	require.Len(t, r.snapshot().Sockets, 200)
 }
