@@ -74,14 +74,14 @@ func (s *Socket) arrived(now proto.Time, pc *proto.Call) {
 		return
 	}
 	x := (&sockCall{s: s, e: s.e, phase: callWaiting, announce: true, credit: s.cfg.Window}).roomy()
-	if x.count() != nil {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed || x.count() != nil { // Close releases none that comes after it
 		pc.TurnAway(now)
 		return
 	}
-	x.attach(pc)
+	x.pc, x.peer, x.service = pc, pc.Peer(), uint16(pc.Service())
 	pc.Tag = x
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	if len(s.pending) >= s.backlog { // some have died: the oldest is forgotten
 		i := max(slices.IndexFunc(s.pending, func(y *sockCall) bool { return y.ended }), 0)
 		s.release(s.pending[i])
@@ -95,7 +95,7 @@ func (s *Socket) arrived(now proto.Time, pc *proto.Call) {
 func (s *Socket) autoAccept(now proto.Time, pc *proto.Call) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !s.room() {
+	if s.closed || !s.room() {
 		pc.TurnAway(now)
 		return
 	}
