@@ -167,11 +167,14 @@ func (s *Bus) SetHistory(ctx context.Context, group uint32, h connector.History)
 
 // Post implements connector.Poster.
 func (s *Bus) Post(ctx context.Context, m connector.Message, to connector.Dest) error {
-	if !s.within() {
+	over := s.loop.over.Load()
+	if !over && !s.within() {
 		return s.Bus.Post(ctx, m, to)
 	}
 	var err error
 	switch {
+	case over: // what still runs in the place of the loop must not wait for it
+		err = connector.ErrClosed
 	case to.Port != 0 && to.Group != 0:
 		err = fmt.Errorf("both a port and a group: %w", connector.ErrInvalid)
 	case s.agent.c.closed || s.ctx.Err() != nil:
@@ -191,7 +194,7 @@ func (s *Bus) Post(ctx context.Context, m connector.Message, to connector.Dest) 
 
 // PostMore implements connector.Corker.
 func (s *Bus) PostMore(ctx context.Context, m connector.Message, to connector.Dest) error {
-	if s.within() {
+	if s.loop.over.Load() || s.within() {
 		return s.Post(ctx, m, to)
 	}
 	return s.Bus.PostMore(ctx, m, to)
@@ -200,8 +203,8 @@ func (s *Bus) PostMore(ctx context.Context, m connector.Message, to connector.De
 // post gives m to the hub on the loop. It returns false if m would have to wait.
 func (s *Bus) post(m *connector.Message, to connector.Dest) bool {
 	h, c := s.loop.hub, s.agent.c
-	if c.paused {
-		return false
+	if c.paused || c.stopped[key(m, to)] != nil && waits(to) {
+		return false // once told Stop it keeps to it; what it may overrun by is for what is on its way when Stop comes
 	}
 	hd := frame.Header{Type: frame.Send, Port: to.Port, Group: to.Group, Len: uint32(frame.HeaderLen + connector.HeaderLen + len(m.Data))}
 	if to.Port == 0 && to.Group == 0 {
@@ -229,6 +232,19 @@ func (s *Bus) post(m *connector.Message, to connector.Dest) bool {
 		return false
 	}
 	return true
+}
+
+// key is how the hub names the receiver of m in Stop.
+func key(m *connector.Message, to connector.Dest) stopKey {
+	if to.Port == 0 && to.Group == 0 {
+		return stopKey{group: m.ID.Idx}
+	}
+	return stopKey{port: to.Port, group: to.Group}
+}
+
+// waits reports whether a message to that receiver waits for Go.
+func waits(to connector.Dest) bool {
+	return to.Full == connector.FullWait || to.Full != connector.FullDrop && to.Port != 0
 }
 
 // Close implements connector.Bus.

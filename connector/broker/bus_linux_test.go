@@ -401,3 +401,68 @@ func TestRun(t *testing.T) {
 	assert.Equal(t, "hello", string(ev.Msg.Data))
 	assert.ErrorIs(t, <-refused, connector.ErrInvalid)
 }
+
+// TestStopOnTheLoop: what is posted on the loop ends with the first message that its receiver has no room for, so that what others of the
+// process post before they know of Stop does not end the reading of all of them.
+func TestStopOnTheLoop(t *testing.T) {
+	s, inside := newInside(t)
+	b := inside.(*broker.Bus)
+	u := s.user(t)
+	to := connector.Dest{Port: u.Port()}
+	ctx := within(t)
+	post := func(n uint32) error {
+		return b.Post(ctx, connector.Message{ID: echoID, Seq: n, Data: make([]byte, 8<<10)}, to)
+	}
+	type result struct {
+		n       uint32
+		err     error
+		outside error
+	}
+	done := make(chan result, 1)
+	require.True(t, b.Run(func() {
+		var r result
+		for r.n < 10000 && r.err == nil {
+			if r.err = post(r.n); r.err == nil {
+				r.n++
+			}
+		}
+		outside := make(chan error)
+		go func() { outside <- post(r.n) }() // it cannot know of Stop, which leaves with this turn
+		r.outside = <-outside
+		done <- r
+	}))
+	r := <-done
+	require.ErrorIs(t, r.err, connector.ErrWouldBlock)
+	require.NoError(t, r.outside)
+	require.NoError(t, b.Ping(ctx), "it is read")
+	for n := range r.n + 1 {
+		ev, err := u.Recv(ctx)
+		require.NoError(t, err)
+		require.Equal(t, connector.EventMessage, ev.Kind)
+		require.Equal(t, n, ev.Msg.Seq)
+	}
+	require.NoError(t, post(0), "Go has come")
+}
+
+// TestRunAtTheEnd: what is run when the loop has ended must not wait for it.
+func TestRunAtTheEnd(t *testing.T) {
+	const many = 200 // more than a loop runs in a turn
+	s := serve(t, broker.Config{})
+	b := s.Bus(t, bustest.BusOptions{Name: "inside"}).(*broker.Bus)
+	to := connector.Dest{Port: s.user(t).Port()}
+	last := make(chan error, many)
+	var again func()
+	again = func() {
+		if !b.Run(again) {
+			last <- b.PostMore(context.Background(), connector.Message{ID: echoID}, to)
+		}
+	}
+	for range many {
+		require.True(t, b.Run(again))
+	}
+	s.stop()
+	for range many {
+		require.ErrorIs(t, <-last, connector.ErrClosed)
+	}
+	require.NoError(t, b.Close())
+}

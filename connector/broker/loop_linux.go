@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"github.com/cnbus/cnbus/connector"
@@ -31,6 +32,7 @@ type loop struct {
 	handled   int // bytes in this turn since the last flush
 	draining  bool
 	drainEnd  int64
+	over      atomic.Bool // it ends, or has
 }
 
 type listener struct {
@@ -103,6 +105,7 @@ func (l *loop) endTurn() {
 		l.hub.site.flush()
 	}
 	if l.draining && l.drained() {
+		l.over.Store(true)
 		_ = l.sock.Close()
 	}
 }
@@ -460,6 +463,7 @@ func (l *loop) drained() bool {
 
 // end frees everything.
 func (l *loop) end() {
+	l.over.Store(true)
 	_ = l.sock.Close()
 	for _, c := range l.hub.conns {
 		l.close(c)
