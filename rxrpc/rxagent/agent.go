@@ -21,7 +21,7 @@ type Agent struct {
 	cfg    Config
 	bus    connector.Bus
 	post   func(ctx context.Context, m connector.Message, to connector.Dest) error // what a flush follows
-	runner connector.Runner                                                        // bus, if it is one
+	runner runner                                                                  // bus, if it is one
 	pool   *rxrpc.Pool
 	run    uint64
 
@@ -42,6 +42,13 @@ type Agent struct {
 	host   uint32 // under whose number the site has the agent; 0: it has not
 	closed bool
 	done   chan struct{} // Close is
+}
+
+// A runner is a bus on whose goroutine events may leave: it can tell when what was posted elsewhere has been handled, which
+// they would overtake.
+type runner interface {
+	connector.Runner
+	Ping(ctx context.Context) error
 }
 
 // counters are behind Stats.
@@ -70,7 +77,7 @@ func New(ctx context.Context, bus connector.Bus, cfg *Config) (*Agent, error) {
 	if c, ok := bus.(connector.Corker); ok {
 		a.post = c.PostMore
 	}
-	a.runner, _ = bus.(connector.Runner)
+	a.runner, _ = bus.(runner)
 	a.pool = rxrpc.NewPool(a.cfg.Open)
 	a.lastSock.Store(rand.Uint32() >> 1) // what was meant for a socket of the agent before must not hit one of this
 	a.bufs.New = func() any { b := make([]byte, 0, connector.MaxData); return &b }

@@ -25,6 +25,7 @@ type owner struct {
 
 	bytes   atomic.Int64  // of what was posted and is not taken yet, with what each message costs
 	waiting atomic.Int32  // requests
+	cancels atomic.Int32  // CANCELs that are not answered
 	wake    chan struct{} // of the pump; room for one
 	pumped  chan struct{} // the pump has ended
 	round   func()        // onLoop, bound once

@@ -169,6 +169,11 @@ func (o *owner) until(r *request) (ctx context.Context, over func(error) error) 
 
 // cancelRequest does CANCEL.
 func (o *owner) cancelRequest(r *request) {
+	if o.cancels.Add(1) > int32(o.most()) {
+		o.cancels.Add(-1)
+		o.fail(r, errno(syscall.ENOBUFS, "too many requests wait"))
+		return
+	}
 	o.mu.Lock()
 	p := o.pending[uint32(r.h.Arg)]
 	o.mu.Unlock()
@@ -177,11 +182,15 @@ func (o *owner) cancelRequest(r *request) {
 		if cancelled {
 			p.Value = 1
 		}
-		o.complete(r, p, nil)
+		o.replies.put(&o.a.wg, 0, func() {
+			defer o.cancels.Add(-1)
+			o.answer(r, p, nil, nil)
+		})
 	}
 	if p == nil {
 		told(false)
 	} else if !p.give(syscall.ECANCELED, told) {
+		o.cancels.Add(-1)
 		o.fail(r, errno(syscall.EALREADY, "it is being given up"))
 	}
 }

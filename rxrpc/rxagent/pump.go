@@ -68,8 +68,8 @@ func (o *owner) stir() {
 }
 
 // A relay is what an owner is being sent. The goroutine of the bus sends it, if the bus has one (connector.Runner): there an event goes straight to
-// its receiver. When that has no room the pump goes on, which can wait, until nothing is left. Whoever set busy, or was handed
-// it, has all of the rest.
+// its receiver. When that has no room the pump goes on, which can wait, until nothing is left and the broker has handled what it
+// posted: what goes straight would overtake that. Whoever set busy, or was handed it, has all of the rest.
 type relay struct {
 	busy bool // owner.mu
 
@@ -81,6 +81,7 @@ type relay struct {
 	turn  int               // messages of ready[at]
 	held  connector.Message // that there was no room for, made in buf; no data: none
 	last  bool              // the owner was told the last
+	loose bool              // the pump has posted what the broker may not have handled yet
 }
 
 const (
@@ -96,6 +97,7 @@ type progress uint8
 const (
 	sent    progress = iota // there may be more
 	done                    // nothing is left, and busy was given up
+	settle                  // nothing is left, and the pump has to wait until the broker has handled it
 	blocked                 // the pump has to wait
 	over                    // the owner is gone, or was told the last
 )
@@ -141,14 +143,28 @@ func (o *owner) pump() {
 			}
 			return
 		}
+		if len(o.relay.held.Data) > 0 {
+			o.settle() // and what stopped the goroutine of the bus is known here
+		}
 		p := sent
-		for p == sent {
+		for p == sent || p == settle {
 			p = o.sendSome(false, visit)
 			o.flush()
+			if p == settle {
+				o.settle()
+			}
 		}
 		if p == over {
 			return
 		}
+	}
+}
+
+// settle waits until the broker has handled what the pump has posted.
+func (o *owner) settle() {
+	o.relay.loose = false
+	if err := o.a.runner.Ping(o.ctx); err != nil && o.ctx.Err() == nil { // then the bus has ended, and nothing goes anywhere
+		o.a.cfg.Logger.Debug("rxrpc agent: what was sent", "port", o.from.Port, "error", err)
 	}
 }
 
@@ -234,10 +250,14 @@ func (o *owner) refill() progress {
 	for _, k := range r.ready {
 		k.ready = false
 	}
-	if r.busy = len(r.out) > 0 || len(r.ready) > 0; !r.busy {
-		return done
+	switch {
+	case len(r.out) > 0 || len(r.ready) > 0:
+		return sent
+	case r.loose:
+		return settle
 	}
-	return sent
+	r.busy = false
+	return done
 }
 
 // again has k looked at once more.
@@ -269,6 +289,9 @@ func (o *owner) message(k *sock, b []byte) connector.Message {
 
 // post sends an event; on the goroutine of the bus it may be held instead. Elsewhere it waits while the owner does not read.
 func (o *owner) post(ctx context.Context, onLoop bool, m connector.Message) progress {
+	if !onLoop && o.a.runner != nil {
+		o.relay.loose = true
+	}
 	err := o.a.post(ctx, m, connector.Dest{Port: o.from.Port})
 	switch {
 	case err == nil:

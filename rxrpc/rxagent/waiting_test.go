@@ -1,7 +1,9 @@
 package rxagent_test
 
 import (
+	"context"
 	"net/netip"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -9,6 +11,9 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/cnbus/cnbus/cbid"
+	"github.com/cnbus/cnbus/connector"
+	"github.com/cnbus/cnbus/connector/loopback"
 	"github.com/cnbus/cnbus/rxrpc"
 	"github.com/cnbus/cnbus/rxrpc/rxagent"
 	"github.com/cnbus/cnbus/rxrpc/rxagent/rxmsg"
@@ -216,4 +221,61 @@ func TestKeyOperationsCanBeGivenUp(t *testing.T) {
 		given = r.Value == 1
 	}
 	require.ErrorIs(t, <-done, syscall.ECANCELED)
+}
+
+// slowCancels is a bus on which the answers to CANCEL do not leave before they may.
+type slowCancels struct {
+	connector.Bus
+	connector.PortBus
+	goOn chan struct{}
+}
+
+func (b *slowCancels) AddCallback(ctx context.Context, id cbid.ID, name string, h connector.Handler) error {
+	return b.Bus.AddCallback(ctx, id, name, connector.HandlerFunc(func(ctx context.Context, d *connector.Delivery) {
+		slow := *d
+		slow.Via = &slowReplier{d.Via, b}
+		h.Handle(ctx, &slow)
+	}))
+}
+
+type slowReplier struct {
+	connector.Replier
+	b *slowCancels
+}
+
+func (v *slowReplier) Reply(ctx context.Context, d *connector.Delivery, data []byte) error {
+	if r, _, err := rxmsg.ParseReply(data); err == nil && r.Op == rxmsg.OpCancel && r.Errno == 0 {
+		<-v.b.goOn
+	}
+	return v.Replier.Reply(ctx, d, data)
+}
+
+// TestCancelsCount: a client that does not read the answers cannot have any number of them remembered.
+func TestCancelsCount(t *testing.T) {
+	const requests = 2
+	hub := loopback.New(nil)
+	inner := hub.Open()
+	bus := &slowCancels{inner, inner, make(chan struct{})}
+	t.Cleanup(func() { require.NoError(t, bus.Close()) })
+	agent, err := rxagent.New(soon(t), bus, &rxagent.Config{Limits: rxagent.Limits{Requests: requests}})
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, agent.Close()) })
+	release := sync.OnceFunc(func() { close(bus.goOn) })
+	t.Cleanup(release)
+	c := newClient(t, hub.Open())
+	const most = 4 * requests
+	answers := make(chan error, most+1)
+	for range most + 1 {
+		go func() {
+			_, _, err := c.do(rxmsg.Header{Op: rxmsg.OpCancel, Arg: 1 << 31}, nil)
+			answers <- err
+		}()
+	}
+	require.ErrorIs(t, <-answers, syscall.ENOBUFS)
+	release()
+	for range most {
+		require.NoError(t, <-answers)
+	}
+	_, _, err = c.do(rxmsg.Header{Op: rxmsg.OpCancel, Arg: 1 << 31}, nil)
+	require.NoError(t, err)
 }
