@@ -17,6 +17,7 @@ type durable struct {
 	waiting  []held // Joins that the location under way answers
 	later    []held // those that came since it was asked for
 	fetching bool
+	refused  bool // by the store, and that was logged
 }
 
 const (
@@ -90,7 +91,7 @@ func (h *hub) endDurable(g *group) {
 			h.joined(w.m, w.tag, 0, 0)
 		}
 	}
-	if h.site != nil && d.opened {
+	if h.site != nil {
 		h.site.busy = true
 		h.site.up.Read(g.num, 0)
 	}
@@ -119,18 +120,27 @@ func (l *SiteLoop) Located(group uint32, epoch, first, last uint64, another bool
 	g := h.groups[group]
 	d := g.durable()
 	if d == nil {
+		if err != nil {
+			l.s.busy = true
+			l.s.up.Read(group, 0) // nobody waits for it
+		}
 		return
 	}
 	d.locating = false
 	waiting := d.waiting
 	d.waiting = nil
 	if err != nil {
+		// Those that came since too: the members that they are of go.
+		waiting = append(waiting, d.later...)
+		d.later = nil
 		h.refuseJoins(waiting, err, text)
-		if h.groups[group] == g {
-			h.locate(g)
+		if h.groups[group] == g && !d.refused {
+			d.refused = true
+			h.log.Warn("the store refuses the history of a group that has members", "group", group, "why", text)
 		}
 		return
 	}
+	d.refused = false
 	t := g.hist
 	// What is read meanwhile may be further than last.
 	known := t.epoch == epoch && last+1 >= d.asked && !another
@@ -145,6 +155,7 @@ func (l *SiteLoop) Located(group uint32, epoch, first, last uint64, another bool
 		}
 		d.opened = true
 		t.ring.SkipTo(last + 1)
+		d.fetching = false // reading ends what was asked for before
 		l.s.busy = true
 		l.s.up.Read(group, t.next())
 	}
@@ -530,7 +541,7 @@ func (l *SiteLoop) SetDurable(group uint32, want connector.History) {
 	delete(s.durable, group)
 	if _, still := h.durableHistory(group); still { // by the policy of this host: it begins anew
 		if d := g.durable(); d != nil {
-			d.opened = false
+			*d = durable{later: append(d.waiting, d.later...)} // what is under way is not answered
 			h.locate(g)
 		}
 		return

@@ -79,6 +79,10 @@ func (h *hostSim) pull(group uint32) {
 
 func (h *hostSim) Locate(group uint32, want connector.History) {
 	h.queue = append(h.queue, func() {
+		if h.refuse != nil {
+			h.loop.Located(group, 0, 0, 0, false, h.refuse, "refused")
+			return
+		}
 		k := h.all.keeps(group, want)
 		h.loop.Located(group, k.epoch, k.first, k.last(), false, nil, "")
 	})

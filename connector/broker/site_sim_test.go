@@ -33,6 +33,7 @@ type hostSim struct {
 	fwd    int        // frames forwarded
 	pub    int        // published
 	flush  int
+	refuse *connector.Error  // what the store says to Locate
 	read   map[uint32]uint64 // positions of durable groups read next
 }
 

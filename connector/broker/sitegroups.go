@@ -41,6 +41,10 @@ func (s *site) membersDone(num uint32) {
 			h.answer(d.c, d.tag, nil, "")
 		case d.c.members[num] != d.m: // it has left again
 			h.joined(d.m, d.tag, 0, 0)
+		case d.m.g.durable() != nil: // since
+			w := d.m.g.durable()
+			w.later = append(w.later, d)
+			h.locate(d.m.g)
 		default:
 			var last, epoch uint64
 			if hist := d.m.g.hist; hist != nil {

@@ -111,6 +111,7 @@ type core struct {
 	durableDirty []*durable
 	durableKnown map[uint32]connector.History // groups that have a stream
 	keptBytes    int                          // of messages that wait for the store
+	numbered     uint64                       // messages of this run for durable groups
 	readers      uint64
 	listing      bool
 	listAgain    bool

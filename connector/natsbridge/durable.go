@@ -43,7 +43,6 @@ type durable struct {
 	queue     []kept
 	doubt     uint64 // messages up to this number may be stored already
 	writing   bool   // an operation is under way
-	numbered  uint64 // messages of this run
 	last      uint64 // the sequence of this host's last message
 	lastKnown bool
 	behind    int // times that it was another, in a row
@@ -55,6 +54,7 @@ type durable struct {
 
 	retryAt int64 // nothing is asked before
 	pause   int64
+	failed  string // what the store did not do
 	dirty   bool
 	defs    []connector.History // asked for by Define
 }
@@ -122,8 +122,8 @@ func (c *core) Append(group uint32, want connector.History, port uint32, cred co
 		return
 	}
 	d := c.durableGroup(group, want)
-	d.numbered++
-	k.n = d.numbered
+	c.numbered++
+	k.n = c.numbered
 	h := c.header(packetDurable)
 	h.seq = k.n
 	k.data = make([]byte, packetHeaderLen, packetHeaderLen+recordHeaderLen+16+len(fr))
@@ -214,6 +214,9 @@ func (c *core) stream(d *durable, op streamOp) {
 	then := op.then
 	op.group = d.group
 	op.then = func(r streamResult) {
+		if c.durables[d.group] != d {
+			return // it has ended meanwhile, and who waited has been told
+		}
 		c.now = c.clock()
 		then(r)
 		c.touchDurable(d)
@@ -226,9 +229,21 @@ func (c *core) putOff(d *durable, what string, err error) {
 	if d.pause == 0 {
 		c.log.Warn("the store of a durable group is away", "group", d.group, "what", what, "err", err)
 	}
-	d.pause = min(max(pauseFirst, 2*d.pause), pauseLast)
-	d.retryAt = c.now + d.pause
+	d.wait(c.now, what)
 	d.check = true
+}
+
+// wait puts off what is asked next, for longer each time.
+func (d *durable) wait(now int64, what string) {
+	d.failed, d.pause = what, min(max(pauseFirst, 2*d.pause), pauseLast)
+	d.retryAt = now + d.pause
+}
+
+// did says that the store has done that: if it is what it did not do before, it is there again.
+func (d *durable) did(what string) {
+	if d.failed == what {
+		d.failed, d.pause = "", 0
+	}
 }
 
 // appendBatch gives the store as many messages as it takes at once.
@@ -253,10 +268,12 @@ func (c *core) appendBatch(d *durable) {
 		n := d.waitingTo(to)
 		switch {
 		case r.err == nil:
-			d.last, d.pause, d.behind = r.seq, 0, 0
+			d.last, d.behind = r.seq, 0
+			d.did("append")
 			c.settleKept(d, n, nil, "")
 		case errors.Is(r.err, errStreamHas):
 			d.lastKnown, d.behind = false, 0
+			d.did("append")
 			c.settleKept(d, n, nil, "")
 		case errors.Is(r.err, errStreamBehind):
 			// An earlier attempt was done, or the last message is no longer kept.
@@ -293,6 +310,7 @@ func (c *core) lookAtLast(d *durable) {
 			c.putOff(d, "last", r.err)
 			return
 		}
+		d.did("last")
 		d.last, d.lastKnown = 0, true
 		if len(r.msgs) == 0 {
 			return

@@ -54,6 +54,8 @@ func (c *core) openStream(d *durable) {
 			c.opened(d, &r, asked, next)
 		case definite(r.err):
 			if asked {
+				d.wait(c.now, "open")
+				d.locate = true // until somebody has an answer, or the hub reads no more
 				c.hub.Located(d.group, 0, 0, 0, false, streamError(r.err), r.err.Error())
 			}
 			if !d.opened {
@@ -64,7 +66,7 @@ func (c *core) openStream(d *durable) {
 			c.putOff(d, "open", r.err)
 			return
 		}
-		if op.kind == streamDefine {
+		if op.kind != streamOpen {
 			c.defined(d, op.want, r.err)
 		}
 	}
@@ -77,7 +79,8 @@ func (c *core) opened(d *durable, r *streamResult, asked bool, next uint64) {
 	if another || d.epoch != r.epoch {
 		d.lastKnown = false
 	}
-	d.epoch, d.opened, d.batch, d.pause = r.epoch, true, max(1, r.batch), 0
+	d.epoch, d.opened, d.batch = r.epoch, true, max(1, r.batch)
+	d.did("open")
 	if asked || another {
 		c.hub.Located(d.group, r.epoch, r.first, r.last, another, nil, "")
 	}
@@ -90,7 +93,9 @@ func (c *core) Read(group uint32, pos uint64) {
 		return
 	}
 	d.reading, d.next, d.fetch = 0, pos, 0
-	if pos != 0 {
+	if pos == 0 {
+		d.locate = false
+	} else {
 		c.readers++
 		d.reading = c.readers
 	}
@@ -143,7 +148,8 @@ func (c *core) fetchStream(d *durable) {
 		case r.err != nil:
 			c.putOff(d, "fetch", r.err)
 		default:
-			d.fetch, d.pause = 0, 0
+			d.fetch = 0
+			d.did("fetch")
 			msgs := make([]stored, len(r.msgs))
 			for i := range r.msgs {
 				msgs[i] = c.parseStored(d.group, &r.msgs[i])
@@ -203,7 +209,8 @@ func (c *core) learn(group uint32, want connector.History) {
 		c.hub.SetDurable(group, want)
 	case !want.Durable:
 		delete(c.durableKnown, group)
-		if d := c.durables[group]; d != nil {
+		d := c.durables[group]
+		if d != nil {
 			c.settleKept(d, len(d.queue), connector.ErrInterrupted, "the group is no longer durable")
 			if d.reading != 0 {
 				c.Read(group, 0)
@@ -213,7 +220,7 @@ func (c *core) learn(group uint32, want connector.History) {
 				c.hub.Defined(group, connector.ErrInterrupted, "the group is no longer durable")
 			}
 		}
-		if was {
+		if was || d != nil { // it may be durable by the policy alone
 			c.hub.SetDurable(group, want)
 		}
 	}

@@ -41,8 +41,10 @@ type sim struct {
 	ops   uint64 // on the store
 
 	streams map[uint32]*simStream
-	forgets bool              // the store knows no names of messages
-	want    connector.History // of the durable group
+	forgets bool                 // the store knows no names of messages
+	want    connector.History    // of the durable group
+	denied  map[streamKind]error // what the store says to each operation of that kind
+	tried   map[streamKind]int
 }
 
 type simKey struct {
@@ -84,6 +86,7 @@ func newSim(t testing.TB, seed uint64, hosts int) *sim {
 	s := &sim{
 		t: t, rand: rand.New(rand.NewPCG(seed, 7)), now: 1e18, lag: make(map[[2]int]int64), side: make([]int, hosts),
 		keys: map[bucket]map[string]*simKey{bucketHosts: {}, bucketIDs: {}}, streams: make(map[uint32]*simStream),
+		denied: make(map[streamKind]error), tried: make(map[streamKind]int),
 	}
 	for i := range hosts {
 		h := &simHost{s: s, i: i, num: uint16(i + 1), members: make(map[uint32]bool), got: make(map[string][]uint64)}

@@ -104,15 +104,17 @@ func streamFailure(err error) error {
 	switch api.ErrorCode {
 	case 10201: // the batch has a message that is there already
 		return errStreamHas
-	case 10023, 10028, 10047, 10027, 10026, 10120: // resources, memory, storage, streams, consumers, limits of the account
+	case 10002, 10023, 10028, 10047, 10027, 10026, 10120: // the account's resources, resources, memory, storage, streams, consumers, limits of the account
 		return fmt.Errorf("%w: %w", errStreamFull, err)
-	case 10054: // message size exceeds maximum allowed
+	case 10003, 10025, // bad request, invalid JSON
+		10054, 10097, // size of a message, of its header
+		10058, 10065, // the name, the subjects are another stream's
+		10109,        // sealed
+		10113, 10122, // the account wants a bound of bytes, a lower one
+		10174, 10177, 10179, 10193, 10199: // a batch that the stream does not take
 		return fmt.Errorf("%w: %w", errStreamDenied, err)
 	}
-	if api.Code/100 == 4 && api.Code != 404 && api.Code != 408 {
-		return fmt.Errorf("%w: %w", errStreamDenied, err)
-	}
-	return err
+	return err // any other may pass by itself: too many batches under way, a cluster that is changing, ...
 }
 
 func (s *natsStore) openStream(ctx context.Context, group uint32, want connector.History, update bool) (r streamResult, err error) {
@@ -321,6 +323,11 @@ func (g *Bridge) Stream(op streamOp) {
 		r := g.store.doStream(ctx, &op)
 		end()
 		<-g.reads.ops
+		select {
+		case <-g.joined: // the hub asks before Join has returned
+		case <-g.ctx.Done():
+			return
+		}
 		g.post(func() {
 			op.then(r)
 			g.core.Flush()
