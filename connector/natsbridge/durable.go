@@ -39,6 +39,7 @@ type durable struct {
 	opening bool
 	locate  bool // the hub waits for it
 	check   bool // look whether the stream is the same still
+	make    bool // it is not, and nobody has ended it
 
 	queue     []kept
 	doubt     uint64 // messages up to this number may be stored already

@@ -2,7 +2,7 @@ package natsbridge
 
 import (
 	"errors"
-	"maps"
+	"slices"
 
 	"github.com/cnbus/cnbus/connector"
 	"github.com/cnbus/cnbus/connector/broker"
@@ -37,6 +37,9 @@ func (c *core) openStream(d *durable) {
 		next = d.next // the answer may be older than what is read meanwhile
 	}
 	op := streamOp{kind: streamOpen, want: d.want}
+	if !d.make && (d.epoch != 0 || !asked && len(d.queue) == 0) {
+		op.kind = streamLook // one that has been there is not there for a reason
+	}
 	if len(d.defs) > 0 {
 		op.want = d.defs[0]
 		op.kind = streamDefine
@@ -52,6 +55,9 @@ func (c *core) openStream(d *durable) {
 			return
 		case r.err == nil:
 			c.opened(d, &r, asked, next)
+		case op.kind == streamLook && errors.Is(r.err, errStreamNone):
+			c.gone(d, asked)
+			return
 		case definite(r.err):
 			if asked {
 				d.wait(c.now, "open")
@@ -66,11 +72,22 @@ func (c *core) openStream(d *durable) {
 			c.putOff(d, "open", r.err)
 			return
 		}
-		if op.kind != streamOpen {
+		if op.kind == streamDefine || op.kind == streamDelete {
 			c.defined(d, op.want, r.err)
 		}
 	}
 	c.stream(d, op)
+}
+
+// gone is called when the stream of d is not there. If it was known as the site's, its end is on its way, and what waits is
+// told; a group of this host's policy begins anew.
+func (c *core) gone(d *durable, asked bool) {
+	if _, known := c.durableKnown[d.group]; known {
+		c.learn(d.group, connector.History{})
+		return
+	}
+	d.opened, d.lastKnown, d.make = false, false, true
+	d.locate = d.locate || asked || d.reading != 0
 }
 
 // opened takes note of where a stream is; next is what was to be read next when that was asked.
@@ -79,7 +96,7 @@ func (c *core) opened(d *durable, r *streamResult, asked bool, next uint64) {
 	if another || d.epoch != r.epoch {
 		d.lastKnown = false
 	}
-	d.epoch, d.opened, d.batch = r.epoch, true, max(1, r.batch)
+	d.epoch, d.opened, d.make, d.batch = r.epoch, true, false, max(1, r.batch)
 	d.did("open")
 	if asked || another {
 		c.hub.Located(d.group, r.epoch, r.first, r.last, another, nil, "")
@@ -200,6 +217,9 @@ func (c *core) undefine(d *durable) {
 
 // learn takes note that a group is durable, or no longer.
 func (c *core) learn(group uint32, want connector.History) {
+	if c.listing {
+		c.listAgain = true // what is under way is older than that
+	}
 	old, was := c.durableKnown[group]
 	switch {
 	case want.Durable && (was && old == want || len(c.durableKnown) >= durableMost && !was):
@@ -235,25 +255,59 @@ func (c *core) list() {
 	c.listing, c.listAgain = true, false
 	c.wire.Stream(streamOp{kind: streamList, then: func(r streamResult) {
 		c.now = c.clock()
-		c.listing = false
-		switch {
-		case r.err != nil:
-			c.listAt = c.now + pauseLast
-			c.wake(c.listAt)
-			return
-		case c.listAgain:
-			c.list()
-			return
-		}
-		for _, g := range sortedKeys(r.groups) {
-			c.learn(g, r.groups[g])
-		}
-		for _, g := range sortedKeys(maps.Clone(c.durableKnown)) {
+		var missing []uint32
+		for _, g := range sortedKeys(c.durableKnown) {
 			if _, still := r.groups[g]; !still {
-				c.learn(g, connector.History{})
+				missing = append(missing, g)
 			}
 		}
+		if r.err != nil || len(missing) == 0 {
+			c.listed(r.groups, nil, r.err)
+			return
+		}
+		c.lookForEnded(r.groups, missing)
 	}})
+}
+
+// lookForEnded asks for each group that is missing in the list whether it has ended: a list may have gaps.
+func (c *core) lookForEnded(groups map[uint32]connector.History, missing []uint32) {
+	var ended []uint32
+	var failed error
+	left := len(missing)
+	for _, g := range missing {
+		c.wire.Stream(streamOp{kind: streamLook, group: g, then: func(r streamResult) {
+			c.now = c.clock()
+			switch {
+			case errors.Is(r.err, errStreamNone):
+				ended = append(ended, g)
+			case r.err != nil:
+				failed = r.err
+			}
+			if left--; left == 0 {
+				c.listed(groups, ended, failed)
+			}
+		}})
+	}
+}
+
+// listed takes what list has found out, unless something has changed meanwhile.
+func (c *core) listed(groups map[uint32]connector.History, ended []uint32, err error) {
+	c.listing = false
+	if c.listAgain {
+		c.list()
+		return
+	}
+	if err != nil {
+		c.listAt = c.now + pauseLast
+		c.wake(c.listAt)
+	}
+	for _, g := range sortedKeys(groups) {
+		c.learn(g, groups[g])
+	}
+	slices.Sort(ended)
+	for _, g := range ended {
+		c.learn(g, connector.History{})
+	}
 }
 
 // durableTick does what is due, and returns when there is more.

@@ -120,3 +120,97 @@ func TestWhatPassesByItselfIsNoRefusal(t *testing.T) {
 		assert.True(t, is(400, code), code)
 	}
 }
+
+// TestAListWithGapsEndsNoGroup: in a cluster it has the streams whose leaders answer.
+func TestAListWithGapsEndsNoGroup(t *testing.T) {
+	s := newSim(t, 1, 1)
+	s.start()
+	h := s.hosts[0]
+	for g := range uint32(3) {
+		h.core.Define(7+g, connector.History{Messages: 10, Durable: true})
+	}
+	h.turn()
+	s.forward(1000 * ms)
+	require.Len(t, h.durable, 3)
+	s.unlisted = map[uint32]bool{7: true}
+	delete(s.streams, 9)
+	h.core.list()
+	s.forward(1000 * ms)
+	assert.Contains(t, h.durable, uint32(7))
+	assert.Contains(t, h.durable, uint32(8))
+	assert.NotContains(t, h.durable, uint32(9))
+	s.denied[streamLook] = errSimAway
+	s.unlisted[8] = true
+	h.core.list()
+	s.forward(10000 * ms)
+	assert.Len(t, h.durable, 2, "nobody knows whether they have ended")
+	assert.False(t, h.core.listing && h.core.listAgain)
+}
+
+// TestWhatIsDefinedDuringAListIsNotForgotten: the list was made before.
+func TestWhatIsDefinedDuringAListIsNotForgotten(t *testing.T) {
+	s := newSim(t, 1, 1)
+	s.start()
+	s.forward(1000 * ms)
+	h := s.hosts[0]
+	var list streamOp
+	h.core.wire = &listHeld{simHost: h, op: &list}
+	h.core.list()
+	h.core.learn(7, connector.History{Messages: 10, Durable: true})
+	h.core.wire = h
+	list.then(streamResult{groups: map[uint32]connector.History{}})
+	s.streams[7] = &simStream{epoch: 1, first: 1, want: connector.History{Messages: 10, Durable: true}}
+	s.forward(5000 * ms)
+	assert.Contains(t, h.durable, uint32(7))
+	assert.Zero(t, h.ended)
+}
+
+// listHeld keeps what is asked of streams.
+type listHeld struct {
+	*simHost
+	op *streamOp
+}
+
+func (l *listHeld) Stream(op streamOp) { *l.op = op }
+
+// TestAnEndedGroupIsNotMadeAgain by who reads or writes it and has not been told yet.
+func TestAnEndedGroupIsNotMadeAgain(t *testing.T) {
+	for _, writes := range []bool{false, true} {
+		s := newSim(t, 1, 1)
+		s.want = connector.History{Messages: 1000, Durable: true}
+		s.start()
+		h := s.hosts[0]
+		h.core.Define(simGroup, s.want)
+		h.receive()
+		s.keepSome(h, 3)
+		require.Len(t, h.place.got, 3)
+		delete(s.streams, simGroup) // by another host
+		if writes {
+			h.keep()
+		}
+		h.core.readerBroke(simGroup, h.core.durables[simGroup].reading)
+		h.turn()
+		s.forward(3000 * ms)
+		assert.Empty(t, s.streams)
+		assert.Empty(t, h.durable)
+		assert.Empty(t, h.core.durables)
+		assert.Zero(t, h.window[storeHost], "who sent was answered")
+	}
+}
+
+// TestAGroupOfThePolicyIsMadeAgain: nobody else has made it durable, so that nobody can have ended that.
+func TestAGroupOfThePolicyIsMadeAgain(t *testing.T) {
+	s := newSim(t, 1, 1)
+	s.want = connector.History{Messages: 1000, Durable: true}
+	s.start()
+	h := s.hosts[0]
+	h.receive()
+	s.keepSome(h, 3)
+	delete(s.streams, simGroup)
+	s.keepSome(h, 2)
+	s.forward(3000 * ms)
+	require.Contains(t, s.streams, uint32(simGroup))
+	assert.Equal(t, 1, h.resets)
+	assert.Len(t, h.acked, 5)
+	assert.Len(t, h.place.got, 5)
+}

@@ -42,6 +42,13 @@ func (s *sim) stream(host uint16, op *streamOp) (r streamResult) {
 	}
 	st := s.streams[op.group]
 	switch op.kind {
+	case streamLook:
+		if st == nil {
+			r.err = errStreamNone
+			return r
+		}
+		r.epoch, r.first, r.last, r.batch = st.epoch, st.first, st.last(), 8
+		return r
 	case streamOpen, streamDefine:
 		if st == nil {
 			s.rev++
@@ -59,7 +66,9 @@ func (s *sim) stream(host uint16, op *streamOp) (r streamResult) {
 	case streamList:
 		r.groups = make(map[uint32]connector.History)
 		for g, st := range s.streams {
-			r.groups[g] = st.want
+			if !s.unlisted[g] {
+				r.groups[g] = st.want
+			}
 		}
 		return r
 	}

@@ -45,6 +45,8 @@ type sim struct {
 	want    connector.History    // of the durable group
 	denied  map[streamKind]error // what the store says to each operation of that kind
 	tried   map[streamKind]int
+
+	unlisted map[uint32]bool // streams whose leaders do not answer to a list
 }
 
 type simKey struct {

@@ -18,6 +18,7 @@ const (
 	streamAppend                       // all of the messages behind that one, or none
 	streamFetch                        // some messages, from seq on
 	streamList                         // which groups have one
+	streamLook                         // where it begins and ends; never made
 )
 
 // streamOp is one operation, and what is to be done then.
@@ -33,9 +34,9 @@ type streamOp struct {
 }
 
 type streamResult struct {
-	epoch       uint64 // streamOpen
-	first, last uint64 // streamOpen; first: streamFetch too
-	batch       int    // streamOpen: how many messages one streamAppend may have
+	epoch       uint64 // streamOpen, streamLook
+	first, last uint64 // streamOpen, streamLook; first: streamFetch too
+	batch       int    // streamOpen, streamLook: how many messages one streamAppend may have
 	seq         uint64 // streamAppend: of the last one
 	msgs        []streamMsg
 	groups      map[uint32]connector.History // streamList

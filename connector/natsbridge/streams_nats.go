@@ -71,6 +71,11 @@ func (s *natsStore) doStream(ctx context.Context, op *streamOp) (r streamResult)
 	switch op.kind {
 	case streamOpen:
 		r, r.err = s.openStream(ctx, op.group, op.want, false)
+	case streamLook:
+		var stream jetstream.Stream
+		if stream, r.err = s.js.Stream(ctx, s.streamName(op.group)); r.err == nil {
+			r = endsOf(stream.CachedInfo())
+		}
 	case streamDefine:
 		r, r.err = s.openStream(ctx, op.group, op.want, true)
 	case streamDelete:
@@ -136,11 +141,15 @@ func (s *natsStore) openStream(ctx context.Context, group uint32, want connector
 		}
 		info = stream.CachedInfo()
 	}
-	r.epoch, r.first, r.last, r.batch = uint64(info.Created.UnixNano()), max(1, info.State.FirstSeq), info.State.LastSeq, 1
+	return endsOf(info), nil
+}
+
+func endsOf(info *jetstream.StreamInfo) streamResult {
+	r := streamResult{epoch: uint64(info.Created.UnixNano()), first: max(1, info.State.FirstSeq), last: info.State.LastSeq, batch: 1}
 	if info.Config.AllowAtomicPublish {
 		r.batch = atomicMost
 	}
-	return r, nil
+	return r
 }
 
 // lastOf returns this host's last message in the stream, if there is one.
@@ -281,17 +290,49 @@ func (p *place) next(m jetstream.Msg) (sm streamMsg, pending uint64, err error) 
 	return sm, meta.NumPending, nil
 }
 
-// listStreams finds the durable groups of the site.
+// listStreams finds the durable groups of the site: all, or it fails. The list of configurations has only those streams whose
+// leaders have answered; that of names is whole.
 func (s *natsStore) listStreams(ctx context.Context) (map[uint32]connector.History, error) {
 	groups := make(map[uint32]connector.History)
-	list := s.js.ListStreams(ctx, jetstream.WithStreamListSubject(fmt.Sprintf("cnbus.%s.d.>", s.site)))
+	ours := jetstream.WithStreamListSubject(fmt.Sprintf("cnbus.%s.d.>", s.site))
+	list := s.js.ListStreams(ctx, ours)
 	for info := range list.Info() {
-		name, ok := strings.CutPrefix(info.Config.Name, "cnbus_"+s.site+"_g_")
-		if n, err := strconv.ParseUint(name, 10, 32); ok && err == nil && n != 0 {
-			groups[uint32(n)] = historyOf(&info.Config)
+		if group := s.groupOfStream(info.Config.Name); group != 0 {
+			groups[group] = historyOf(&info.Config)
 		}
 	}
-	return groups, list.Err()
+	if err := list.Err(); err != nil {
+		return nil, err
+	}
+	names := s.js.StreamNames(ctx, ours)
+	var missing []string
+	for name := range names.Name() {
+		if group := s.groupOfStream(name); group != 0 && !groups[group].Durable {
+			missing = append(missing, name)
+		}
+	}
+	if err := names.Err(); err != nil {
+		return nil, err
+	}
+	for _, name := range missing {
+		switch stream, err := s.js.Stream(ctx, name); {
+		case err == nil:
+			groups[s.groupOfStream(name)] = historyOf(&stream.CachedInfo().Config)
+		case !errors.Is(err, jetstream.ErrStreamNotFound):
+			return nil, fmt.Errorf("stream %s: %w", name, err)
+		}
+	}
+	return groups, nil
+}
+
+// groupOfStream is the group that a stream has the messages of, 0 if it is another.
+func (s *natsStore) groupOfStream(stream string) uint32 {
+	name, ok := strings.CutPrefix(stream, "cnbus_"+s.site+"_g_")
+	n, err := strconv.ParseUint(name, 10, 32)
+	if !ok || err != nil {
+		return 0
+	}
+	return uint32(n)
 }
 
 // durableGroups is listStreams for who joins: a cluster that is only starting is asked until ctx ends.
