@@ -43,6 +43,8 @@ type durable struct {
 
 	queue     []kept
 	doubt     uint64 // messages up to this number may be stored already
+	doubtSeq  uint64 // at sequences after that
+	top       uint64 // the stream had at least that sequence
 	writing   bool   // an operation is under way
 	last      uint64 // the sequence of this host's last message
 	lastKnown bool
@@ -264,12 +266,15 @@ func (c *core) appendBatch(d *durable) {
 	}
 	to := d.queue[n-1].n
 	d.writing = true
+	before := d.top
+	doubtful := d.waitingTo(d.doubt) > 0
 	op.then = func(r streamResult) {
 		d.writing = false
 		n := d.waitingTo(to)
 		switch {
 		case r.err == nil:
 			d.last, d.behind = r.seq, 0
+			d.top = max(d.top, r.seq)
 			d.did("append")
 			c.settleKept(d, n, nil, "")
 		case errors.Is(r.err, errStreamHas):
@@ -288,6 +293,9 @@ func (c *core) appendBatch(d *durable) {
 			d.lastKnown = false
 			c.settleKept(d, n, streamError(r.err), r.err.Error())
 		default:
+			if !doubtful {
+				d.doubtSeq = before
+			}
 			d.doubt, d.lastKnown = max(d.doubt, to), false
 			c.putOff(d, "append", r.err)
 		}
@@ -314,9 +322,15 @@ func (c *core) lookAtLast(d *durable) {
 		d.did("last")
 		d.last, d.lastKnown = 0, true
 		if len(r.msgs) == 0 {
+			d.top = max(d.top, r.last)
+			if n := d.waitingTo(d.doubt); n > 0 && r.first > d.doubtSeq+1 {
+				// It may have been evicted: to store it again may be twice.
+				c.settleKept(d, n, connector.ErrInterrupted, "it may have been stored, and is no longer kept")
+			}
 			return
 		}
 		d.last = r.msgs[0].seq
+		d.top = max(d.top, d.last)
 		if h, _, err := parsePacket(r.msgs[0].data); err == nil && h.run == c.run {
 			c.settleKept(d, d.waitingTo(h.seq), nil, "")
 		}

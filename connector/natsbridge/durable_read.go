@@ -96,6 +96,10 @@ func (c *core) opened(d *durable, r *streamResult, asked bool, next uint64) {
 	if another || d.epoch != r.epoch {
 		d.lastKnown = false
 	}
+	if d.epoch != r.epoch {
+		d.top = 0
+	}
+	d.top = max(d.top, r.last)
 	d.epoch, d.opened, d.make, d.batch = r.epoch, true, false, max(1, r.batch)
 	d.did("open")
 	if asked || another {

@@ -214,3 +214,61 @@ func TestAGroupOfThePolicyIsMadeAgain(t *testing.T) {
 	assert.Len(t, h.acked, 5)
 	assert.Len(t, h.place.got, 5)
 }
+
+// TestADoubtfulMessageThatIsNoLongerKeptIsTold: it was stored, nobody said so, the others have filled the stream, and the
+// store knows its name no more. It is not stored twice.
+func TestADoubtfulMessageThatIsNoLongerKeptIsTold(t *testing.T) {
+	for _, stored := range []bool{true, false} {
+		s := newSim(t, 1, 2)
+		s.want = connector.History{Messages: 5, Durable: true}
+		s.forgets = true
+		s.start()
+		a, b := s.hosts[0], s.hosts[1]
+		s.keepSome(a, 1)
+		s.keepSome(b, 1)
+		require.Len(t, a.acked, 1)
+		a.core.wire = &unanswered{a, stored}
+		a.keep()
+		a.turn()
+		s.forward(100 * ms)
+		s.part(1, 0)
+		if stored {
+			s.keepSome(b, 10)
+		} else {
+			s.keepSome(b, 1) // nothing was evicted that a can have stored
+		}
+		a.core.wire = a
+		s.part(0, 0)
+		s.forward(10e9)
+		assert.Empty(t, a.core.durables[simGroup].queue)
+		if stored {
+			assert.Len(t, a.acked, 1)
+			assert.Len(t, a.refused, 1)
+			assert.EqualValues(t, 13, s.streams[simGroup].last())
+		} else {
+			assert.Len(t, a.acked, 2)
+			assert.Empty(t, a.refused)
+			assert.EqualValues(t, 4, s.streams[simGroup].last())
+		}
+	}
+}
+
+// unanswered does what is appended, or not, and says that the store is away.
+type unanswered struct {
+	*simHost
+	stored bool
+}
+
+func (u *unanswered) Stream(op streamOp) {
+	if op.kind != streamAppend {
+		u.simHost.Stream(op)
+		return
+	}
+	u.s.at(ms, func() {
+		if u.stored {
+			u.s.stream(u.num, &op)
+		}
+		op.then(streamResult{err: errSimAway})
+		u.turn()
+	})
+}

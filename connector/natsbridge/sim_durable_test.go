@@ -78,6 +78,7 @@ func (s *sim) stream(host uint16, op *streamOp) (r streamResult) {
 	}
 	switch op.kind {
 	case streamLast:
+		r.first, r.last = st.first, st.last()
 		if seq := st.lastN[host]; seq >= st.first {
 			r.msgs = st.from(seq, 1)
 		}

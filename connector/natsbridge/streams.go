@@ -35,7 +35,7 @@ type streamOp struct {
 
 type streamResult struct {
 	epoch       uint64 // streamOpen, streamLook
-	first, last uint64 // streamOpen, streamLook; first: streamFetch too
+	first, last uint64 // streamOpen, streamLook, streamLast that has found none; first: streamFetch too
 	batch       int    // streamOpen, streamLook: how many messages one streamAppend may have
 	seq         uint64 // streamAppend: of the last one
 	msgs        []streamMsg

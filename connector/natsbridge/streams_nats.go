@@ -83,7 +83,7 @@ func (s *natsStore) doStream(ctx context.Context, op *streamOp) (r streamResult)
 			r.err = nil
 		}
 	case streamLast:
-		r.msgs, r.err = s.lastOf(ctx, op.group)
+		r, r.err = s.lastOf(ctx, op.group)
 	case streamAppend:
 		r.seq, r.err = s.appendStream(ctx, op)
 	case streamFetch:
@@ -153,19 +153,24 @@ func endsOf(info *jetstream.StreamInfo) streamResult {
 }
 
 // lastOf returns this host's last message in the stream, if there is one.
-func (s *natsStore) lastOf(ctx context.Context, group uint32) ([]streamMsg, error) {
+func (s *natsStore) lastOf(ctx context.Context, group uint32) (r streamResult, err error) {
 	stream, err := s.js.Stream(ctx, s.streamName(group))
 	if err != nil {
-		return nil, err
+		return r, err
 	}
 	m, err := stream.GetLastMsgForSubject(ctx, s.durableSubject(group, s.host))
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
-		return nil, nil
+		info, err := stream.Info(ctx) // after it: it was evicted before
+		if err != nil {
+			return r, err
+		}
+		return endsOf(info), nil
 	}
 	if err != nil {
-		return nil, err
+		return r, err
 	}
-	return []streamMsg{{seq: m.Sequence, host: s.host, data: m.Data}}, nil
+	r.msgs = []streamMsg{{seq: m.Sequence, host: s.host, data: m.Data}}
+	return r, nil
 }
 
 // appendStream publishes a batch, which the stream takes whole or not at all.
