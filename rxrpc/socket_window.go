@@ -15,14 +15,41 @@ func (s *Socket) Window(id uint64, n int) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	x := s.calls[id]
-	if x == nil || n == 0 {
-		return x != nil
+	if x != nil {
+		x.widen(n)
+	}
+	return x != nil
+}
+
+// widen does Window; s.mu is held.
+func (x *sockCall) widen(n int) {
+	if n == 0 {
+		return
 	}
 	const most = 1<<30 - 1
 	n = min(max(n, -most), most)
 	x.credit = min(max(x.credit+n, -most), most)
-	s.tell(x)
-	return true
+	x.s.tell(x)
+}
+
+// WindowWithin is Window, but it does not give the call more than most bytes. What it has already it keeps.
+func (s *Socket) WindowWithin(id uint64, n, most int) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	x := s.calls[id]
+	if x != nil {
+		x.widen(max(min(n, most-x.credit), 0))
+	}
+	return x != nil
+}
+
+// NarrowWindows takes from all calls what they may receive beyond most bytes.
+func (s *Socket) NarrowWindows(most int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, x := range s.calls {
+		x.credit = min(x.credit, most)
+	}
 }
 
 // A Received is what Receive returns: what Recvmsg would, and what an interceptor is told (RxMessage).

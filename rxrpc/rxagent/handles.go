@@ -5,6 +5,7 @@ package rxagent
 type handles struct {
 	calls map[uint32]uint64         // the tags
 	of    map[uint64]map[uint32]int // what each has taken of the window of its call
+	cost  map[uint64]int            // what those of a call have taken
 	last  uint32
 }
 
@@ -15,7 +16,7 @@ const leastCost = 256
 // add makes a handle for data that have taken cost.
 func (h *handles) add(tag uint64, cost int) uint32 {
 	if h.calls == nil {
-		h.calls, h.of = make(map[uint32]uint64), make(map[uint64]map[uint32]int)
+		h.calls, h.of, h.cost = make(map[uint32]uint64), make(map[uint64]map[uint32]int), make(map[uint64]int)
 	}
 	for {
 		h.last++
@@ -30,6 +31,7 @@ func (h *handles) add(tag uint64, cost int) uint32 {
 		h.of[tag] = m
 	}
 	m[h.last] = cost
+	h.cost[tag] += cost
 	return h.last
 }
 
@@ -41,8 +43,10 @@ func (h *handles) take(n uint32) (tag uint64, cost int, ok bool) {
 	m := h.of[tag]
 	cost = m[n]
 	delete(h.calls, n)
+	h.cost[tag] -= cost
 	if delete(m, n); len(m) == 0 {
 		delete(h.of, tag)
+		delete(h.cost, tag)
 	}
 	return tag, cost, true
 }
@@ -53,4 +57,5 @@ func (h *handles) forget(tag uint64) {
 		delete(h.calls, n)
 	}
 	delete(h.of, tag)
+	delete(h.cost, tag)
 }

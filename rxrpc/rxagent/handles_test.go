@@ -24,7 +24,9 @@ func TestHandles(t *testing.T) {
 	_, cost, ok = h.take(c)
 	assert.True(t, ok)
 	assert.Equal(t, 500, cost)
+	assert.Equal(t, map[uint64]int{2: 1}, h.cost)
 	h.forget(2)
 	assert.Empty(t, h.calls)
+	assert.Empty(t, h.cost)
 	assert.Empty(t, h.of)
 }

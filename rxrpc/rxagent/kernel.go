@@ -16,9 +16,10 @@ func (k *sock) kernelOp(r *request, p *rxmsg.Reply) (body []byte, err error) {
 	switch r.h.Op {
 	case rxmsg.OpIntercept:
 		if k.intercepted.Swap(true) {
-			err = errno(syscall.EBUSY, "there is an interceptor")
+			return nil, errno(syscall.EBUSY, "there is an interceptor")
 		}
-		return nil, err
+		k.s.NarrowWindows(k.window)
+		return nil, nil
 	case rxmsg.OpDataDelivered, rxmsg.OpFree:
 		return nil, k.delivered(uint32(tag))
 	case rxmsg.OpAcceptCall, rxmsg.OpChargeAccept:
@@ -56,6 +57,9 @@ func (k *sock) kernelOp(r *request, p *rxmsg.Reply) (body []byte, err error) {
 			p.Value = 1
 		}
 	case rxmsg.OpRecvData:
+		if r.noReply() { // what it reads would be lost
+			return nil, &rxrpc.SocketError{Op: "receive", Err: errno(syscall.EINVAL, "a request for data without a reply"), CallID: tag, HasCallID: true}
+		}
 		return k.recvData(c, tag, r.body)
 	case rxmsg.OpSRTT:
 		d, _ := k.kern.SRTT(c)
@@ -87,7 +91,7 @@ func (k *sock) forget(tag uint64) {
 	delete(k.kcalls, tag)
 	delete(k.posting, tag)
 	k.handles.forget(tag)
-	delete(k.noted, tag)
+	k.unnote(tag)
 }
 
 // take does ACCEPT_CALL and CHARGE_ACCEPT.

@@ -193,3 +193,74 @@ func TestHandlesOfCallsThatAreOver(t *testing.T) {
 		assert.Zero(t, w.agent.Handles())
 	}
 }
+
+// TestWindowOfInterceptor: WINDOW does not undo the bound of what an interceptor has not delivered, before INTERCEPT or after it.
+func TestWindowOfInterceptor(t *testing.T) {
+	const window = 4096
+	for name, before := range map[string]bool{"before": true, "after": false} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, nil)
+			server, cl := w.client(t), w.client(t)
+			s := server.socket(rxmsg.Socket{Window: window})
+			a := server.bind(s, 52)
+			server.must(rxmsg.Header{Op: rxmsg.OpListen, Sock: s, Arg: 10}, nil)
+			k := cl.connected(a)
+			cl.must(rxmsg.Header{Op: rxmsg.OpSendmsg, Sock: k}, message(t, rxrpc.Msg{Control: control(1), Flags: rxrpc.MsgMore, Data: pattern(2000)}))
+			require.Equal(t, rxrpc.CtlNewCall, server.msg().Control.Command)
+			require.NoError(t, server.command(s, command(8, rxrpc.CtlAccept)))
+			first := len(server.msg().Data) // a packet
+			open := rxmsg.Header{Op: rxmsg.OpWindow, Sock: s, Arg: 8}
+			if before {
+				server.must(open, rxmsg.AppendU32(nil, 1<<30))
+			}
+			server.must(rxmsg.Header{Op: rxmsg.OpIntercept, Sock: s}, nil)
+			if !before {
+				server.must(open, rxmsg.AppendU32(nil, uint32(first))) // what was told before can be opened again
+			}
+			go cl.send(k, 1, pattern(100000))
+			var handles []uint32
+			got, out, last := 0, 0, false
+			rx := func() {
+				_, m := server.rx(rxrpc.MarkData)
+				got += len(m.Data)
+				out += max(len(m.Data), 256)
+				handles, last = append(handles, m.Handle), m.Last
+			}
+			for out < window {
+				rx()
+			}
+			server.must(open, rxmsg.AppendU32(nil, 1<<30))
+			<-time.After(200 * time.Millisecond) // enough for more to come
+			require.Equal(t, len(handles), w.agent.Handles())
+			for !last {
+				for _, h := range handles {
+					server.post(rxmsg.Header{Op: rxmsg.OpDataDelivered, Sock: s, Arg: uint64(h)}, 0, nil)
+				}
+				handles = nil
+				rx()
+			}
+			require.Equal(t, 102000, first+got)
+		})
+	}
+}
+
+// TestRecvDataWithoutReply: it would throw away what it reads.
+func TestRecvDataWithoutReply(t *testing.T) {
+	w := newWorld(t, nil)
+	server, cl := w.client(t), w.client(t)
+	s, a := server.server(52)
+	k := cl.connected(a)
+	server.must(rxmsg.Header{Op: rxmsg.OpChargeAccept, Sock: s, Arg: 1}, rxmsg.AppendU32(nil, rxmsg.ChargeNotify))
+	begin, err := (&rxmsg.BeginCall{}).Append(nil)
+	require.NoError(t, err)
+	cl.must(rxmsg.Header{Op: rxmsg.OpBeginCall, Sock: k, Arg: 1}, begin)
+	cl.sendData(k, 1, []byte("request"))
+	server.notified(s, 1)
+	server.post(rxmsg.Header{Op: rxmsg.OpRecvData, Sock: s, Arg: 1}, 0, (&rxmsg.RecvData{Most: 100}).Append(nil))
+	e := server.next()
+	require.Equal(t, rxmsg.EventError, e.h.Op)
+	f, err := rxmsg.ParseFailure(e.body)
+	require.NoError(t, err)
+	assert.Equal(t, syscall.EINVAL, f.Errno)
+	assert.Equal(t, "request", string(server.recvData(s, 1, 7, false).Data))
+}

@@ -40,7 +40,7 @@ type sock struct {
 	ends    int               // of requests and replies, that the endpoint has not taken
 	ended   chan struct{}     // closed when there are none; nil if nobody waits
 	server  bool              // it has listened
-	noted   map[uint64]bool   // calls of which the owner was told, or is to be, and has not asked
+	noted   map[uint64]noting // calls that there is news of
 	notes   []uint64          // those that it is to be told of
 }
 
@@ -272,13 +272,22 @@ func (k *sock) getname(which uint64) ([]byte, error) {
 	return nil, errno(syscall.EINVAL, fmt.Sprintf("name %d", which))
 }
 
-// openWindow does WINDOW. A call that is over meanwhile is no error.
+// openWindow does WINDOW. A call that is over meanwhile is no error. Of a socket that is intercepted it can only open again what was told
+// before: beyond the window there would be no bound for the handles.
 func (k *sock) openWindow(r *request) error {
 	n, err := rxmsg.ParseU32(r.body)
 	if err != nil {
 		return err
 	}
-	k.s.Window(r.h.Arg, int(min(n, 1<<30)))
+	more := int(min(n, 1<<30))
+	if !k.intercepted.Load() {
+		k.s.Window(r.h.Arg, more)
+		return nil
+	}
+	k.mu.Lock()
+	out := k.handles.cost[r.h.Arg]
+	k.mu.Unlock()
+	k.s.WindowWithin(r.h.Arg, more, k.window-out)
 	return nil
 }
 

@@ -244,3 +244,42 @@ func testKernelServiceOfToday(t *T) {
 	_, err = server.ChargeAccept(3, nil)
 	require.ErrorIs(t, err, syscall.ESHUTDOWN)
 }
+
+// TestRecvDataBesideInterceptor: data that RecvData reads open the window of their call when the socket has an interceptor, too.
+func testRecvDataBesideInterceptor(t *T) {
+	ss := listening(t, 52, nil)
+	server, _ := kernel(t, ss)
+	client := t.f.NewKernel(connected(t, ss, nil))
+	woken := make(chan struct{}, 1)
+	taken, err := server.ChargeAccept(7, func() {
+		select {
+		case woken <- struct{}{}:
+		default:
+		}
+	})
+	require.NoError(t, err)
+	call, err := client.BeginCall(soon(t), BeginParams{UserID: 1})
+	require.NoError(t, err)
+	want := pattern(900000)
+	sent := make(chan struct{})
+	go func() {
+		defer close(sent)
+		_, err := client.SendData(soon(t), call, want, false)
+		assert.NoError(t, err)
+	}()
+	got := make([]byte, len(want))
+	for have := 0; have < len(got); {
+		n, _, err := server.RecvData(taken, got[have:], false)
+		if have += n; !errors.Is(err, syscall.EAGAIN) {
+			require.NoError(t, err)
+			continue
+		}
+		select {
+		case <-woken:
+		case <-soon(t).Done():
+			require.Fail(t, "no more comes", "after %d bytes", have)
+		}
+	}
+	assert.Equal(t, string(want), string(got))
+	<-sent
+}

@@ -63,4 +63,5 @@ var Kernels = Suite{
 	{"KernelServiceOfTheFirstKind", testKernelServiceOfTheFirstKind},
 	{"KernelServiceFailures", testKernelServiceFailures},
 	{"KernelServiceOfToday", testKernelServiceOfToday},
+	{"RecvDataBesideInterceptor", testRecvDataBesideInterceptor},
 }

@@ -113,7 +113,7 @@ func (s *Socket) intercepted(id uint64, body []byte) error {
 	}
 	if m.Mark == rxrpc.MarkData {
 		if len(m.Data) > 0 {
-			x.data = append(x.data, m.Data)
+			x.addHandled(m.Data, m.handle)
 		}
 		x.any = true
 		if x.flags = rxrpc.MsgMore; m.last {

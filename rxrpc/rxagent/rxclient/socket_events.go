@@ -17,16 +17,18 @@ type tag struct {
 	queued bool // in rxq
 	held   bool // a reader waits for more of it
 
-	data  [][]byte // that has come, from head on
-	head  int
-	off   int            // of the first
-	flags rxrpc.MsgFlags // of the last
-	any   bool           // there is a message to receive, which may have no data
-	end   *rxrpc.Msg     // the last message, if it is one without data; or NEW_CALL
-	over  bool           // the call has ended
-	fail  error          // why, if it has failed
-	peer  rxrpc.Addr     // of the newest message
-	grant int            // bytes that were read and of which the agent does not know
+	data    [][]byte // that has come, from head on
+	handles []uint32 // of data that is to be delivered, as far as any is
+	freed   []uint32 // of what was read
+	head    int
+	off     int            // of the first
+	flags   rxrpc.MsgFlags // of the last
+	any     bool           // there is a message to receive, which may have no data
+	end     *rxrpc.Msg     // the last message, if it is one without data; or NEW_CALL
+	over    bool           // the call has ended
+	fail    error          // why, if it has failed
+	peer    rxrpc.Addr     // of the newest message
+	grant   int            // bytes that were read and of which the agent does not know
 
 	room    int // bytes that may be posted
 	sending bool
@@ -136,7 +138,7 @@ func (s *Socket) message(m *rxmsg.Msg) error {
 		if ctl.Command != rxrpc.CtlAck {
 			x.end.Err = failure(endOf(&ctl, m.Control))
 			x.fail = x.end.Err
-			x.data, x.head, x.off, x.any = nil, 0, 0, false // calls that fail lose what was not read
+			x.data, x.handles, x.head, x.off, x.any = nil, nil, 0, 0, false // calls that fail lose what was not read
 		}
 	}
 	x.tx.open()

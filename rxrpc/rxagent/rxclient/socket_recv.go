@@ -83,15 +83,34 @@ func (x *tag) read(p []byte) (n int, all bool) {
 		b := x.data[x.head]
 		k := copy(p[n:], b[x.off:])
 		n += k
+		h := uint32(0)
+		if x.head < len(x.handles) {
+			h = x.handles[x.head]
+		}
+		if h != 0 {
+			x.grant -= k // it is delivered instead
+		}
 		if x.off += k; x.off < len(b) {
 			return n, false
+		}
+		if h != 0 {
+			x.freed = append(x.freed, h)
 		}
 		x.data[x.head] = nil
 		x.head++
 		x.off = 0
 	}
-	x.data, x.head = x.data[:0], 0
+	x.data, x.handles, x.head = x.data[:0], x.handles[:0], 0
 	return n, true
+}
+
+// addHandled takes in data of a socket that is intercepted, for RecvData. Without a handle they need no delivery.
+func (x *tag) addHandled(data []byte, handle uint32) {
+	if handle != 0 {
+		x.handles = append(x.handles, make([]uint32, len(x.data)-len(x.handles))...)
+		x.handles = append(x.handles, handle)
+	}
+	x.data = append(x.data, data)
 }
 
 // receive takes the message of x, which is at i in the queue; s.mu is held.
@@ -160,12 +179,24 @@ func (s *Socket) more(ctx context.Context, x *tag) bool {
 
 // consumed counts what was read of a call, and tells the agent when it is much. s.mu is held.
 func (s *Socket) consumed(x *tag, n int) {
-	if x.grant += n; x.grant < s.grant || x.over || x.flags&rxrpc.MsgMore == 0 {
+	x.grant += n
+	freed := x.freed
+	x.freed = nil
+	for _, h := range freed {
+		b := rxmsg.Header{Op: rxmsg.OpDataDelivered, Flags: rxmsg.FlagNoReply, Sock: s.number, Arg: uint64(h)}
+		s.tellRead(x, b.Append(nil))
+	}
+	if x.grant < s.grant || x.over || x.flags&rxrpc.MsgMore == 0 {
 		return
 	}
 	b := rxmsg.Header{Op: rxmsg.OpWindow, Flags: rxmsg.FlagNoReply, Sock: s.number, Arg: x.id}.Append(make([]byte, 0, rxmsg.HeaderSize+4))
 	b = rxmsg.AppendU32(b, uint32(x.grant))
 	x.grant = 0
+	s.tellRead(x, b)
+}
+
+// tellRead posts what is to be known of what was read of a call. It lets go of s.mu meanwhile.
+func (s *Socket) tellRead(x *tag, b []byte) {
 	held := x.held
 	x.held = true // the bus may make who posts wait
 	s.mu.Unlock()
