@@ -147,22 +147,25 @@ func TestAListWithGapsEndsNoGroup(t *testing.T) {
 	assert.False(t, h.core.listing && h.core.listAgain)
 }
 
-// TestWhatIsDefinedDuringAListIsNotForgotten: the list was made before.
-func TestWhatIsDefinedDuringAListIsNotForgotten(t *testing.T) {
+// TestAListThatIsOlderThanWhatIsKnown is made again: it has a group that has ended since, and none that was made.
+func TestAListThatIsOlderThanWhatIsKnown(t *testing.T) {
 	s := newSim(t, 1, 1)
 	s.start()
 	s.forward(1000 * ms)
 	h := s.hosts[0]
+	want := connector.History{Messages: 10, Durable: true}
+	h.core.learn(8, want)
 	var list streamOp
 	h.core.wire = &listHeld{simHost: h, op: &list}
 	h.core.list()
-	h.core.learn(7, connector.History{Messages: 10, Durable: true})
+	h.core.learn(7, want)
+	h.core.learn(8, connector.History{})
 	h.core.wire = h
-	list.then(streamResult{groups: map[uint32]connector.History{}})
-	s.streams[7] = &simStream{epoch: 1, first: 1, want: connector.History{Messages: 10, Durable: true}}
+	s.streams[7] = &simStream{epoch: 1, first: 1, want: want}
+	list.then(streamResult{groups: map[uint32]connector.History{8: want}})
 	s.forward(5000 * ms)
-	assert.Contains(t, h.durable, uint32(7))
-	assert.Zero(t, h.ended)
+	assert.Equal(t, map[uint32]connector.History{7: want}, h.durable)
+	assert.Equal(t, 1, h.ended)
 }
 
 // listHeld keeps what is asked of streams.
