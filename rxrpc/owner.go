@@ -10,7 +10,9 @@ func (c *call) serve(now proto.Time) {
 	c.mu.Lock()
 	w, code, took := c.want, c.code, c.took
 	c.want, c.took = 0, 0
-	out, end := c.out, c.outEnd
+	// What was to be sent may have gone with an event already. Then the writer goes on and may leave
+	// more at any moment, with a wish of its own.
+	out, end, busy := c.out, c.outEnd, c.outBusy
 	if w.has(wantAbort) && c.pc == nil && !c.ended {
 		// It was given up before anything of it was sent.
 		c.ended, c.outBusy = true, false
@@ -32,7 +34,7 @@ func (c *call) serve(now proto.Time) {
 		case w.has(wantAbort):
 			c.pc.Abort(now, code) // and Ended is told
 			return
-		case w.has(wantSend):
+		case w.has(wantSend) && busy:
 			c.send(now, out, end)
 		}
 	}
