@@ -214,8 +214,13 @@ func TestRecvData(t *testing.T) {
 		assert.Equal(t, string(pattern(size)), string(got))
 		assert.EqualValues(t, rxrpc.RecvRequest, status)
 		<-sent
-		server.sendData(s, tag, pattern(size))
+		sent = make(chan struct{})
+		go func() {
+			defer close(sent)
+			server.sendData(s, tag, pattern(size)) // not before anything is read: what is not read fills the windows
+		}()
 		got, status = cl.wholly(k, tag, size)
+		<-sent
 		assert.Equal(t, string(pattern(size)), string(got))
 		assert.EqualValues(t, rxrpc.RecvEnd, status)
 		_, _, err := cl.do(rxmsg.Header{Op: rxmsg.OpRecvData, Sock: k, Arg: tag}, (&rxmsg.RecvData{Most: rxmsg.MaxReceived + 1}).Append(nil))
