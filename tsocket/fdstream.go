@@ -168,7 +168,7 @@ func (s *fdStream) tryWrite(fd int) bool {
 		case tryAgain:
 			continue
 		case waitReady:
-			if x.waits && s.watchWrite() {
+			if x.waits && s.watchWrite(fd) {
 				if x.errno = s.brokenBy(fd); x.errno == 0 {
 					x.errno = syscall.EPIPE
 				}
@@ -346,6 +346,7 @@ func (s *fdStream) Disconnect(context.Context) error { return s.Close() }
 func (s *fdStream) Close() error {
 	s.hangup.forget(s)
 	s.sys.close()
+	s.hangup.forgetClosed()
 	for _, at := range [...]*atomic.Pointer[fdXfer]{&s.rd, &s.wr} {
 		if x := at.Load(); x != nil {
 			x.op.arm.close()

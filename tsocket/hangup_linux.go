@@ -27,13 +27,21 @@ func (w *hangupWatch) watch(s *fdStream) error {
 	if w.id.Load() != 0 {
 		return nil
 	}
-	return s.sys.control(func(fd int) error {
-		err := hangups.add(fd, s)
-		if err == nil && s.sys.closing() { // and Close may have looked before
-			hangups.remove(fd, w.id.Load())
-		}
-		return err
-	})
+	return s.sys.control(func(fd int) error { return w.watchFD(s, fd) })
+}
+
+// watchFD is watch for who has the descriptor already: by a reference, or because it is
+// inside the poller. There a reference of its own could be the last one, and who lets
+// go of that closes the file, which waits for all that are in the poller: for itself.
+func (w *hangupWatch) watchFD(s *fdStream, fd int) error {
+	if w.id.Load() != 0 {
+		return nil
+	}
+	err := hangups.add(fd, s)
+	if err == nil && s.sys.closing() { // and Close may have looked before
+		hangups.remove(fd, w.id.Load())
+	}
+	return err
 }
 
 func (w *hangupWatch) forget(s *fdStream) {
@@ -42,6 +50,14 @@ func (w *hangupWatch) forget(s *fdStream) {
 			hangups.remove(fd, id)
 			return nil
 		})
+	}
+}
+
+// forgetClosed is forget of a descriptor that is closed, or will be by the last one that uses
+// it, for a watch that began after forget had looked and before that was to be seen.
+func (w *hangupWatch) forgetClosed() {
+	if id := w.id.Load(); id != 0 {
+		hangups.remove(-1, id)
 	}
 }
 
@@ -101,13 +117,13 @@ func (s *fdStream) onHangup() {
 }
 
 // watchWrite is called when a write is about to wait. As in C, it fails when
-// the peer has finished writing, though that may still read.
-func (s *fdStream) watchWrite() (gone bool) {
+// the peer has finished writing, though that may still read. The caller has fd.
+func (s *fdStream) watchWrite(fd int) (gone bool) {
 	if s.halfOpen.Load() {
 		return false
 	}
 	s.writing().op.arm.activate()
-	if s.hangup.watch(s) != nil {
+	if s.hangup.watchFD(s, fd) != nil {
 		return false // pipes and the like: the write itself will tell
 	}
 	return s.hangup.seen()
@@ -148,6 +164,8 @@ func (t *hangupTable) add(fd int, s *fdStream) error {
 	return nil
 }
 
+// remove takes a stream out of the table; the kernel does its part when fd is negative, at the
+// latest when nobody has the file open any more.
 func (t *hangupTable) remove(fd int, id uint64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -155,7 +173,9 @@ func (t *hangupTable) remove(fd int, id uint64) {
 		return
 	}
 	delete(t.tab, id)
-	_ = unix.EpollCtl(t.fd, unix.EPOLL_CTL_DEL, fd, nil)
+	if fd >= 0 {
+		_ = unix.EpollCtl(t.fd, unix.EPOLL_CTL_DEL, fd, nil)
+	}
 	t.closeIfEmpty()
 }
 

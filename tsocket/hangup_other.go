@@ -8,8 +8,9 @@ type hangupWatch struct{}
 
 func (w *hangupWatch) seen() bool       { return false }
 func (w *hangupWatch) forget(*fdStream) {}
+func (w *hangupWatch) forgetClosed()    {}
 
-func (s *fdStream) watchWrite() bool { return false }
+func (s *fdStream) watchWrite(int) bool { return false }
 
 func (s *fdStream) watchedElsewhere() error { return nil }
 func (s *fdStream) onHangup()               {}
