@@ -4,8 +4,11 @@ import (
 	"net/netip"
 	"testing"
 
+	"github.com/stretchr/testify/require"
+
 	"github.com/cnbus/cnbus/rxrpc"
 	"github.com/cnbus/cnbus/rxrpc/internal/facetest"
+	"github.com/cnbus/cnbus/rxrpc/rxkad"
 )
 
 // direct are the faces of endpoints of this process.
@@ -27,6 +30,29 @@ func (direct) NewSocket(t testing.TB, family int, cfg *rxrpc.SocketConfig) (face
 	}
 	t.Cleanup(func() { _ = s.Close() })
 	return s, nil
+}
+
+func (direct) Security(t testing.TB, keys rxrpc.KeySource) facetest.Security {
+	return directKeys{t, keys}
+}
+
+type directKeys struct {
+	t    testing.TB
+	keys rxrpc.KeySource
+}
+
+func (k directKeys) Client(description string, level rxkad.Level) rxrpc.ClientSecurity {
+	key, err := k.keys.RequestKey(description)
+	require.NoError(k.t, err)
+	sec, err := key.Secure(uint8(level))
+	require.NoError(k.t, err)
+	return sec
+}
+
+func (k directKeys) Server(ring string) []rxrpc.ServerSecurity {
+	keys, err := k.keys.RequestKeyring(ring)
+	require.NoError(k.t, err)
+	return keys.Classes(0)
 }
 
 func TestCalls(t *testing.T)   { facetest.Calls.Run(t, direct{}) }

@@ -36,9 +36,11 @@ type sockCall struct {
 	times    Timeouts
 	hardFrom time.Time // when times.Hard began
 	rx       bufQueue
-	rxEnd    bool // the last of rx is the last there is
-	endTold  bool // of a server's: the application knows that the request is complete
-	took     int  // packets that were read, not reported yet
+	rxEnd    bool          // the last of rx is the last there is
+	endTold  bool          // of a server's: the application knows that the request is complete
+	took     int           // packets that were read, not reported yet
+	secured  *SecurityInfo // of a server's: who calls; nil if that is not proven
+	known    bool          // the application knows it
 	ended    bool
 	busy     bool // it ended because the server is busy
 	result   proto.Result
@@ -80,7 +82,7 @@ func (s *Socket) arrived(now proto.Time, pc *proto.Call) {
 		pc.TurnAway(now)
 		return
 	}
-	x.pc, x.peer, x.service = pc, pc.Peer(), uint16(pc.Service())
+	x.pc, x.peer, x.service, x.secured = pc, pc.Peer(), uint16(pc.Service()), provenBy(pc)
 	pc.Tag = x
 	if len(s.pending) >= s.backlog { // some have died: the oldest is forgotten
 		i := max(slices.IndexFunc(s.pending, func(y *sockCall) bool { return y.ended }), 0)
@@ -105,6 +107,7 @@ func (s *Socket) autoAccept(now proto.Time, pc *proto.Call) {
 		return
 	}
 	pc.Tag = x
+	x.secured = provenBy(pc)
 	x.unread = true
 	s.unread++
 	s.autos++
@@ -112,12 +115,20 @@ func (s *Socket) autoAccept(now proto.Time, pc *proto.Call) {
 	s.calls[x.id] = x
 }
 
+// provenBy is who calls, if that is proven. The owner calls it.
+func provenBy(pc *proto.Call) *SecurityInfo {
+	if i := pc.Security(); i.Authenticated {
+		return &i
+	}
+	return nil
+}
+
 // attach ties the call to the protocol's. The owner calls it.
 func (x *sockCall) attach(pc *proto.Call) {
 	x.pc = pc
 	x.s.mu.Lock()
 	defer x.s.mu.Unlock()
-	x.peer, x.service = pc.Peer(), uint16(pc.Service())
+	x.peer, x.service, x.secured = pc.Peer(), uint16(pc.Service()), provenBy(pc)
 	if x.phase == callCharged {
 		x.phase = callLive
 		x.s.charges--

@@ -31,6 +31,10 @@ type Msg struct {
 	Flags   MsgFlags
 	Data    []byte
 
+	// Security is how the client of a call of a server has secured it, and who that is, if that is proven: in NEW_CALL, and in the first data of the call. nil:
+	// it has not, or this is another message. AF_RXRPC does not say it.
+	Security *SecurityInfo
+
 	// Err is why a call has failed, with the last message of it that was received: an *AbortError or a *NetError. Control says
 	// the same as AF_RXRPC does; that does not know who has aborted.
 	Err error

@@ -64,6 +64,7 @@ func (x *sockCall) notice() (m Msg, ok bool) {
 	switch {
 	case x.announce:
 		*c = Control{Command: CtlNewCall}
+		m.Security = x.secured
 		return m, true
 	case !x.ended:
 		return m, false
@@ -99,12 +100,20 @@ func (x *sockCall) dataFlags(all bool) MsgFlags {
 	return 0
 }
 
+// untold is Msg.Security of the next data of the call.
+func (x *sockCall) untold() *SecurityInfo {
+	if x.known {
+		return nil
+	}
+	return x.secured
+}
+
 // look is Recvmsg with MsgPeek.
 func (x *sockCall) look(p []byte) Msg {
 	m, ok := x.notice()
 	if !ok {
 		n, all := x.rx.peek(p)
-		m.Data, m.Flags = p[:n], x.dataFlags(all)
+		m.Data, m.Flags, m.Security = p[:n], x.dataFlags(all), x.untold()
 	}
 	return m
 }
@@ -123,6 +132,8 @@ func (s *Socket) receive(ctx context.Context, x *sockCall, i int, p []byte, flag
 		return m
 	}
 	n := 0
+	m.Security = x.untold()
+	x.known = true
 	if s.cfg.Window > 0 {
 		p = p[:min(len(p), max(x.credit, 0))]
 	}
@@ -152,7 +163,7 @@ func (s *Socket) receive(ctx context.Context, x *sockCall, i int, p []byte, flag
 		}
 	}
 	if x.phase == callGone { // the socket was closed
-		return Msg{Flags: m.Flags, Name: m.Name, Control: m.Control, Data: p[:n]}
+		return Msg{Flags: m.Flags, Name: m.Name, Control: m.Control, Data: p[:n], Security: m.Security}
 	}
 	m.Data = p[:n]
 	m.Name.Service = x.service

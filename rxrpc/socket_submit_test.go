@@ -49,7 +49,7 @@ func relayed(t testing.TB, cfg rxrpc.SocketConfig) (*rxrpc.Socket, func() rxrpc.
 	return s, func() rxrpc.Received {
 		t.Helper()
 		for {
-			if r, ok := s.Receive(buf); ok {
+			if r, ok := s.Receive(buf, 0); ok {
 				return r
 			}
 			select {

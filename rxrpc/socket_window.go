@@ -61,8 +61,9 @@ type Received struct {
 	Kernel bool          // of a call of the kernel interface: its tag is not free until EndCall
 }
 
-// Receive is Recvmsg for who relays messages: it does not wait, false is that there is nothing to receive.
-func (s *Socket) Receive(p []byte) (r Received, ok bool) {
+// Receive is Recvmsg for who relays messages: it does not wait, false is that there is nothing to receive. Data that come with a Security
+// are behind the first room bytes of p, which the relay can have that in.
+func (s *Socket) Receive(p []byte, room int) (r Received, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
@@ -74,6 +75,9 @@ func (s *Socket) Receive(p []byte) (r Received, ok bool) {
 	}
 	r.Kernel = x.kernel != nil
 	announce := x.announce
+	if x.untold() != nil {
+		p = p[min(room, len(p)):]
+	}
 	r.Msg = s.receive(context.Background(), x, i, p, MsgDontWait)
 	r.Last = r.Flags&MsgMore == 0
 	switch {

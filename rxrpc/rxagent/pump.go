@@ -329,7 +329,7 @@ func (k *sock) event(buf []byte) (b []byte, n int, ok bool) {
 	if tag, ok := k.note(); ok {
 		return rxmsg.Header{Op: rxmsg.EventNotify, Flags: rxmsg.FlagTag, Sock: k.n, Arg: tag}.Append(buf[:0]), 0, true
 	}
-	r, ok := k.s.Receive(buf[dataAt:cap(buf)])
+	r, ok := k.s.Receive(buf[dataAt:cap(buf)], rxmsg.MaxSecurity)
 	if !ok {
 		return nil, 0, false
 	}
@@ -359,6 +359,9 @@ func (k *sock) event(buf []byte) (b []byte, n int, ok bool) {
 		b = r.Name.AppendRaw(b)
 		name := len(b)
 		b = c.AppendRaw(b)
+		if r.Security != nil {
+			b = rxmsg.AppendSecurity(b, r.Security)
+		}
 		if why, ok := rxmsg.ReasonOf(r.Err); ok {
 			b = why.Append(b)
 		}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/cnbus/cnbus/rxrpc"
+	"github.com/cnbus/cnbus/rxrpc/rxkad"
 )
 
 // Faces make what is tested. What they make is closed at the end of the test.
@@ -18,8 +19,16 @@ type Faces interface {
 	Open(t testing.TB, local netip.AddrPort, cfg *rxrpc.Config) (*rxrpc.Endpoint, error)
 	// NewSocket makes a socket, as rxrpc.NewSocket. Of cfg Keys and BusyEnds count.
 	NewSocket(t testing.TB, family int, cfg *rxrpc.SocketConfig) (Socket, error)
+	// Security has endpoints that are opened after it find keys, and says how their clients and servers name them.
+	Security(t testing.TB, keys rxrpc.KeySource) Security
 	// NewKernel returns the kernel's interface on a socket of these faces, as rxrpc.NewKernelService.
 	NewKernel(s Socket) Kernel
+}
+
+// A Security names keys of some faces.
+type Security interface {
+	Client(description string, level rxkad.Level) rxrpc.ClientSecurity
+	Server(ring string) []rxrpc.ServerSecurity
 }
 
 // A Socket is what *rxrpc.Socket can.

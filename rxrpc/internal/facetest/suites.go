@@ -33,6 +33,7 @@ var Servers = Suite{
 	{"SilentPeerTimesOut", testSilentPeerTimesOut},
 	{"RefusedByThisHost", testRefusedByThisHost},
 	{"AbortIsNotOvertaken", testAbortIsNotOvertaken},
+	{"ServerKnowsWhoCalls", testServerKnowsWhoCalls},
 }
 
 // Sockets are tests of sockets.
@@ -47,6 +48,7 @@ var Sockets = Suite{
 	{"SocketTimeout", testSocketTimeout},
 	{"SocketServerMakesCalls", testSocketServerMakesCalls},
 	{"SocketManyCalls", testSocketManyCalls},
+	{"SocketKnowsWhoCalls", testSocketKnowsWhoCalls},
 }
 
 // Errnos are tests of what sockets refuse, and by which errno.

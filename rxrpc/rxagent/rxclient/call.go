@@ -21,6 +21,7 @@ type farCall struct {
 	peer    netip.AddrPort
 	service uint16
 	userTag any
+	sec     *proto.SecurityInfo // of a service's: who calls; nil if that is not proven
 	begin   begin
 
 	rx      []*proto.Buf // that has come, from rxHead on
@@ -96,12 +97,19 @@ func (c *farCall) tell(w proto.What) {
 	}
 }
 
-func (c *farCall) Tagged() any                  { return c.userTag }
-func (c *farCall) SetTag(tag any)               { c.userTag = tag }
-func (c *farCall) Peer() netip.AddrPort         { return c.peer }
-func (c *farCall) Service() wire.ServiceID      { return wire.ServiceID(c.service) }
-func (c *farCall) Security() proto.SecurityInfo { return proto.SecurityInfo{Type: 1} }
-func (c *farCall) Result() proto.Result         { return c.result }
+func (c *farCall) Tagged() any             { return c.userTag }
+func (c *farCall) SetTag(tag any)          { c.userTag = tag }
+func (c *farCall) Peer() netip.AddrPort    { return c.peer }
+func (c *farCall) Service() wire.ServiceID { return wire.ServiceID(c.service) }
+func (c *farCall) Result() proto.Result    { return c.result }
+
+// Security is of remote.Call. What a client's call is secured by the agent knows.
+func (c *farCall) Security() proto.SecurityInfo {
+	if c.sec != nil {
+		return *c.sec
+	}
+	return proto.SecurityInfo{Type: 1}
+}
 
 // SetTxLength is of remote.Call.
 func (c *farCall) SetTxLength(n int64) error {

@@ -69,8 +69,9 @@ type item struct {
 	name  rxrpc.Addr // of the first EventMsg of a call; or none
 	ctl   rxrpc.Control
 	flags rxrpc.MsgFlags
-	buf   *proto.Buf // data, or nil
-	err   error      // of an EventError, and why a call has failed; of a socket that is lost
+	sec   *proto.SecurityInfo // who makes a call of a service, with its first EventMsg; nil if that is not proven
+	buf   *proto.Buf          // data, or nil
+	err   error               // of an EventError, and why a call has failed; of a socket that is lost
 	lost  bool
 }
 

@@ -18,6 +18,7 @@ import (
 	"github.com/cnbus/cnbus/rxrpc/rxagent"
 	"github.com/cnbus/cnbus/rxrpc/rxagent/rxclient"
 	"github.com/cnbus/cnbus/rxrpc/rxagent/rxmsg"
+	"github.com/cnbus/cnbus/rxrpc/rxkad"
 )
 
 // soon is a context that ends long after everything should have happened.
@@ -100,7 +101,22 @@ func (f faces) NewSocket(t testing.TB, family int, cfg *rxrpc.SocketConfig) (fac
 	return s, nil
 }
 
-// keys are those of an agent, by the ports of its clients.
+func (f faces) Security(_ testing.TB, k rxrpc.KeySource) facetest.Security {
+	f.s.keys.set(0, k)
+	return named{}
+}
+
+type named struct{}
+
+func (named) Client(description string, level rxkad.Level) rxrpc.ClientSecurity {
+	return rxclient.NamedKey(description).At(level)
+}
+
+func (named) Server(ring string) []rxrpc.ServerSecurity {
+	return []rxrpc.ServerSecurity{rxclient.NamedKeyring(ring)}
+}
+
+// keys are those of an agent, by the ports of its clients; 0: of the others.
 type keys struct {
 	mu sync.Mutex
 	m  map[uint32]rxrpc.KeySource
@@ -117,7 +133,10 @@ func (k *keys) set(port uint32, s rxrpc.KeySource) {
 func (k *keys) Source(who connector.From) rxrpc.KeySource {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	return k.m[who.Port]
+	if s := k.m[who.Port]; s != nil {
+		return s
+	}
+	return k.m[0]
 }
 
 func (k *keys) Key(context.Context, connector.From, uint32) (rxrpc.ClientKey, error) {

@@ -21,14 +21,15 @@ type tag struct {
 	handles []uint32 // of data that is to be delivered, as far as any is
 	freed   []uint32 // of what was read
 	head    int
-	off     int            // of the first
-	flags   rxrpc.MsgFlags // of the last
-	any     bool           // there is a message to receive, which may have no data
-	end     *rxrpc.Msg     // the last message, if it is one without data; or NEW_CALL
-	over    bool           // the call has ended
-	fail    error          // why, if it has failed
-	peer    rxrpc.Addr     // of the newest message
-	grant   int            // bytes that were read and of which the agent does not know
+	off     int                 // of the first
+	flags   rxrpc.MsgFlags      // of the last
+	any     bool                // there is a message to receive, which may have no data
+	end     *rxrpc.Msg          // the last message, if it is one without data; or NEW_CALL
+	over    bool                // the call has ended
+	fail    error               // why, if it has failed
+	peer    rxrpc.Addr          // of the newest message
+	sec     *rxrpc.SecurityInfo // of the next data: who calls
+	grant   int                 // bytes that were read and of which the agent does not know
 
 	room    int // bytes that may be posted
 	sending bool
@@ -107,8 +108,12 @@ func (s *Socket) message(m *rxmsg.Msg) error {
 			told.notify(told)
 		}
 	}()
+	var sec *rxrpc.SecurityInfo
+	if i, ok := rxmsg.FindSecurity(m.Control); ok {
+		sec = &i
+	}
 	if ctl.Command == rxrpc.CtlNewCall {
-		x := &tag{end: &rxrpc.Msg{Name: name, Control: ctl, Flags: m.Flags}}
+		x := &tag{end: &rxrpc.Msg{Name: name, Control: ctl, Flags: m.Flags, Security: sec}}
 		s.news = append(s.news, x)
 		s.tell(x)
 		return nil
@@ -127,6 +132,9 @@ func (s *Socket) message(m *rxmsg.Msg) error {
 	}
 	switch {
 	case ctl.Command == 0:
+		if sec != nil {
+			x.sec = sec
+		}
 		if len(m.Data) > 0 {
 			x.data = append(x.data, append([]byte(nil), m.Data...))
 		}

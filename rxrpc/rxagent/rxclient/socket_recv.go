@@ -63,6 +63,7 @@ func (x *tag) look(p []byte) rxrpc.Msg {
 		return *x.end
 	}
 	m := x.message()
+	m.Security = x.sec
 	n, off := 0, x.off
 	for _, b := range x.data[x.head:] {
 		k := copy(p[n:], b[off:])
@@ -126,10 +127,13 @@ func (s *Socket) receive(ctx context.Context, x *tag, i int, p []byte, flags rxr
 	}
 	n := 0
 	var m rxrpc.Msg
+	sec := x.sec
+	x.sec = nil
 	for {
 		k, all := x.read(p[n:])
 		n += k
 		m = x.message()
+		m.Security = sec
 		m.Data, m.Flags = p[:n], x.flags
 		if !all {
 			m.Flags = rxrpc.MsgMore

@@ -56,6 +56,9 @@ func (i *item) message(body []byte) error {
 	if i.flags = m.Flags; i.ctl.HasCallID {
 		i.tag = i.ctl.CallID
 	}
+	if sec, ok := rxmsg.FindSecurity(m.Control); ok {
+		i.sec = &sec
+	}
 	switch {
 	case i.ctl.Command != 0:
 		i.err = endOf(&i.ctl, m.Control)
@@ -194,7 +197,7 @@ func (s *farSocket) arrived(i *item) *farCall {
 		return over
 	}
 	c := e.newCall()
-	c.tag, c.peer, c.service = i.tag, i.name.Addr, i.name.Service
+	c.tag, c.peer, c.service, c.sec = i.tag, i.name.Addr, i.name.Service, i.sec
 	s.add(c)
 	e.stats.ServiceCalls++
 	c.tell(proto.Arrived)

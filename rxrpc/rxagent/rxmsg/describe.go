@@ -9,6 +9,7 @@ import (
 	"github.com/cnbus/cnbus/cbid"
 	"github.com/cnbus/cnbus/connector"
 	"github.com/cnbus/cnbus/rxrpc"
+	"github.com/cnbus/cnbus/rxrpc/rxkad"
 )
 
 // Describe returns one line about a message to or from the agent, for people; false if m is none. Data and the keys of the body of
@@ -199,6 +200,9 @@ func (d *describer) msg(m *Msg, received bool) {
 	}
 	if received {
 		d.name(" from ", m.Name)
+		if i, ok := FindSecurity(m.Control); ok {
+			d.security(&i)
+		}
 	} else {
 		d.name(" to ", m.Name)
 	}
@@ -211,6 +215,20 @@ func (d *describer) msg(m *Msg, received bool) {
 			d.WriteString(", " + f.name)
 		}
 	}
+}
+
+// security says who calls.
+func (d *describer) security(i *rxrpc.SecurityInfo) {
+	if !i.Authenticated {
+		return
+	}
+	d.WriteString(" by ")
+	if id, ok := i.Peer.(*rxkad.Identity); ok {
+		d.text([]byte(id.String()))
+	} else {
+		d.WriteString("somebody")
+	}
+	d.printf(" at %v", rxkad.Level(i.Level))
 }
 
 func errnoName(e syscall.Errno) string { return fmt.Sprintf("errno %d (%v)", int(e), e) }

@@ -33,8 +33,9 @@ const (
 )
 
 const (
-	reasonLevel  = 0x636e
+	ownLevel     = 0x636e
 	reasonType   = 1
+	securityType = 2
 	cmsgHeader   = 16
 	reasonHeader = cmsgHeader + 12
 	// MaxReason is the longest text of a Reason; longer ones are cut.
@@ -77,13 +78,21 @@ func (r *Reason) Append(b []byte) []byte {
 	o := binary.NativeEndian
 	text := r.Text[:min(len(r.Text), MaxReason)]
 	n := reasonHeader + len(text)
-	b = o.AppendUint64(b, uint64(n))
-	b = o.AppendUint32(b, reasonLevel)
-	b = o.AppendUint32(b, reasonType)
+	b = appendCmsgHeader(b, n, reasonType)
 	b = append(b, byte(r.How), byte(flag(r.Conn)), 0, 0)
 	b = o.AppendUint32(b, uint32(r.Code))
 	b = o.AppendUint32(b, uint32(r.Errno))
-	b = append(b, text...)
+	return pad(append(b, text...), n)
+}
+
+func appendCmsgHeader(b []byte, n int, typ uint32) []byte {
+	o := binary.NativeEndian
+	b = o.AppendUint64(b, uint64(n))
+	return o.AppendUint32(o.AppendUint32(b, ownLevel), typ)
+}
+
+// pad fills the last word of a control message of n bytes.
+func pad(b []byte, n int) []byte {
 	for ; n%8 != 0; n++ {
 		b = append(b, 0)
 	}
@@ -93,19 +102,27 @@ func (r *Reason) Append(b []byte) []byte {
 // FindReason returns the reason in control data; false if there is none, or nothing that can be read.
 func FindReason(control []byte) (r Reason, ok bool) {
 	o := binary.NativeEndian
+	m := findCmsg(control, reasonType, reasonHeader)
+	if m == nil {
+		return r, false
+	}
+	r = Reason{How: How(m[0]), Conn: m[1]&1 != 0, Code: int32(o.Uint32(m[4:])), Errno: syscall.Errno(o.Uint32(m[8:])), Text: string(m[12:])}
+	return r, r.How >= RemoteAbort && r.How <= LocalError
+}
+
+// findCmsg returns what is in the first control message of our level and a type, of least bytes with its header; nil if there is none.
+func findCmsg(control []byte, typ uint32, least uint64) []byte {
+	o := binary.NativeEndian
 	for b := control; len(b) >= cmsgHeader; {
 		n := o.Uint64(b)
 		if n < cmsgHeader || n > uint64(len(b)) {
-			return r, false
+			return nil
 		}
 		m := b[:n]
 		b = b[min((n+7)&^7, uint64(len(b))):]
-		if o.Uint32(m[8:]) != reasonLevel || o.Uint32(m[12:]) != reasonType || n < reasonHeader {
-			continue
+		if o.Uint32(m[8:]) == ownLevel && o.Uint32(m[12:]) == typ && n >= least {
+			return m[cmsgHeader:]
 		}
-		m = m[cmsgHeader:]
-		r = Reason{How: How(m[0]), Conn: m[1]&1 != 0, Code: int32(o.Uint32(m[4:])), Errno: syscall.Errno(o.Uint32(m[8:])), Text: string(m[12:])}
-		return r, r.How >= RemoteAbort && r.How <= LocalError
 	}
-	return r, false
+	return nil
 }
