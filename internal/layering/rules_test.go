@@ -30,7 +30,7 @@ var layers = []layer{
 	// The RxRPC engine has no bus inside either; its protocol core no socket.
 	{pkg: "rxrpc/...", code: []string{"rxrpc/...", "!rxrpc/rxagent/...", "tsocket"}, tests: []string{"tsocket/tstest"}},
 	{pkg: "rxrpc/internal/...", code: []string{"rxrpc/internal/..."}},
-	{pkg: "rxrpc/internal/facetest", code: []string{"rxrpc", "rxrpc/internal/..."}},
+	{pkg: "rxrpc/internal/facetest", code: []string{"rxrpc", "rxrpc/internal/...", "rxrpc/keyring", "rxrpc/rxkad"}},
 
 	// The model, and the carriers, which do not know each other; their tests may
 	// set one against the other.
