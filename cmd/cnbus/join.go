@@ -60,7 +60,7 @@ func (f *joinFlags) add(c *cobra.Command) {
 	fl.StringVar(&f.hostUIDs, "host-uids", "nobody", "who the users of other hosts are here: `nobody`, or same")
 	fl.BoolVar(&f.agents, "site-agents", false, "offer the agents of sockets and of RxRPC to the other hosts, as far as the policy lets their users")
 	fl.DurationVar(&f.lease, "lease", natsbridge.DefaultLease, "how long a host counts after it was last heard of; the same on all hosts")
-	fl.IntVar(&f.replicas, "replicas", 0, "on how many NATS servers the site's store is; default: 1, embedded in a cluster: 3")
+	fl.IntVar(&f.replicas, "replicas", 0, "on how many NATS servers the site's store is; default: 3 of a cluster, 1 where there are no three")
 	fl.StringVar(&f.creds, "nats-creds", "", "credentials `file` for NATS")
 	fl.StringVar(&f.ca, "nats-ca", "", "`file` with the certificates that sign those of the NATS servers")
 	fl.StringVar(&f.cert, "nats-cert", "", "`file` with this broker's certificate for NATS")
@@ -119,8 +119,32 @@ type joined struct {
 	offers chan offers // when there are any
 	bridge atomic.Pointer[natsbridge.Bridge]
 	why    atomic.Pointer[string] // it has not joined yet
+	slow   toldWhy                // run's: what takes time,
+	failed toldWhy                // and what has failed
 	cancel context.CancelFunc
 	done   chan struct{}
+}
+
+// because takes note of why the broker has not joined yet, again and again, and reports whether the log is to say so.
+func (j *joined) because(err error, told *toldWhy) bool {
+	why := err.Error()
+	j.why.Store(&why)
+	return told.due(why, time.Now())
+}
+
+// toldWhy is what the log has last said of a failure that goes on.
+type toldWhy struct {
+	why string
+	at  time.Time
+}
+
+// due reports whether the log is to say why: at once, then what is new at most every 10 s, and the same every minute.
+func (t *toldWhy) due(why string, now time.Time) bool {
+	if since := now.Sub(t.at); since < 10*time.Second || since < time.Minute && why == t.why {
+		return false
+	}
+	*t = toldWhy{why, now}
+	return true
 }
 
 // startJoin joins b in the background: until the site can be reached, the broker serves its own host.
@@ -128,7 +152,11 @@ func startJoin(ctx context.Context, b *broker.Broker, f *joinFlags, log *slog.Lo
 	j := &joined{name: f.host, done: make(chan struct{}), offers: make(chan offers, 1)}
 	cfg := &natsbridge.Config{
 		Host: f.host, Site: f.site, URL: f.join, Lease: f.lease, Replicas: f.replicas, SameUsers: f.hostUIDs == "same", Log: log,
-		Trying:      func(err error) { why := err.Error(); j.why.Store(&why) },
+		Trying: func(err error) {
+			if j.because(err, &j.slow) {
+				log.Warn("not joined yet", "err", err)
+			}
+		},
 		Credentials: f.creds, CA: f.ca, Cert: f.cert, Key: f.key,
 		NKey: f.nkey, User: f.user, PasswordFile: f.password,
 	}
@@ -202,9 +230,9 @@ func (j *joined) run(ctx context.Context, b *broker.Broker, cfg *natsbridge.Conf
 		if ctx.Err() != nil {
 			return
 		}
-		why := err.Error()
-		j.why.Store(&why)
-		log.Error("not joined, trying again", "err", err)
+		if j.because(err, &j.failed) {
+			log.Error("not joined, trying again", "err", err)
+		}
 		if cli.Wait(ctx, joinAgain) != nil {
 			return
 		}

@@ -131,6 +131,7 @@ func (g *Bridge) start(ctx context.Context, b *broker.Broker) error {
 	close(g.joined)
 	g.wg.Go(g.out.run)
 	g.wg.Go(g.read)
+	g.wg.Go(g.spread)
 	g.post(func() {
 		g.core.connected = g.nc.IsConnected()
 		g.core.tick()

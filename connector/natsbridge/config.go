@@ -48,7 +48,8 @@ type Config struct {
 	// means DefaultLease, the least is a second.
 	Lease time.Duration
 
-	// Replicas is how many servers of the cluster keep the site's store; 0 means 1.
+	// Replicas is how many servers of the cluster keep the site's store, 1, 3 or 5. 0 means 3, or 1 where there are no three. A store that is on
+	// fewer is brought to so many by who joins.
 	Replicas int
 
 	// SameUsers says that a uid of another host for which the broker's policy has no [[host]] is the same user here. Otherwise all users of other hosts
@@ -100,6 +101,8 @@ func (c *Config) withDefaults() (*Config, error) {
 		return nil, fmt.Errorf("the site's name %q may have letters, digits, - and _, at most 63: %w", d.Site, connector.ErrInvalid)
 	case (d.User == "") != (d.PasswordFile == ""):
 		return nil, fmt.Errorf("a user and a file with the password go together: %w", connector.ErrInvalid)
+	case d.Replicas < 0 || d.Replicas > 5:
+		return nil, fmt.Errorf("a store on %d servers, it may be 1 to 5: %w", d.Replicas, connector.ErrInvalid)
 	case d.Lease < time.Second:
 		return nil, fmt.Errorf("a lease of %v, the least is 1s: %w", d.Lease, connector.ErrInvalid)
 	}

@@ -62,6 +62,7 @@ func (g *Bridge) connect(ctx context.Context) (err error) {
 		}
 	}
 	if err = g.identify(ctx); err != nil {
+		g.cancel() // the end of the connection is no news
 		g.nc.Close()
 		return fmt.Errorf("NATS at %s: %w", servers, err)
 	}

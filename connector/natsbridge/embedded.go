@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/url"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
@@ -46,6 +47,9 @@ type Embedded struct{ s *server.Server }
 // embeddedStart is how long the server may take to be ready.
 const embeddedStart = 20 * time.Second
 
+// routeReports is which attempts to reach another server are told, besides the first: they are made every second.
+const routeReports = 60
+
 // StartEmbedded starts a NATS server. It listens where it is told to, and stores on disk.
 func StartEmbedded(cfg EmbeddedConfig) (*Embedded, error) {
 	fail := func(err error) (*Embedded, error) { return nil, fmt.Errorf("embedded NATS server: %w", err) }
@@ -58,6 +62,7 @@ func StartEmbedded(cfg EmbeddedConfig) (*Embedded, error) {
 	opts := &server.Options{
 		ServerName: cfg.Name, NoSigs: true, DontListen: cfg.Listen == "", JetStream: true, StoreDir: cfg.Store,
 		JetStreamMaxMemory: 64 << 20, JetStreamMaxStore: 1 << 30, DisableJetStreamBanner: true,
+		ConnectErrorReports: routeReports, ReconnectErrorReports: routeReports,
 	}
 	var err error
 	if cfg.Listen != "" {
@@ -125,7 +130,13 @@ func (l serverLog) Noticef(format string, v ...any) {
 
 func (l serverLog) Warnf(format string, v ...any) { l.log.Warn("NATS: " + fmt.Sprintf(format, v...)) }
 
-func (l serverLog) Errorf(format string, v ...any) { l.log.Error("NATS: " + fmt.Sprintf(format, v...)) }
+func (l serverLog) Errorf(format string, v ...any) {
+	if strings.Contains(format, "trying to connect to route") { // another server of the cluster is not there, as when all are started
+		l.Warnf(format, v...)
+		return
+	}
+	l.log.Error("NATS: " + fmt.Sprintf(format, v...))
+}
 
 func (l serverLog) Fatalf(format string, v ...any) { l.log.Error("NATS: " + fmt.Sprintf(format, v...)) }
 func (l serverLog) Debugf(string, ...any)          {}

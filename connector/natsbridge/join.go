@@ -63,7 +63,7 @@ func (s *natsStore) takeLease(ctx context.Context, number uint16, run uint64, na
 		case r.rev != first || time.Now().After(end):
 			return 0, fmt.Errorf("a host named %s has joined the site already (number %d): %w", name, number, connector.ErrDuplicate)
 		}
-		s.trying(fmt.Errorf("the last run of a host named %s, number %d, has not given its lease back: waiting for its end", name, number))
+		s.trying(fmt.Errorf("a host named %s has joined the site already (number %d): if that was the last run of this one, its lease ends soon", name, number))
 		select {
 		case <-ctx.Done():
 			return 0, fmt.Errorf("lease: waiting for that of the host's last run to end: %w", ctx.Err())

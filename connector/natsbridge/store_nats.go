@@ -18,7 +18,8 @@ type natsStore struct {
 	nc       *nats.Conn
 	site     string
 	host     uint16 // when it is known
-	replicas int
+	auto     bool   // nobody has said on how many servers the store is to be
+	replicas int    // on how many, while it is made
 	js       jetstream.JetStream
 	renewal  time.Duration // how long a renewal of the lease may take: the next one is due then
 	buckets  map[bucket]jetstream.KeyValue
@@ -29,15 +30,18 @@ type natsStore struct {
 // openStore opens the buckets of a site, and makes them if they are not there. They are read from the
 // leader of the stream only: another server may be behind, and a lease that it does not know yet is no lease that has ended.
 func openStore(ctx context.Context, js jetstream.JetStream, cfg *Config, refused func() error) (*natsStore, error) {
-	site, lease, replicas := cfg.Site, cfg.Lease, cfg.Replicas
-	s := &natsStore{nc: js.Conn(), site: site, replicas: replicas, js: js, refused: refused, trying: cfg.Trying, renewal: lease / renewals, buckets: make(map[bucket]jetstream.KeyValue)}
+	site, lease := cfg.Site, cfg.Lease
+	s := &natsStore{nc: js.Conn(), site: site, auto: cfg.Replicas == 0, js: js, refused: refused, trying: cfg.Trying, renewal: lease / renewals, buckets: make(map[bucket]jetstream.KeyValue)}
+	if s.replicas = cfg.Replicas; s.auto {
+		s.replicas = replicasOfCluster
+	}
 	for _, b := range []struct {
 		bucket bucket
 		name   string
 		age    time.Duration
 	}{{bucketHosts, "hosts", lease}, {bucketIDs, "ids", 0}} {
-		name := "cnbus_" + site + "_" + b.name
-		stream, err := s.open(ctx, name, b.age, replicas)
+		name := s.bucketName(b.name)
+		stream, err := s.open(ctx, name, b.age)
 		if err != nil {
 			return nil, fmt.Errorf("bucket %s: %w", name, err)
 		}
@@ -51,17 +55,24 @@ func openStore(ctx context.Context, js jetstream.JetStream, cfg *Config, refused
 	return s, nil
 }
 
+func (s *natsStore) bucketName(name string) string   { return "cnbus_" + s.site + "_" + name }
+func (s *natsStore) bucketStream(name string) string { return "KV_" + s.bucketName(name) }
+
 // open opens a bucket's stream. A cluster that is only starting has no leader yet: it is asked until ctx ends.
-func (s *natsStore) open(ctx context.Context, name string, age time.Duration, replicas int) (jetstream.Stream, error) {
+func (s *natsStore) open(ctx context.Context, name string, age time.Duration) (jetstream.Stream, error) {
+	began := time.Now()
 	for {
 		once, cancel := context.WithTimeout(ctx, storeTime)
 		stream, err := s.js.Stream(once, "KV_"+name)
 		if errors.Is(err, jetstream.ErrStreamNotFound) {
-			stream, err = s.js.CreateStream(once, bucketConfig(name, age, replicas))
+			stream, err = s.js.CreateStream(once, bucketConfig(name, age, s.replicas))
 		}
 		cancel()
 		if err == nil {
 			return stream, nil
+		}
+		if s.fewer(err, began) {
+			continue
 		}
 		if !passes(err) {
 			return nil, err
@@ -81,9 +92,6 @@ func (s *natsStore) open(ctx context.Context, name string, age time.Duration, re
 	}
 }
 
-// noPeers is JetStream's error code for servers of the cluster that are not there (yet): "no suitable peers for placement".
-const noPeers = 10005
-
 // passes reports whether a stream that could not be opened may be later, with nobody doing anything.
 func passes(err error) bool {
 	var api *jetstream.APIError
@@ -102,7 +110,7 @@ func bucketConfig(name string, age time.Duration, replicas int) jetstream.Stream
 	return jetstream.StreamConfig{
 		Name: "KV_" + name, Subjects: []string{"$KV." + name + ".>"}, Description: "cnbus, docs/hosts.md",
 		MaxMsgsPerSubject: 1, MaxBytes: -1, MaxMsgs: -1, MaxMsgSize: 4096, MaxConsumers: -1, MaxAge: age,
-		Replicas: max(1, replicas), AllowRollup: true, DenyDelete: true, Duplicates: duplicates, Discard: jetstream.DiscardNew,
+		Replicas: replicas, AllowRollup: true, DenyDelete: true, Duplicates: duplicates, Discard: jetstream.DiscardNew,
 	}
 }
 

@@ -134,3 +134,38 @@ func TestAClusterThatStarts(t *testing.T) {
 		assert.Equal(t, want, passes(err), "%v", err)
 	}
 }
+
+// TestOnHowManyServers: without a word three of a cluster, one where there is no cluster at once, or where three do not come.
+func TestOnHowManyServers(t *testing.T) {
+	s := testStore(t, time.Second)
+	assert.True(t, s.auto)
+	assert.Equal(t, 1, s.replicas, "the server is alone")
+	n, err := s.replicasNow(t.Context())
+	require.NoError(t, err)
+	assert.Equal(t, 1, n)
+	require.NoError(t, s.spread(t.Context()), "nothing to be done")
+
+	api := func(code, detail int) error {
+		return fmt.Errorf("x: %w", &jetstream.APIError{Code: code, ErrorCode: jetstream.ErrorCode(detail)})
+	}
+	now, long := time.Now(), time.Now().Add(-fewServers)
+	for _, c := range []struct {
+		auto  bool
+		err   error
+		began time.Time
+		want  bool
+	}{
+		{true, api(500, noCluster), now, true},
+		{true, api(400, noPeers), now, false},
+		{true, api(400, noPeers), long, true},
+		{true, api(400, 10047), now, true}, // no storage for three, perhaps for one
+		{true, api(503, 10008), long, false},
+		{false, api(500, noCluster), now, false},
+		{false, api(400, noPeers), long, false},
+	} {
+		s := &natsStore{auto: c.auto, replicas: replicasOfCluster}
+		assert.Equal(t, c.want, s.fewer(c.err, c.began), "%+v", c)
+		assert.Equal(t, c.want, s.replicas == 1)
+		assert.False(t, c.want && s.fewer(c.err, c.began), "one is the least")
+	}
+}

@@ -43,7 +43,7 @@ func (s *natsStore) streamConfig(group uint32, want connector.History) jetstream
 	c := jetstream.StreamConfig{
 		Name: s.streamName(group), Subjects: []string{fmt.Sprintf("cnbus.%s.d.%d.*", s.site, group)}, Description: "cnbus, docs/hosts.md",
 		MaxMsgs: int64(want.Messages), MaxBytes: int64(want.Bytes), MaxAge: want.Age, MaxMsgSize: fillPacket, MaxConsumers: -1,
-		Replicas: max(1, s.replicas), Discard: jetstream.DiscardOld, Duplicates: duplicatesTime, AllowAtomicPublish: true,
+		Discard: jetstream.DiscardOld, Duplicates: duplicatesTime, AllowAtomicPublish: true,
 		DenyDelete: true, DenyPurge: true,
 	}
 	if c.MaxMsgs == 0 {
@@ -126,6 +126,9 @@ func (s *natsStore) openStream(ctx context.Context, group uint32, want connector
 	cfg := s.streamConfig(group, want)
 	stream, err := s.js.Stream(ctx, cfg.Name)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		if cfg.Replicas, err = s.replicasNow(ctx); err != nil {
+			return r, err
+		}
 		if stream, err = s.js.CreateStream(ctx, cfg); errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) {
 			stream, err = s.js.Stream(ctx, cfg.Name) // another host was first
 		}

@@ -64,4 +64,9 @@ func TestNewcomer(t *testing.T) {
 		assert.Regexp(t, `(?m)^ *\d+ +`+name+` +reachable `, shown)
 	}
 	assert.Equal(t, "hello from one\n", hosts["four"].must("cnbus call 0x200:1 hello"), "the fourth, which has no server")
+
+	// Any one of them may go: here the one that leads the store.
+	ip(t, "addr", "add", "10.0.0.254/24", "dev", w.device("br"))
+	joined[w.spread("nats://10.0.0.1:4222", 3)].kill()
+	hosts["four"].run("cnbus listen --id 0x200:2").expect("registered")
 }
