@@ -33,6 +33,21 @@ func (n *Notice) Error() string {
 // Unwrap returns the errno.
 func (n *Notice) Unwrap() error { return n.Errno }
 
+// Notices returns whether RecvFrom and RecvBatch tell what became of datagrams that did not arrive: what SetNotices has
+// set.
+func (d *Dgram) Notices() (bool, error) {
+	const op = "notices"
+	if o, ok := d.ops.(NoticeOps); ok {
+		on, err := o.Notices()
+		return on, byOps(op, err)
+	}
+	s := d.base()
+	if s == nil || !s.udp {
+		return false, &OpError{Op: op, Err: ErrNotSupported}
+	}
+	return s.notices.Load(), nil
+}
+
 func (d *Dgram) setNotices(o NoticeOps, on bool) error {
 	if err := o.SetNotices(on); err != nil {
 		return &OpError{Op: "set notices", Err: err}

@@ -149,6 +149,8 @@ type NoticeOps interface {
 	// SetNotices says whether receives return a *Notice for each, once; they
 	// return none unless it was called.
 	SetNotices(on bool) error
+	// Notices returns what SetNotices has set.
+	Notices() (bool, error)
 }
 
 // PushOps is for datagram sockets that can hand over what comes, where it comes, instead of having it fetched: who wants it all

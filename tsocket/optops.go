@@ -14,12 +14,15 @@ type TCPOps interface {
 	SetNoDelay(on bool) error
 	SetKeepAlive(idle, interval time.Duration, count int) error
 	SetUserTimeout(d time.Duration) error
+	KeepAlive() (idle, interval time.Duration, count int, err error)
+	UserTimeout() (time.Duration, error)
 }
 
 // MTUOps is for datagram sockets that are UDP sockets of somebody else. The methods are those of Dgram.
 type MTUOps interface {
 	DgramOps
 	SetMTUMode(m MTUMode) error
+	MTUMode() (MTUMode, error)
 	PathMTU() (int, error)
 }
 

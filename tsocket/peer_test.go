@@ -174,7 +174,22 @@ func TestOptions(t *testing.T) {
 	if tcpUserTimeout != 0 {
 		assert.Equal(t, 2, get(unix.IPPROTO_TCP, tcpUserTimeout))
 	}
+	idle, interval, count, err := a.KeepAlive()
+	require.NoError(t, err)
+	assert.Equal(t, [3]int64{60, 2, 3}, [3]int64{int64(idle.Seconds()), int64(interval.Seconds()), int64(count)})
+	if tcpUserTimeout != 0 {
+		d, err := a.UserTimeout()
+		require.NoError(t, err)
+		assert.Equal(t, 2*time.Millisecond, d)
+	}
+	_, _, _, err = u.KeepAlive()
+	isErrno(t, syscall.EOPNOTSUPP, err)
+	_, err = tsocket.NewStream(newHeld()).UserTimeout()
+	assert.ErrorIs(t, err, tsocket.ErrNotSupported)
 	require.NoError(t, a.SetKeepAlive(-1, 0, 0))
+	idle, _, _, err = a.KeepAlive()
+	require.NoError(t, err)
+	assert.EqualValues(t, -1, idle)
 	assert.Zero(t, get(unix.SOL_SOCKET, unix.SO_KEEPALIVE))
 	require.NoError(t, a.SetBuffers(20_000, 30_000))
 	assert.GreaterOrEqual(t, get(unix.SOL_SOCKET, unix.SO_RCVBUF), 20_000)

@@ -6,7 +6,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// setOption sets options of the stream's socket. The OpError's Err is
+// setOption sets options of the stream's socket, or reads them. The OpError's Err is
 // ErrNotSupported for a stream that is no socket, ErrClosed, or the errno: ENOPROTOOPT or
 // EOPNOTSUPP if it is no TCP socket.
 func (s *Stream) setOption(op string, set func(fd int) error) error {
@@ -66,6 +66,36 @@ func (s *Stream) SetKeepAlive(idle, interval time.Duration, count int) error {
 	})
 }
 
+// KeepAlive returns what SetKeepAlive has set, or the system has; idle is -1 if TCP does not ask.
+func (s *Stream) KeepAlive() (idle, interval time.Duration, count int, err error) {
+	const op = "keep-alive"
+	if o, ok := s.ops.(TCPOps); ok {
+		idle, interval, count, err = o.KeepAlive()
+		return idle, interval, count, byOps(op, err)
+	}
+	var v [3]int
+	on := 0
+	err = s.setOption(op, func(fd int) error {
+		for i, name := range [...]int{tcpKeepIdle, unix.TCP_KEEPINTVL, unix.TCP_KEEPCNT} {
+			n, err := unix.GetsockoptInt(fd, unix.IPPROTO_TCP, name)
+			if err != nil {
+				return err
+			}
+			v[i] = n
+		}
+		n, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_KEEPALIVE)
+		on = n
+		return err
+	})
+	if err != nil {
+		return 0, 0, 0, err
+	}
+	if idle = time.Duration(v[0]) * time.Second; on == 0 {
+		idle = -1
+	}
+	return idle, time.Duration(v[1]) * time.Second, v[2], nil
+}
+
 // seconds rounds up: a little is not nothing.
 func seconds(d time.Duration) int { return int((d + time.Second - 1) / time.Second) }
 
@@ -77,6 +107,20 @@ func (s *Stream) SetUserTimeout(d time.Duration) error {
 		return byOps("set user timeout", o.SetUserTimeout(d))
 	}
 	return s.setOption("set user timeout", func(fd int) error { return setUserTimeout(fd, d) })
+}
+
+// UserTimeout returns what SetUserTimeout has set, 0 if nothing has.
+func (s *Stream) UserTimeout() (d time.Duration, err error) {
+	const op = "user timeout"
+	if o, ok := s.ops.(TCPOps); ok {
+		d, err = o.UserTimeout()
+		return d, byOps(op, err)
+	}
+	err = s.setOption(op, func(fd int) (err error) {
+		d, err = getUserTimeout(fd)
+		return err
+	})
+	return d, err
 }
 
 // SetBuffers sets the sizes of the kernel's buffers for receiving and sending;

@@ -13,6 +13,11 @@ func setUserTimeout(fd int, d time.Duration) error {
 	return unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, ms)
 }
 
+func getUserTimeout(fd int) (time.Duration, error) {
+	ms, err := unix.GetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT)
+	return time.Duration(ms) * time.Millisecond, err
+}
+
 // MTUMode says what UDP does about datagrams that are larger than the path takes.
 type MTUMode int
 
@@ -37,6 +42,25 @@ func (d *Dgram) SetMTUMode(m MTUMode) error {
 		}
 		return unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_MTU_DISCOVER, int(m))
 	})
+}
+
+// MTUMode returns what SetMTUMode has set, or the system has: MTUSystem, as a rule.
+func (d *Dgram) MTUMode() (m MTUMode, err error) {
+	const op = "MTU mode"
+	if o, ok := d.ops.(MTUOps); ok {
+		m, err = o.MTUMode()
+		return m, byOps(op, err)
+	}
+	err = d.ipOption(op, func(fd int, v4 bool) error {
+		level, name := unix.IPPROTO_IP, unix.IP_MTU_DISCOVER
+		if !v4 {
+			level, name = unix.IPPROTO_IPV6, unix.IPV6_MTU_DISCOVER
+		}
+		n, err := unix.GetsockoptInt(fd, level, name)
+		m = MTUMode(n)
+		return err
+	})
+	return m, err
 }
 
 // PathMTU returns the largest packet, with all headers, that is known to get to

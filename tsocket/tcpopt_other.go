@@ -6,6 +6,8 @@ import "time"
 
 func setUserTimeout(int, time.Duration) error { return ErrNotSupported }
 
+func getUserTimeout(int) (time.Duration, error) { return 0, ErrNotSupported }
+
 // MTUMode says what UDP does about datagrams that are larger than the path takes.
 type MTUMode int
 
@@ -23,6 +25,15 @@ func (d *Dgram) SetMTUMode(m MTUMode) error {
 		return byOps("set MTU mode", o.SetMTUMode(m))
 	}
 	return &OpError{Op: "set MTU mode", Err: ErrNotSupported}
+}
+
+// MTUMode is for Linux only, and for sockets of MTUOps: ErrNotSupported.
+func (d *Dgram) MTUMode() (MTUMode, error) {
+	if o, ok := d.ops.(MTUOps); ok {
+		m, err := o.MTUMode()
+		return m, byOps("MTU mode", err)
+	}
+	return 0, &OpError{Op: "MTU mode", Err: ErrNotSupported}
 }
 
 // PathMTU is for Linux only: ErrNotSupported.

@@ -159,6 +159,7 @@ func (k *sock) socketOp(r *request, p *rxmsg.Reply) (body []byte, err error) {
 		level, option := rxmsg.SplitOpt(r.h.Arg)
 		body = make([]byte, 64)
 		n, err := s.GetOption(level, option, body)
+		p.Value = uint32(option)
 		return body[:n], err
 	case rxmsg.OpGetName:
 		return k.getname(r.h.Arg)

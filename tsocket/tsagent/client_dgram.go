@@ -565,14 +565,20 @@ func (s *clientDgram) SetMTUMode(m tsocket.MTUMode) error {
 
 // PathMTU is that of Dgram.
 func (s *clientDgram) PathMTU() (int, error) {
-	_, b, err := s.c.call(s.c.ctx, Header{Op: OpGetOpt, Sock: s.num, Arg: uint64(OptPathMTU)}, nil)
-	if err == nil && len(b) != 8 {
-		err = errValues
-	}
-	if err != nil {
-		return 0, err
-	}
-	return int(native.Uint64(b) & 0x7fffffff), nil
+	v, err := s.c.getOpt(s.num, OptPathMTU)
+	return clampInt(v[0]), err
+}
+
+// MTUMode is that of Dgram.
+func (s *clientDgram) MTUMode() (tsocket.MTUMode, error) {
+	v, err := s.c.getOpt(s.num, OptMTUMode)
+	return tsocket.MTUMode(v[0]), err
+}
+
+// Notices is that of Dgram.
+func (s *clientDgram) Notices() (bool, error) {
+	v, err := s.c.getOpt(s.num, OptNotices)
+	return v[0] != 0, err
 }
 
 var (

@@ -377,6 +377,16 @@ func (s *clientStream) SetKeepAlive(idle, interval time.Duration, count int) err
 	return s.c.setOpt(s.num, OptKeepAlive, int64(idle), int64(interval), int64(count))
 }
 
+func (s *clientStream) KeepAlive() (idle, interval time.Duration, count int, err error) {
+	v, err := s.c.getOpt(s.num, OptKeepAlive)
+	return time.Duration(v[0]), time.Duration(v[1]), clampInt(v[2]), err
+}
+
+func (s *clientStream) UserTimeout() (time.Duration, error) {
+	v, err := s.c.getOpt(s.num, OptUserTimeout)
+	return time.Duration(v[0]), err
+}
+
 func (s *clientStream) SetUserTimeout(d time.Duration) error {
 	return s.c.setOpt(s.num, OptUserTimeout, int64(d))
 }
@@ -390,6 +400,21 @@ func flag(on bool) int64 {
 		return 1
 	}
 	return 0
+}
+
+// getOpt gets an option.
+func (c *Client) getOpt(num uint32, opt Option) (v [3]int64, err error) {
+	_, b, err := c.call(c.ctx, Header{Op: OpGetOpt, Sock: num, Arg: uint64(opt)}, nil)
+	if err == nil && len(b) != 8*opt.values() {
+		err = errValues
+	}
+	if err != nil {
+		return v, err
+	}
+	for i := range opt.values() {
+		v[i] = int64(native.Uint64(b[8*i:]))
+	}
+	return v, nil
 }
 
 func (c *Client) setOpt(num uint32, opt Option, values ...int64) error {

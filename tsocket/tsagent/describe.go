@@ -85,10 +85,7 @@ func describeRequest(data []byte) (string, bool) {
 	case OpRecvFrom, OpWindow, OpStat:
 		l.add("%d", h.Arg)
 	case OpSetOpt, OpGetOpt:
-		l.add("%v", Option(h.Arg))
-		for ; len(body) >= 8; body = body[8:] {
-			l.add("%d", int64(native.Uint64(body)))
-		}
+		l.addOption(Option(h.Arg), body)
 	case OpCancel:
 		if h.Flags&FlagAll != 0 {
 			l.add("%v", Op(h.Arg))
@@ -127,8 +124,58 @@ func describeReply(data []byte) (string, bool) {
 		l.add("%d datagrams", r.Value)
 	case OpReadv, OpWritev, OpPending, OpStat:
 		l.add("%d bytes", r.Value)
+	case OpGetOpt:
+		l.addOption(Option(r.Value), body)
 	}
 	return l.String(), true
+}
+
+// addOption names an option, and its values if there are any.
+func (l *line) addOption(o Option, body []byte) {
+	l.add("%v", o)
+	if len(body) == 0 {
+		return
+	}
+	if o.values() == 0 || len(body) != 8*o.values() {
+		l.add("(%d bytes)", len(body))
+		return
+	}
+	var v [3]int64
+	for i := range o.values() {
+		v[i] = int64(native.Uint64(body[8*i:]))
+	}
+	switch o {
+	case OptKeepAlive:
+		if v[0] < 0 {
+			l.add("off")
+			return
+		}
+		for i, name := range []string{"idle", "interval"} {
+			if v[i] != 0 {
+				l.add("%s %v", name, time.Duration(v[i]))
+			}
+		}
+		if v[2] != 0 {
+			l.add("count %d", v[2])
+		}
+		if v == [3]int64{} {
+			l.add("on")
+		}
+	case OptUserTimeout:
+		l.add("%v", time.Duration(v[0]))
+	case OptBuffers:
+		l.add("receive %d send %d", v[0], v[1])
+	case OptMTUMode:
+		l.add("%s", orNumber(mtuModes[tsocket.MTUMode(v[0])], uint64(v[0])))
+	case OptPathMTU:
+		l.add("%d", v[0])
+	default:
+		l.add("%s", map[bool]string{false: "off", true: "on"}[v[0] != 0])
+	}
+}
+
+var mtuModes = map[tsocket.MTUMode]string{
+	tsocket.MTUFragment: "fragment", tsocket.MTUSystem: "system", tsocket.MTURefuse: "refuse", tsocket.MTUProbe: "probe",
 }
 
 func describeEvent(data []byte) (string, bool) {

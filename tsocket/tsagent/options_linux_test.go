@@ -69,6 +69,72 @@ func TestOptionsOfStreams(t *testing.T) {
 	})
 }
 
+// What is set can be read, by the same methods on a socket of the process and on one of the agent.
+func TestOptionsAreRead(t *testing.T) {
+	onEach(t, nil, func(t *testing.T, s *site) {
+		l, err := tsocket.ListenTCP(local4(0), nil)
+		require.NoError(t, err)
+		defer l.Close()
+		c := s.client(t)
+		direct, err := tsocket.DialTCP(soon(t), tsocket.Addr{}, l.Addr())
+		require.NoError(t, err)
+		defer direct.Close()
+		far, err := c.DialTCP(soon(t), tsocket.Addr{}, l.Addr())
+		require.NoError(t, err)
+		for _, a := range []*tsocket.Stream{direct, far} {
+			idle, _, _, err := a.KeepAlive()
+			require.NoError(t, err)
+			require.EqualValues(t, -1, idle, "it is off at first")
+			require.NoError(t, a.SetKeepAlive(70*time.Second, 7*time.Second, 5))
+			idle, interval, count, err := a.KeepAlive()
+			require.NoError(t, err)
+			require.Equal(t, []any{70 * time.Second, 7 * time.Second, 5}, []any{idle, interval, count})
+			d, err := a.UserTimeout()
+			require.NoError(t, err)
+			require.Zero(t, d)
+			require.NoError(t, a.SetUserTimeout(1500*time.Millisecond))
+			d, err = a.UserTimeout()
+			require.NoError(t, err)
+			require.Equal(t, 1500*time.Millisecond, d)
+		}
+
+		udp, err := tsocket.UDP(local4(0), tsocket.Addr{})
+		require.NoError(t, err)
+		defer udp.Close()
+		farUDP, err := c.UDP(soon(t), local4(0), tsocket.Addr{})
+		require.NoError(t, err)
+		for _, d := range []*tsocket.Dgram{udp, farUDP} {
+			m, err := d.MTUMode()
+			require.NoError(t, err)
+			require.Equal(t, tsocket.MTUSystem, m)
+			for _, want := range []tsocket.MTUMode{tsocket.MTUProbe, tsocket.MTUFragment} {
+				require.NoError(t, d.SetMTUMode(want))
+				m, err = d.MTUMode()
+				require.NoError(t, err)
+				require.Equal(t, want, m)
+			}
+			for _, want := range []bool{true, false} {
+				require.NoError(t, d.SetNotices(want))
+				on, err := d.Notices()
+				require.NoError(t, err)
+				require.Equal(t, want, on)
+			}
+		}
+
+		r := s.raw(t)
+		x := r.open(unix.AF_INET, unix.SOCK_DGRAM)
+		get := func(o tsagent.Option) tsagent.Header {
+			return tsagent.Header{Op: tsagent.OpGetOpt, Sock: x, Arg: uint64(o)}
+		}
+		for _, o := range []tsagent.Option{tsagent.OptKeepAlive, tsagent.OptUserTimeout, tsagent.OptNoDelay, tsagent.OptV6Only, 0, 99} {
+			r.refuse(syscall.ENOPROTOOPT, get(o), nil)
+		}
+		reply, b := r.must(get(tsagent.OptNotices))
+		require.Equal(t, within(0), b)
+		require.EqualValues(t, tsagent.OptNotices, reply.Value)
+	})
+}
+
 // So are those of datagram sockets.
 func TestOptionsOfDatagrams(t *testing.T) {
 	onEach(t, nil, func(t *testing.T, s *site) {

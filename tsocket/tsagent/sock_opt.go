@@ -33,7 +33,15 @@ var optNames = [...]string{
 
 var optValues = [...]int{
 	OptNoDelay: 1, OptKeepAlive: 3, OptUserTimeout: 1, OptBuffers: 2, OptBroadcast: 1, OptV6Only: 1, OptNotices: 1, OptMTUMode: 1,
-	OptPathMTU: 0,
+	OptPathMTU: 1,
+}
+
+// values returns how many values the option has; 0: there is no such option.
+func (o Option) values() int {
+	if o >= OptNoDelay && o <= OptPathMTU {
+		return optValues[o]
+	}
+	return 0
 }
 
 func (o Option) String() string {
@@ -146,38 +154,67 @@ func (s *sock) getOpt(r *request) error {
 	if err != nil {
 		return err
 	}
+	v, err := getSockOpt(stream, dgram, s.family, opt)
+	if err != nil {
+		return err
+	}
+	var b []byte
+	for _, x := range v[:opt.values()] {
+		b = native.AppendUint64(b, uint64(x))
+	}
+	r.done(s.num, uint32(opt), b)
+	return nil
+}
+
+// getSockOpt gets an option of a stream, or of a datagram socket if that is nil.
+func getSockOpt(stream *tsocket.Stream, dgram *tsocket.Dgram, family int, opt Option) (v [3]int64, err error) {
 	control := dgram.SyscallFD
 	if stream != nil {
 		control = stream.SyscallFD
 	}
-	var b []byte
-	get := func(level, name int) error {
+	get := func(i, level, name int) error {
 		return control(func(fd int) error {
-			v, err := unix.GetsockoptInt(fd, level, name)
-			b = native.AppendUint64(b, uint64(v))
+			n, err := unix.GetsockoptInt(fd, level, name)
+			v[i] = int64(n)
 			return err
 		})
 	}
 	switch {
-	case opt == OptNoDelay && stream != nil:
-		err = get(unix.IPPROTO_TCP, unix.TCP_NODELAY)
 	case opt == OptBuffers:
-		if err = get(unix.SOL_SOCKET, unix.SO_RCVBUF); err == nil {
-			err = get(unix.SOL_SOCKET, unix.SO_SNDBUF)
+		if err = get(0, unix.SOL_SOCKET, unix.SO_RCVBUF); err == nil {
+			err = get(1, unix.SOL_SOCKET, unix.SO_SNDBUF)
 		}
-	case opt == OptBroadcast && dgram != nil:
-		err = get(unix.SOL_SOCKET, unix.SO_BROADCAST)
-	case opt == OptV6Only && s.family == unix.AF_INET6:
-		err = get(unix.IPPROTO_IPV6, unix.IPV6_V6ONLY)
-	case opt == OptPathMTU && dgram != nil:
+	case opt == OptV6Only && family == unix.AF_INET6:
+		err = get(0, unix.IPPROTO_IPV6, unix.IPV6_V6ONLY)
+	case opt == OptNoDelay && stream != nil:
+		err = get(0, unix.IPPROTO_TCP, unix.TCP_NODELAY)
+	case opt == OptKeepAlive && stream != nil:
+		var idle, interval time.Duration
+		var count int
+		idle, interval, count, err = stream.KeepAlive()
+		v = [3]int64{int64(idle), int64(interval), int64(count)}
+	case opt == OptUserTimeout && stream != nil:
+		var d time.Duration
+		d, err = stream.UserTimeout()
+		v[0] = int64(d)
+	case stream != nil:
+		err = errOption(opt, "not to be got from this socket")
+	case opt == OptBroadcast:
+		err = get(0, unix.SOL_SOCKET, unix.SO_BROADCAST)
+	case opt == OptNotices:
+		var on bool
+		on, err = dgram.Notices()
+		v[0] = flag(on)
+	case opt == OptMTUMode:
+		var m tsocket.MTUMode
+		m, err = dgram.MTUMode()
+		v[0] = int64(m)
+	case opt == OptPathMTU:
 		var mtu int
 		mtu, err = dgram.PathMTU()
-		b = native.AppendUint64(b, uint64(mtu))
+		v[0] = int64(mtu)
 	default:
-		return errOption(opt, "not to be got from this socket")
+		err = errOption(opt, "not to be got from this socket")
 	}
-	if err == nil {
-		r.done(s.num, 0, b)
-	}
-	return err
+	return v, err
 }

@@ -173,6 +173,13 @@ func TestDescribe(t *testing.T) {
 	w.Add([]byte("d"), inet("192.0.2.1:1"))
 	batch := w.Body()
 	names := AppendAddr(AppendAddr(nil, inet("192.0.2.1:1")), inet("192.0.2.2:2"))
+	set := func(o Option, values ...int64) []byte {
+		b := Header{Op: OpSetOpt, Sock: 3, Arg: uint64(o)}.Append(nil)
+		for _, v := range values {
+			b = native.AppendUint64(b, uint64(v))
+		}
+		return b
+	}
 	for _, c := range []struct {
 		data []byte
 		want string
@@ -183,6 +190,19 @@ func TestDescribe(t *testing.T) {
 		{append(Header{Op: OpSendTo, Flags: FlagNoReply, Sock: 3}.Append(nil), batch...), "sendto sock 3 posted 2 datagrams, 4 bytes ipv4:192.0.2.1:1"},
 		{Header{Op: OpCancel, Flags: FlagAll, Sock: 3, Arg: uint64(OpReadv)}.Append(nil), "cancel sock 3 readv"},
 		{append(Header{Op: OpReadv, Flags: FlagDeadline | FlagAll, Sock: 3, Arg: 10}.Append(nil), native.AppendUint64(nil, 1e9)...), "readv sock 3 within 1s 10 bytes all"},
+		{set(OptKeepAlive, 7e10, 15e9, 9), "setopt sock 3 keepalive idle 1m10s interval 15s count 9"},
+		{set(OptKeepAlive, -1, 0, 0), "setopt sock 3 keepalive off"},
+		{set(OptKeepAlive, 0, 0, 0), "setopt sock 3 keepalive on"},
+		{set(OptUserTimeout, 3e9), "setopt sock 3 usertimeout 3s"},
+		{set(OptBuffers, 1000, 0), "setopt sock 3 buffers receive 1000 send 0"},
+		{set(OptNoDelay, 1), "setopt sock 3 nodelay on"},
+		{set(OptNotices, 0), "setopt sock 3 notices off"},
+		{set(OptMTUMode, int64(tsocket.MTURefuse)), "setopt sock 3 mtumode refuse"},
+		{set(OptMTUMode, 77), "setopt sock 3 mtumode 77"},
+		{set(OptMTUMode, 1, 2), "setopt sock 3 mtumode (16 bytes)"},
+		{set(99, 1), "setopt sock 3 option 99 (8 bytes)"},
+		{Header{Op: OpGetOpt, Sock: 3, Arg: uint64(OptPathMTU)}.Append(nil), "getopt sock 3 pathmtu"},
+		{append(Reply{Op: OpGetOpt, Sock: 3, Value: uint32(OptPathMTU)}.Append(nil), native.AppendUint64(nil, 1500)...), "getopt sock 3 done pathmtu 1500"},
 		{append(Reply{Op: OpConnect, Sock: 3}.Append(nil), names...), "connect sock 3 done ipv4:192.0.2.1:1 ipv4:192.0.2.2:2"},
 		{append(Reply{Op: OpBind, Errno: syscall.EACCES}.Append(nil), "rule"...), "bind failed: rule"},
 		{append(Header{Op: EvData, Sock: 3}.Append(nil), "abc"...), "data sock 3 3 bytes"},

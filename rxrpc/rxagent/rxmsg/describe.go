@@ -1,6 +1,7 @@
 package rxmsg
 
 import (
+	"encoding/binary"
 	"fmt"
 	"strings"
 	"syscall"
@@ -74,12 +75,17 @@ func (d *describer) reply(r *Reply, body []byte) {
 		d.text(body)
 		return
 	}
-	d.printf(": done, %d", r.Value)
+	d.WriteString(": done")
+	if r.Op != OpGetOpt {
+		d.printf(", %d", r.Value)
+	}
 	switch {
 	case r.Op == OpHello:
 		if h, err := ParseHello(body); err == nil {
 			d.printf(", version %d, run %x", h.Version, h.Run)
 		}
+	case r.Op == OpGetOpt && len(body) > 0:
+		d.option(&Header{Arg: OptArg(rxrpc.SOLRxRPC, int(r.Value))}, body) // the only level that has any
 	case (r.Op == OpBind || r.Op == OpGetName) && len(body) > 0:
 		d.name(" at ", body)
 	case r.Op == OpRecvData:
@@ -122,8 +128,7 @@ func (d *describer) body(h *Header, body []byte) {
 	case OpListen, OpShutdown, OpStat, OpCancel:
 		d.printf(" %d", int64(h.Arg))
 	case OpSetOpt, OpGetOpt:
-		level, option := SplitOpt(h.Arg)
-		d.printf(" level %d option %d, %d bytes", level, option, len(body))
+		d.option(h, body)
 	case OpSendmsg, EventMsg:
 		m, err := ParseMsg(body)
 		if err != nil {
@@ -177,6 +182,39 @@ func (d *describer) body(h *Header, body []byte) {
 		if h.Op.Key() {
 			d.key(h, body)
 		}
+	}
+}
+
+// options of level SOL_RXRPC.
+var options = map[int]string{
+	rxrpc.OptSecurityKey: "SECURITY_KEY", rxrpc.OptSecurityKeyring: "SECURITY_KEYRING", rxrpc.OptExclusiveConnection: "EXCLUSIVE_CONNECTION",
+	rxrpc.OptMinSecurityLevel: "MIN_SECURITY_LEVEL", rxrpc.OptUpgradeableService: "UPGRADEABLE_SERVICE", rxrpc.OptSupportedCmsg: "SUPPORTED_CMSG",
+	rxrpc.OptManageResponse: "MANAGE_RESPONSE",
+}
+
+// option names an option, and the value that it gets. Keys are named by their descriptions.
+func (d *describer) option(h *Header, body []byte) {
+	level, option := SplitOpt(h.Arg)
+	name, ok := options[option]
+	if !ok || level != rxrpc.SOLRxRPC {
+		d.printf(" level %d option %d, %d bytes", level, option, len(body))
+		return
+	}
+	d.WriteString(" RXRPC_" + name)
+	o := binary.NativeEndian
+	switch {
+	case len(body) == 0:
+	case option == rxrpc.OptSecurityKey || option == rxrpc.OptSecurityKeyring:
+		d.WriteString(" ")
+		d.text(body)
+	case len(body) != 4:
+		d.printf(", %d bytes", len(body))
+	case option == rxrpc.OptUpgradeableService:
+		d.printf(" %d to %d", o.Uint16(body), o.Uint16(body[2:]))
+	case option == rxrpc.OptMinSecurityLevel && o.Uint32(body) <= rxrpc.SecurityEncrypted:
+		d.printf(" %v", rxkad.Level(o.Uint32(body)))
+	default:
+		d.printf(" %d", o.Uint32(body))
 	}
 }
 

@@ -1,6 +1,7 @@
 package rxmsg_test
 
 import (
+	"encoding/binary"
 	"net/netip"
 	"strings"
 	"syscall"
@@ -132,6 +133,13 @@ func TestDescribe(t *testing.T) {
 	eor := rxmsg.Msg{Flags: rxrpc.MsgEOR, Name: name, Control: received.AppendRaw(nil)}
 	eorBody, err := eor.Append(nil)
 	require.NoError(t, err)
+	ofJoe := rxrpc.Control{CallID: 7, HasCallID: true}
+	joe := rxmsg.Msg{Name: name, Control: rxmsg.AppendSecurity(ofJoe.AppendRaw(nil), &secured), Data: []byte("data")}
+	joeBody, err := joe.Append(nil)
+	require.NoError(t, err)
+	setopt := func(option int, value ...byte) []byte {
+		return append(rxmsg.Header{Op: rxmsg.OpSetOpt, Sock: 3, Arg: rxmsg.OptArg(rxrpc.SOLRxRPC, option)}.Append(nil), value...)
+	}
 	late := rxmsg.Header{Op: rxmsg.OpBind, Flags: rxmsg.FlagDeadline, Sock: 3}
 	for _, c := range []struct {
 		data []byte
@@ -144,6 +152,16 @@ func TestDescribe(t *testing.T) {
 		{append(late.Append(nil), rxmsg.AppendDeadline(nil, 1e9)...), "rxrpc BIND sock 3 within 1s"},
 		{append(rxmsg.Header{Op: rxmsg.OpWindow, Sock: 3, Arg: 9}.Append(nil), rxmsg.AppendU32(nil, 4096)...), "rxrpc WINDOW sock 3 call 9, 4096 bytes"},
 		{append(rxmsg.Header{Op: rxmsg.EventError, Sock: 3, Arg: 9}.Append(nil), failure.Append(nil)...), `rxrpc event ERROR sock 3 call 9: SENDMSG: errno 13 (permission denied) "no"`},
+		{setopt(rxrpc.OptMinSecurityLevel, rxmsg.AppendU32(nil, 2)...), "rxrpc SETOPT sock 3 RXRPC_MIN_SECURITY_LEVEL encrypt"},
+		{setopt(rxrpc.OptSecurityKey, 'a', 'f', 's'), `rxrpc SETOPT sock 3 RXRPC_SECURITY_KEY "afs"`},
+		{setopt(rxrpc.OptSecurityKeyring, 'k'), `rxrpc SETOPT sock 3 RXRPC_SECURITY_KEYRING "k"`},
+		{setopt(rxrpc.OptExclusiveConnection), "rxrpc SETOPT sock 3 RXRPC_EXCLUSIVE_CONNECTION"},
+		{setopt(rxrpc.OptUpgradeableService, binary.NativeEndian.AppendUint16(binary.NativeEndian.AppendUint16(nil, 52), 53)...), "rxrpc SETOPT sock 3 RXRPC_UPGRADEABLE_SERVICE 52 to 53"},
+		{setopt(rxrpc.OptUpgradeableService, 52), "rxrpc SETOPT sock 3 RXRPC_UPGRADEABLE_SERVICE, 1 bytes"},
+		{setopt(99, 1), "rxrpc SETOPT sock 3 level 272 option 99, 1 bytes"},
+		{rxmsg.Header{Op: rxmsg.OpGetOpt, Sock: 3, Arg: rxmsg.OptArg(rxrpc.SOLRxRPC, rxrpc.OptSupportedCmsg)}.Append(nil), "rxrpc GETOPT sock 3 RXRPC_SUPPORTED_CMSG"},
+		{append(rxmsg.Reply{Op: rxmsg.OpGetOpt, Sock: 3, Value: rxrpc.OptSupportedCmsg}.Append(nil), rxmsg.AppendU32(nil, 14)...), "rxrpc reply GETOPT sock 3: done RXRPC_SUPPORTED_CMSG 14"},
+		{append(rxmsg.Header{Op: rxmsg.EventMsg, Sock: 3}.Append(nil), joeBody...), `rxrpc event MSG sock 3 call 7 from 192.0.2.1:7003/52 by "joe.admin@example.org" at encrypt, 4 bytes`},
 		{append(reply.Append(nil), "taken"...), `rxrpc reply BIND sock 3: errno 98 (address already in use) "taken"`},
 		{append(rxmsg.Reply{Op: rxmsg.OpGetName, Sock: 3}.Append(nil), name...), "rxrpc reply GETNAME sock 3: done, 0 at 192.0.2.1:7003/52"},
 		{append(header.Append(nil), 1, 2), "rxrpc SENDMSG sock 3: malformed"},

@@ -248,6 +248,9 @@ func (d *dgram) SetNotices(on bool) error {
 	return nil
 }
 
+// Notices implements tsocket.NoticeOps.
+func (d *dgram) Notices() (bool, error) { return d.notices.Load(), nil }
+
 // MaxDatagram returns MaxDgram.
 func (d *dgram) MaxDatagram() int { return MaxDgram }
 
