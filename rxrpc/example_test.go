@@ -34,7 +34,7 @@ func Example() {
 	}
 
 	c := e.Client(e.LocalAddr(), nil) // usually from elsewhere: rxrpc.Dial
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	reply, err := c.Call(ctx, 1234, []byte("hello"))
 	fmt.Println(string(reply), err)

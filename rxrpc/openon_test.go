@@ -128,16 +128,18 @@ func TestPeerThatNeverReceives(t *testing.T) {
 	defer func() { _ = d.Close() }()
 	a := openOn(t, c, &rxrpc.Config{SendBuffer: 20_000})
 	client := a.Client(rxrpc.OnlyPeer(), nil)
-	var all sync.WaitGroup
-	for range 200 {
-		all.Go(func() {
-			ctx, cancel := context.WithTimeout(context.Background(), 300*time.Millisecond)
-			defer cancel()
-			_, err := client.Call(ctx, 1, pattern(1000))
-			assert.ErrorIs(t, err, context.DeadlineExceeded)
-		})
+	for begin := soon(t); begin.Err() == nil && a.Stats().SendErrors == 0; { // once, where the machine has time for it
+		var all sync.WaitGroup
+		for range 200 {
+			all.Go(func() {
+				ctx, cancel := context.WithTimeout(context.Background(), 300*time.Millisecond)
+				defer cancel()
+				_, err := client.Call(ctx, 1, pattern(1000))
+				assert.ErrorIs(t, err, context.DeadlineExceeded)
+			})
+		}
+		all.Wait()
 	}
-	all.Wait()
 	assert.Positive(t, a.Stats().SendErrors, "what found the queue full is counted")
 }
 

@@ -226,7 +226,7 @@ func TestTenThousand(t *testing.T) {
 		require.NoError(t, l.Close())
 		assert.LessOrEqual(t, <-served, count)
 	}
-	deadline := time.Now().Add(10 * time.Second)
+	deadline := time.Now().Add(2 * time.Minute)
 	for openFiles(t) > before+4 && time.Now().Before(deadline) {
 		_, _ = tsocket.NewStream(newHeld()).ReadSome(shortly(t), make([]byte, 1)) // a pause
 	}
@@ -276,7 +276,7 @@ func TestCancelledConnect(t *testing.T) {
 	isErrno(t, syscall.ETIMEDOUT, err)
 	_, err = tsocket.DialTCP(cancelled(), tsocket.Addr{}, l.Addr())
 	isErrno(t, syscall.ECANCELED, err)
-	assert.Equal(t, mid-len(stuck), openFiles(t))
+	assert.Eventually(t, func() bool { return openFiles(t) <= mid-len(stuck) }, 2*time.Minute, time.Millisecond)
 	require.NoError(t, l.Close())
 	assert.GreaterOrEqual(t, before+10, openFiles(t))
 }

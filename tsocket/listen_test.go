@@ -67,7 +67,7 @@ func TestListener(t *testing.T) {
 		require.NoError(t, a.Close())
 		require.NoError(t, l.Close())
 		isErrno(t, syscall.ENOTCONN, <-accepting)
-		assert.Eventually(t, func() bool { return ctx.held.Load() == 0 }, 20*time.Second, time.Millisecond)
+		assert.Eventually(t, func() bool { return ctx.held.Load() == 0 }, 2*time.Minute, time.Millisecond)
 	})
 	t.Run("busy, cancelled, closed", func(t *testing.T) {
 		l, err := tsocket.ListenTCP(loopback4(t), nil)

@@ -75,7 +75,7 @@ func TestLoopClose(t *testing.T) {
 					assert.False(t, r.InProgress(), i)
 				}
 				// That of the socket without a descriptor is finished by its own goroutine.
-				require.Eventually(t, func() bool { return int(calls.Load()) == len(reqs) }, 10*time.Second, time.Millisecond)
+				require.Eventually(t, func() bool { return int(calls.Load()) == len(reqs) }, 2*time.Minute, time.Millisecond)
 				assert.EqualValues(t, 1, posted.Load())
 				assert.False(t, l.Post(func() {}))
 			})

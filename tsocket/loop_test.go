@@ -79,13 +79,14 @@ func TestLoopTimers(t *testing.T) {
 		done := make(chan struct{})
 		note := func(s string) func() { return func() { order = append(order, s) } }
 		on(t, l, func() {
-			l.AfterFunc(30*time.Millisecond, func() { order = append(order, "last"); close(done) })
+			last := l.AfterFunc(time.Hour, func() { order = append(order, "last"); close(done) })
 			l.AfterFunc(2*time.Millisecond, note("first"))
 			never := l.AfterFunc(3*time.Millisecond, note("never"))
 			later := l.AfterFunc(time.Millisecond, note("later"))
 			assert.True(t, never.Stop())
 			assert.False(t, never.Stop())
 			assert.True(t, later.Reset(10*time.Millisecond))
+			assert.True(t, last.Reset(10*time.Millisecond))
 		})
 		<-done
 		assert.Equal(t, []string{"first", "later", "last"}, order)

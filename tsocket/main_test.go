@@ -8,18 +8,18 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
-	"go.uber.org/goleak"
 
+	"github.com/cnbus/cnbus/internal/testenv"
 	"github.com/cnbus/cnbus/tsocket"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { testenv.Main(m) }
 
 var background = context.Background()
 
 // soon is a context that ends long after everything should have happened.
 func soon(t testing.TB) context.Context {
-	ctx, cancel := context.WithTimeout(background, 20*time.Second)
+	ctx, cancel := context.WithTimeout(background, 2*time.Minute)
 	t.Cleanup(cancel)
 	return ctx
 }

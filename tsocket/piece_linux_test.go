@@ -14,7 +14,7 @@ import (
 
 // Pieces are what was sent, in order, whether the kernel put it together or not.
 func TestRecvPieces(t *testing.T) {
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
 	here := tsocket.MustAddr(tsocket.AddrFrom(netip.MustParseAddrPort("127.0.0.1:0")))
 	a, err := tsocket.UDP(here, tsocket.Addr{})

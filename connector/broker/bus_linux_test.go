@@ -99,7 +99,7 @@ func newInside(t testing.TB) (*inside, connector.Bus) {
 }
 
 func within(t testing.TB) context.Context {
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	t.Cleanup(cancel)
 	return ctx
 }
@@ -366,7 +366,7 @@ func TestCopiesAnsweredOnTheLoop(t *testing.T) {
 		if waiting = append(waiting, d.Detach()); len(waiting) < copies {
 			return
 		}
-		ctx, cancel := context.WithTimeout(ctx, time.Second) // or the loop would wait for ever
+		ctx, cancel := context.WithTimeout(ctx, time.Minute) // or the loop would wait for ever
 		defer cancel()
 		for _, w := range waiting {
 			assert.NoError(t, w.Reply(ctx, answer))

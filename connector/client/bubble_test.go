@@ -13,6 +13,7 @@ import (
 
 	"github.com/cnbus/cnbus/connector"
 	"github.com/cnbus/cnbus/connector/internal/frame"
+	"github.com/cnbus/cnbus/internal/testenv"
 	"github.com/cnbus/cnbus/tsocket"
 )
 
@@ -79,7 +80,7 @@ func TestBubbles(t *testing.T) {
 
 // TestGreetingTimesOut: a broker that accepts and is silent keeps nobody.
 func TestGreetingTimesOut(t *testing.T) {
-	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
+	defer testenv.NoLeaks(t, goleak.IgnoreCurrent())
 	synctest.Test(t, func(t *testing.T) {
 		start := time.Now()
 		_, err := Dial(t.Context(), piped(t, func(p *peer) {

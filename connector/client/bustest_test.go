@@ -122,7 +122,7 @@ func policy(t testing.TB, l bustest.Limits) *broker.Policy {
 }
 
 func (s *site) Bus(t testing.TB, opt bustest.BusOptions) connector.Bus {
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
 	cfg := s.config
 	cfg.Name, cfg.Logger = opt.Name, slog.New(slog.DiscardHandler)

@@ -18,6 +18,7 @@ import (
 	"github.com/cnbus/cnbus/cbid"
 	"github.com/cnbus/cnbus/connector"
 	"github.com/cnbus/cnbus/connector/internal/frame"
+	"github.com/cnbus/cnbus/internal/testenv"
 )
 
 var (
@@ -27,7 +28,7 @@ var (
 )
 
 // patience is how long a test waits for what must come.
-const patience = 20 * time.Second
+const patience = 2 * time.Minute
 
 // fake is a broker that does what the test says, frame by frame.
 type fake struct {
@@ -47,7 +48,7 @@ type peer struct {
 func newFake(t *testing.T) *fake {
 	t.Helper()
 	leaks := goleak.IgnoreCurrent()
-	t.Cleanup(func() { goleak.VerifyNone(t, leaks) })
+	t.Cleanup(func() { testenv.NoLeaks(t, leaks) })
 	dir, err := os.MkdirTemp("", "cn") // t.TempDir() may be too long for a socket's path
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })

@@ -14,6 +14,7 @@ import (
 
 	"github.com/cnbus/cnbus/connector"
 	"github.com/cnbus/cnbus/connector/internal/frame"
+	"github.com/cnbus/cnbus/internal/testenv"
 	"github.com/cnbus/cnbus/tsocket"
 )
 
@@ -37,7 +38,7 @@ func (c *slowConn) Writev(_ context.Context, bufs [][]byte) (int64, error) {
 
 func newSlow(t *testing.T) (*writer, *slowConn) {
 	leaks := goleak.IgnoreCurrent()
-	t.Cleanup(func() { goleak.VerifyNone(t, leaks) })
+	t.Cleanup(func() { testenv.NoLeaks(t, leaks) })
 	c := &slowConn{writes: make(chan []byte, 1), result: make(chan int)}
 	w := &writer{}
 	w.init(tsocket.NewStream(c), 1000)

@@ -70,7 +70,7 @@ func TestBadInput(t *testing.T) {
 						delete(to.bridge.core.refused, c.why.Error())
 					})
 					return said
-				}, 30*time.Second, 10*time.Millisecond)
+				}, 2*time.Minute, 10*time.Millisecond)
 			}
 		})
 	}

@@ -14,7 +14,7 @@ import (
 )
 
 func soon(t *testing.T) context.Context {
-	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	t.Cleanup(cancel)
 	return ctx
 }
@@ -54,7 +54,7 @@ func TestTheLeaseIsRenewedWhileManyIDsAreClaimed(t *testing.T) {
 		var now uint64
 		g.on(t, func() { now = g.core.lease.rev })
 		return now > before
-	}, 30*time.Second, 10*time.Millisecond)
+	}, 2*time.Minute, 10*time.Millisecond)
 	assert.Empty(t, held, "others wait their turn")
 	for range storesMost {
 		<-g.stores
@@ -80,7 +80,7 @@ func TestWhatTheStoreSaysBeforeJoinHasReturnedIsNotLost(t *testing.T) {
 	early.Store(storeOp{kind: storeCreate, bucket: bucketIDs, key: key, value: []byte("x"), then: func(r storeResult) { said <- r }})
 	require.Eventually(t, func() bool {
 		return early.store.do(t.Context(), &storeOp{kind: storeGet, bucket: bucketIDs, key: key}).err == nil
-	}, 30*time.Second, 5*time.Millisecond)
+	}, 2*time.Minute, 5*time.Millisecond)
 	early.site.Store(h.bridge.site.Load())
 	close(early.joined)
 	select {

@@ -18,6 +18,7 @@ import (
 	"github.com/cnbus/cnbus/connector/broker"
 	"github.com/cnbus/cnbus/connector/bustest"
 	"github.com/cnbus/cnbus/connector/client"
+	"github.com/cnbus/cnbus/internal/testenv"
 )
 
 // host is a broker with a bridge.
@@ -57,7 +58,7 @@ func startHostAt(t testing.TB, cfg *Config, queue int, path, rules string) *host
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- h.broker.Serve(ctx) }()
-	joined, end := context.WithTimeout(context.Background(), 30*time.Second)
+	joined, end := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer end()
 	h.bridge, err = Join(joined, h.broker, cfg)
 	if err != nil {
@@ -66,7 +67,7 @@ func startHostAt(t testing.TB, cfg *Config, queue int, path, rules string) *host
 		require.NoError(t, err)
 	}
 	h.stop = sync.OnceFunc(func() {
-		ctx, end := context.WithTimeout(context.Background(), 30*time.Second)
+		ctx, end := context.WithTimeout(context.Background(), 2*time.Minute)
 		defer end()
 		assert.NoError(t, h.bridge.Close(ctx))
 		cancel()
@@ -76,7 +77,7 @@ func startHostAt(t testing.TB, cfg *Config, queue int, path, rules string) *host
 }
 
 func (h *host) dial(t testing.TB, name string) connector.Bus {
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
 	b, err := client.Dial(ctx, &client.Config{Socket: h.path, Name: name, Logger: quiet})
 	require.NoError(t, err)
@@ -101,7 +102,7 @@ func TestThinPath(t *testing.T) {
 		agent, caller := a.dial(t, "agent"), b.dial(t, "caller")
 		defer agent.Close()
 		defer caller.Close()
-		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 		defer cancel()
 
 		id := cbid.Make(0x200, 1)
@@ -127,7 +128,7 @@ func TestThinPath(t *testing.T) {
 		_, err = ep.Call(ctx, connector.Message{ID: id}, connector.Dest{})
 		assert.ErrorIs(t, err, connector.ErrNoID, "who removes an id is answered when every host knows")
 	}()
-	goleak.VerifyNone(t, before)
+	testenv.NoLeaks(t, before)
 }
 
 // siteOfHosts is a bus of several hosts for the conformance suite: each handle is on the next one.
@@ -165,7 +166,7 @@ func TestBus(t *testing.T) {
 	}
 	caps := bustest.All()
 	caps.History, caps.Limits = false, false
-	bustest.Run(t, bustest.Carrier{Name: "natsbridge", Caps: caps, Flood: 800, Patience: 60 * time.Second, New: func(t testing.TB, opt bustest.SiteOptions) bustest.Site {
+	bustest.Run(t, bustest.Carrier{Name: "natsbridge", Caps: caps, Flood: 800, Patience: 2 * time.Minute, New: func(t testing.TB, opt bustest.SiteOptions) bustest.Site {
 		s := &siteOfHosts{free: &names, name: names[0]}
 		names = names[1:]
 		queue := 0

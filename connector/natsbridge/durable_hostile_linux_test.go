@@ -55,7 +55,7 @@ func TestAStrangerWritesIntoAStream(t *testing.T) {
 	e := startServer(t)
 	s := newDurableSite(t, e, 2)
 	defer s.stop()
-	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	member, sender := s.endpoint(1), s.endpoint(0)
 	require.NoError(t, member.Join(ctx, kept1))
@@ -94,7 +94,7 @@ func TestAStrangerWritesIntoAStream(t *testing.T) {
 func TestAnAgentMakesItsGroupDurable(t *testing.T) {
 	s := newDurableSite(t, startServer(t), 2)
 	defer s.stop()
-	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	id := cbid.Make(0x500, 1)
 	agent := s.hosts[0].dial(t, "agent")

@@ -14,6 +14,7 @@ import (
 
 	"github.com/cnbus/cnbus/cbid"
 	"github.com/cnbus/cnbus/connector"
+	"github.com/cnbus/cnbus/internal/testenv"
 )
 
 const durablePolicy = everybody + `
@@ -73,7 +74,7 @@ func counted(n uint32) connector.Message {
 // next is the next message of an endpoint; nothing may have been lost.
 func next(t *testing.T, ep connector.Endpoint) connector.Event {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	for {
 		ev, err := ep.Recv(ctx)
@@ -108,7 +109,7 @@ func TestDurableThinPath(t *testing.T) {
 		s := newDurableSite(t, e, 3)
 		defer s.stop()
 		to := connector.Dest{Group: kept1}
-		ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 		defer cancel()
 		member, here := s.endpoint(1), s.endpoint(0)
 		require.NoError(t, member.Join(ctx, kept1))
@@ -157,14 +158,14 @@ func TestDurableThinPath(t *testing.T) {
 		wants(t, here, 522, 552)
 		wants(t, late, 522, 552)
 	})
-	goleak.VerifyNone(t, before)
+	testenv.NoLeaks(t, before)
 }
 
 // TestWhatADurableGroupHasNoMore is counted exactly, over a store that has ten messages.
 func TestWhatADurableGroupHasNoMore(t *testing.T) {
 	s := newDurableSite(t, startServer(t), 2)
 	defer s.stop()
-	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	sender := s.endpoint(0)
 	for n := range uint32(35) {
@@ -199,7 +200,7 @@ func TestTheStoreGoesAndComesBack(t *testing.T) {
 	}
 	s := &durableSite{t: t, hosts: hosts}
 	defer s.stop()
-	ctx, cancel := context.WithTimeout(t.Context(), 90*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	member, sender := s.endpoint(1), s.endpoint(0)
 	require.NoError(t, member.Join(ctx, kept1))

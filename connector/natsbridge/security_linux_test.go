@@ -51,7 +51,7 @@ func natsWith(t testing.TB, config string) string {
 		s.Shutdown()
 		s.WaitForShutdown()
 	})
-	require.True(t, s.ReadyForConnections(20*time.Second))
+	require.True(t, s.ReadyForConnections(2*time.Minute))
 	return s.Addr().(*net.TCPAddr).AddrPort().String()
 }
 
@@ -103,7 +103,7 @@ func asHost(name, url string) *Config {
 // works shows that a host's own bus does: an agent there is called.
 func (h *host) works(t testing.TB, id cbid.ID) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	agent, user := h.dial(t, "agent"), h.dial(t, "user")
 	defer agent.Close()
@@ -205,7 +205,7 @@ func TestTLSToNATS(t *testing.T) {
 // sees registers an id for the site on a, and asks for it on b.
 func sees(t testing.TB, a, b *host, want bool) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	id := cbid.Make(0x400, 1)
 	agent, user := a.dial(t, "agent"), b.dial(t, "user")
@@ -396,10 +396,10 @@ func TestCredentialsFiles(t *testing.T) {
 	sees(t, a, b, true)
 	connected := func(want bool) {
 		t.Helper()
-		require.Eventually(t, func() bool { return b.bridge.nc.IsConnected() == want }, 60*time.Second, 10*time.Millisecond)
+		require.Eventually(t, func() bool { return b.bridge.nc.IsConnected() == want }, 2*time.Minute, 10*time.Millisecond)
 	}
 	connected(false)
-	for patience := time.After(60 * time.Second); ; {
+	for patience := time.After(2 * time.Minute); ; {
 		select {
 		case line := <-told:
 			if !strings.Contains(line, "does not take the connection back") {
@@ -418,8 +418,8 @@ func TestCredentialsFiles(t *testing.T) {
 	require.Eventually(t, func() bool {
 		rows, err := b.bridge.Hosts(t.Context())
 		return err == nil && len(rows) == 2 && rows[0].State == "self" && rows[1].State == "reachable"
-	}, 60*time.Second, 20*time.Millisecond)
-	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
+	}, 2*time.Minute, 20*time.Millisecond)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	bus, err := client.Dial(ctx, &client.Config{Socket: b.path, Name: "after", Logger: quiet})
 	require.NoError(t, err)

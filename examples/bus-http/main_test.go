@@ -56,7 +56,7 @@ func TestHTTPBetweenTwoProcesses(t *testing.T) {
 
 	var out bytes.Buffer
 	whoami := []string{"http://0x7001:1/whoami"}
-	for end := time.Now().Add(30 * time.Second); ; { // until the server is there
+	for end := time.Now().Add(2 * time.Minute); ; { // until the server is there
 		if err = run(t.Context(), "", "", whoami, &out); err == nil || time.Now().After(end) {
 			break
 		}

@@ -56,7 +56,7 @@ func TestTwoEnginesInTwoProcesses(t *testing.T) {
 
 	text := "hello\n" + strings.Repeat("0123456789", 5000) + "\nlast\n"
 	var out bytes.Buffer
-	for end := time.Now().Add(30 * time.Second); ; { // until the server is there
+	for end := time.Now().Add(2 * time.Minute); ; { // until the server is there
 		out.Reset()
 		if err = run(t.Context(), false, strings.NewReader(text), &out); err == nil || time.Now().After(end) {
 			break

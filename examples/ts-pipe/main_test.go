@@ -17,7 +17,7 @@ import (
 )
 
 func TestPipe(t *testing.T) {
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	dir, err := os.MkdirTemp("", "np")
 	require.NoError(t, err)

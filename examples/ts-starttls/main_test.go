@@ -36,7 +36,7 @@ func certificate(t *testing.T, name string) (tls.Certificate, *x509.CertPool) {
 }
 
 func TestServe(t *testing.T) {
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	cert, roots := certificate(t, "lines.test")
 	client, server := tsocket.Pipe()

@@ -56,7 +56,7 @@ func call(t *testing.T, at netip.AddrPort, security rxrpc.ClientSecurity) string
 	e, err := rxrpc.Open(netip.MustParseAddrPort("127.0.0.1:0"), nil)
 	require.NoError(t, err)
 	defer e.Close()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	reply, err := e.Client(at, &rxrpc.ClientConfig{Security: security}).Call(ctx, 1, []byte("who am I?"))
 	require.NoError(t, err)

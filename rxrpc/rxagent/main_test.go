@@ -4,7 +4,7 @@ import (
 	"os"
 	"testing"
 
-	"go.uber.org/goleak"
+	"github.com/cnbus/cnbus/internal/testenv"
 )
 
 func TestMain(m *testing.M) {
@@ -12,7 +12,7 @@ func TestMain(m *testing.M) {
 		child(path)
 		return
 	}
-	goleak.VerifyTestMain(m)
+	testenv.Main(m)
 }
 
 // childMark in the environment makes the test binary a broker with an agent, on that socket.

@@ -8,13 +8,13 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
-	"go.uber.org/goleak"
 
+	"github.com/cnbus/cnbus/internal/testenv"
 	"github.com/cnbus/cnbus/rxrpc/internal/wire"
 	"github.com/cnbus/cnbus/rxrpc/rxdebug"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { testenv.Main(m) }
 
 // An endpoint gives, for each datagram that comes, those that answer it.
 type endpoint func(h wire.Header, body []byte) [][]byte
@@ -108,7 +108,7 @@ func dial(t *testing.T, addr netip.AddrPort, config *rxdebug.Config) (*rxdebug.C
 	c, err := rxdebug.Dial(addr, config)
 	require.NoError(t, err)
 	t.Cleanup(func() { c.Close() })
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	t.Cleanup(cancel)
 	return c, ctx
 }

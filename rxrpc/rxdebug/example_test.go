@@ -12,7 +12,7 @@ import (
 
 // How busy is a file server, and with whom?
 func Example() {
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 
 	c, err := rxdebug.Dial(netip.MustParseAddrPort("192.0.2.1:7000"), nil)

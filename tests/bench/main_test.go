@@ -9,7 +9,6 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
-	"go.uber.org/goleak"
 
 	"github.com/cnbus/cnbus/internal/testenv"
 	"github.com/cnbus/cnbus/tests/bench/harness"
@@ -18,7 +17,7 @@ import (
 func TestMain(m *testing.M) {
 	// The test's program plays the roles too, as the benchmark's does.
 	mainRoles()
-	goleak.VerifyTestMain(m)
+	testenv.Main(m)
 }
 
 // TestSmoke runs the cheap rows once, all rows where nothing may be left out. It asserts

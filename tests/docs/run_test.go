@@ -75,7 +75,7 @@ func TestNotify(t *testing.T) {
 }
 
 func TestThermometer(t *testing.T) {
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
 	socket := serve(t)
 	bus, err := client.Dial(ctx, &client.Config{Socket: socket})

@@ -22,7 +22,7 @@ import (
 )
 
 // patience is how long anything that must come is waited for.
-const patience = 30 * time.Second
+const patience = 2 * time.Minute
 
 // site is a directory with a broker's socket in it, and the environment of the
 // programs that use it.

@@ -13,6 +13,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/cnbus/cnbus/cbid"
+	"github.com/cnbus/cnbus/internal/testenv"
 )
 
 // soakEnv makes TestChurn last as long as it says, "60s" for instance.
@@ -95,7 +96,7 @@ func TestChurn(t *testing.T) {
 	for _, c := range cells {
 		c.close()
 	}
-	goleak.VerifyNone(t, before)
+	testenv.NoLeaks(t, before)
 	o.back(first)
 	now := s.memory("VmRSS")
 	t.Logf("the broker's memory: %d KiB at first, %d at most, %d now", rss>>10, high>>10, now>>10)

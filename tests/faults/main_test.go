@@ -8,7 +8,7 @@ import (
 	"os"
 	"testing"
 
-	"go.uber.org/goleak"
+	"github.com/cnbus/cnbus/internal/testenv"
 )
 
 // This binary plays the other processes too, so that what is tested is what the
@@ -29,7 +29,7 @@ var roles = map[string]func() error{
 func TestMain(m *testing.M) {
 	role := os.Getenv(roleEnv)
 	if role == "" {
-		goleak.VerifyTestMain(m)
+		testenv.Main(m)
 		return
 	}
 	if err := roles[role](); err != nil {

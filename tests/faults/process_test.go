@@ -17,7 +17,7 @@ import (
 )
 
 // patience bounds every wait. Nothing here takes as long on a machine that is not stuck.
-const patience = 90 * time.Second
+const patience = 2 * time.Minute
 
 // process is another process of this binary, in one of the roles. It ends with
 // the test at the latest.

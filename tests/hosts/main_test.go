@@ -135,7 +135,7 @@ func brokerMain() error {
 	fmt.Println("ready")
 	<-ctx.Done()
 	_ = bus.Close()
-	last, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	last, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	err = bridge.Close(last)
 	end()
@@ -248,6 +248,6 @@ func (p *process) kill() {
 	_ = p.cmd.Process.Kill()
 	select {
 	case <-p.done:
-	case <-time.After(10 * time.Second):
+	case <-time.After(patience):
 	}
 }

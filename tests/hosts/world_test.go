@@ -25,7 +25,7 @@ import (
 )
 
 // patience is how long anything that must come is waited for, on a machine with other things to do.
-const patience = 60 * time.Second
+const patience = 2 * time.Minute
 
 // world is a bridge with namespaces at it. Several may be at a time.
 type world struct {

@@ -58,7 +58,7 @@ func serve(t testing.TB, at netip.AddrPort, cfg *rxrpc.Config) *rxrpc.Server {
 // that is about to end has its answers.
 func drain(t testing.TB, e *rxrpc.Endpoint) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
 	require.NoError(t, e.Wait(ctx))
 }

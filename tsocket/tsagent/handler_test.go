@@ -62,7 +62,7 @@ func (w within) call(h Header, body ...byte) completion {
 	select {
 	case c := <-via:
 		return c
-	case <-time.After(30 * time.Second):
+	case <-time.After(2 * time.Minute):
 		require.FailNow(w.t, "no completion", "%v", h.Op)
 	}
 	panic("not reached")

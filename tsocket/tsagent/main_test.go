@@ -3,14 +3,14 @@ package tsagent_test
 import (
 	"testing"
 
-	"go.uber.org/goleak"
+	"github.com/cnbus/cnbus/internal/testenv"
 )
 
 func TestMain(m *testing.M) {
 	if child != nil && child() {
 		return
 	}
-	goleak.VerifyTestMain(m)
+	testenv.Main(m)
 }
 
 // child runs what this process was started for, if that is not the tests.

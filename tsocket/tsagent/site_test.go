@@ -19,7 +19,7 @@ import (
 var background = context.Background()
 
 // patience is how long something that is to happen is waited for.
-const patience = 30 * time.Second
+const patience = 2 * time.Minute
 
 func soon(t testing.TB) context.Context {
 	ctx, cancel := context.WithTimeout(background, patience)

@@ -26,7 +26,11 @@ func watchLeaks(_ testing.TB, ignore []string) leaks {
 // check requires that everything the test made is gone.
 func (l leaks) check(t testing.TB, test string) {
 	t.Helper()
-	require.NoError(t, goleak.Find(l.goroutines...), "goroutines after "+test)
+	err := goleak.Find(l.goroutines...)
+	for end := time.Now().Add(patience); err != nil && time.Now().Before(end); { // Find pauses
+		err = goleak.Find(l.goroutines...)
+	}
+	require.NoError(t, err, "goroutines after "+test)
 	var now int
 	for end := time.Now().Add(patience); ; {
 		if now = countFDs(); now <= l.fds || time.Now().After(end) {

@@ -14,11 +14,11 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
-	"go.uber.org/goleak"
 
 	"github.com/cnbus/cnbus/connector"
 	"github.com/cnbus/cnbus/connector/broker"
 	"github.com/cnbus/cnbus/connector/loopback"
+	"github.com/cnbus/cnbus/internal/testenv"
 	"github.com/cnbus/cnbus/rxrpc"
 	"github.com/cnbus/cnbus/rxrpc/keyring"
 	"github.com/cnbus/cnbus/rxrpc/rxagent/rxclient"
@@ -28,9 +28,9 @@ import (
 	"github.com/cnbus/cnbus/tsocket/tsagent"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { testenv.Main(m) }
 
-const patience = 30 * time.Second
+const patience = 2 * time.Minute
 
 // asked is a policy that writes down what it was asked.
 type asked struct {

@@ -10,15 +10,15 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
-	"go.uber.org/goleak"
 
 	"github.com/cnbus/cnbus/cbid"
 	"github.com/cnbus/cnbus/cmd/internal/cli"
 	"github.com/cnbus/cnbus/connector"
+	"github.com/cnbus/cnbus/internal/testenv"
 	"github.com/cnbus/cnbus/internal/usernet"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { testenv.Main(m) }
 
 // talk has one place on the carrier call another.
 func talk(t *testing.T, c *Carrier, id cbid.ID) {

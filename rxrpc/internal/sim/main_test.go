@@ -12,7 +12,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
-	"go.uber.org/goleak"
+
+	"github.com/cnbus/cnbus/internal/testenv"
 )
 
 var (
@@ -25,7 +26,7 @@ var (
 // scenarios is how many there are in the usual run.
 const scenarios = 10_000
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { testenv.Main(m) }
 
 // replay is the command that runs a seed alone.
 func replay(seed uint64) string {

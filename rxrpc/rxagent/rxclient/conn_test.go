@@ -116,7 +116,8 @@ func TestLostSocketIsClosed(t *testing.T) {
 		_, err := client.Call(ctx, 52, []byte("x"))
 		return err
 	}
-	require.NoError(t, call())
+	_, err = client.Call(soon(t), 52, []byte("x"))
+	require.NoError(t, err)
 	drop.set()
 	require.EventuallyWithT(t, func(col *assert.CollectT) {
 		assert.NoError(col, call())

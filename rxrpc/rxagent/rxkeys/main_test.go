@@ -4,9 +4,9 @@ import (
 	"net/netip"
 	"testing"
 
-	"go.uber.org/goleak"
+	"github.com/cnbus/cnbus/internal/testenv"
 )
 
 var loopback = netip.MustParseAddrPort("127.0.0.1:0")
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { testenv.Main(m) }

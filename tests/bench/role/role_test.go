@@ -10,12 +10,13 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
-	"go.uber.org/goleak"
+
+	"github.com/cnbus/cnbus/internal/testenv"
 )
 
 func TestMain(m *testing.M) {
 	Main(map[string]Func{"test": testRole, "broken": func(context.Context, *Proc) error { return errors.New("no luck") }})
-	goleak.VerifyTestMain(m)
+	testenv.Main(m)
 }
 
 // testRole adds to the number it is given, fails, hangs, burns.

@@ -9,6 +9,8 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
+
+	"github.com/cnbus/cnbus/internal/testenv"
 )
 
 // TestASmallSite runs the whole of it with two small sites, and looks at what does not hang on the machine.
@@ -30,7 +32,7 @@ func TestASmallSite(t *testing.T) {
 	assert.True(t, far.guess)
 	assert.EqualValues(t, 7000, far.keys)
 	assert.EqualValues(t, 4000, far.subs)
-	goleak.VerifyNone(t, before)
+	testenv.NoLeaks(t, before)
 }
 
 func TestTableAndWrongUse(t *testing.T) {

@@ -7,11 +7,11 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
-	"go.uber.org/goleak"
 
 	"github.com/cnbus/cnbus/cbid"
 	"github.com/cnbus/cnbus/connector"
 	"github.com/cnbus/cnbus/connector/loopback"
+	"github.com/cnbus/cnbus/internal/testenv"
 	"github.com/cnbus/cnbus/tsocket"
 	"github.com/cnbus/cnbus/tsocket/tsagent/bussock"
 )
@@ -20,7 +20,7 @@ func TestMain(m *testing.M) {
 	if child != nil && child() {
 		return
 	}
-	goleak.VerifyTestMain(m)
+	testenv.Main(m)
 }
 
 // child runs what this process was started for, if that is not the tests.
@@ -30,7 +30,7 @@ var child func() bool
 var ignored = []string{"github.com/cnbus/cnbus/connector/client.(*agent).read"}
 
 // patience is how long something that is to happen is waited for.
-const patience = 30 * time.Second
+const patience = 2 * time.Minute
 
 func soon(t testing.TB) context.Context {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
