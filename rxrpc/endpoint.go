@@ -150,6 +150,17 @@ func (e *Endpoint) shut() {
 	})
 }
 
+// ackEnds acknowledges all replies now.
+func (e *Endpoint) ackEnds() {
+	if e.far != nil {
+		return // whoever runs the protocol will
+	}
+	e.do(func(now proto.Time) {
+		e.p.AckEnds()
+		e.transmit(now)
+	})
+}
+
 // Wait returns when the endpoint has no calls and nothing to send, or ctx ends: to be
 // called before Close so that replies arrive. Calls that begin meanwhile are waited for too.
 func (e *Endpoint) Wait(ctx context.Context) error {

@@ -40,7 +40,7 @@ var shared = NewPool(nil)
 // is known of peers. With port 0 it is one that all who ask for port 0 share. cfg counts for whoever comes first.
 //
 // Each user closes it once. After the last it is retained for Config.Retain in case
-// somebody wants it again, and then closed.
+// somebody wants it again, and then closed. What the peers are owed is sent at once: a program may end right after its Close.
 func Shared(local netip.AddrPort, cfg *Config) (*Endpoint, error) { return shared.Shared(local, cfg) }
 
 // Shared is the function Shared for the users of the pool.
@@ -110,6 +110,7 @@ func (s *sharing) leave(e *Endpoint) error {
 	}
 	s.retire = time.AfterFunc(s.retain, func() { s.expire(e) })
 	s.pool.mu.Unlock()
+	e.ackEnds()
 	return nil
 }
 

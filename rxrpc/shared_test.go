@@ -1,7 +1,10 @@
 package rxrpc_test
 
 import (
+	"net"
+	"net/netip"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -67,4 +70,45 @@ func TestDial(t *testing.T) {
 	require.NoError(t, c.Close())
 	_, err = rxrpc.Dial("nonsense", nil)
 	require.Error(t, err)
+}
+
+// TestLastUserLeavesNothingOwed: the end of a reply is acknowledged when the last user of an endpoint closes it, and not
+// when another call, or its time, comes: its program may be about to end.
+func TestLastUserLeavesNothingOwed(t *testing.T) {
+	server, err := net.ListenUDP("udp4", net.UDPAddrFromAddrPort(local4)) // one that never sends again
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = server.Close() })
+	require.NoError(t, server.SetDeadline(time.Now().Add(30*time.Second)))
+	buf := make([]byte, 2048)
+	next := func() (datagram []byte, from netip.AddrPort) {
+		n, from, err := server.ReadFromUDPAddrPort(buf)
+		require.NoError(t, err)
+		return buf[:n], from
+	}
+
+	pool := rxrpc.NewPool(nil)
+	t.Cleanup(pool.CloseUnused)
+	e, err := pool.Shared(local4, &rxrpc.Config{Retain: time.Hour, Timers: rxrpc.Timers{FinalAck: time.Hour}})
+	require.NoError(t, err)
+	other, err := pool.Shared(local4, nil)
+	require.NoError(t, err)
+	done := make(chan error, 1)
+	go func() {
+		_, err := e.Client(server.LocalAddr().(*net.UDPAddr).AddrPort(), nil).Call(soon(t), 1, []byte("x"))
+		done <- err
+	}()
+	const lastPacket, data, ack, idle = 0x04, 1, 2, 9
+	b, from := next()
+	require.EqualValues(t, data, b[20])
+	b[21] = lastPacket
+	_, err = server.WriteToUDPAddrPort(append(b[:28], "reply"...), from)
+	require.NoError(t, err)
+	require.NoError(t, <-done)
+	require.NoError(t, e.Close())
+	require.NoError(t, other.Close())
+	for b, _ = next(); b[20] == data; b, _ = next() {
+		// Sent again, as the answer took its time.
+	}
+	require.EqualValues(t, ack, b[20])
+	require.EqualValues(t, idle, b[28+16], "its reason")
 }

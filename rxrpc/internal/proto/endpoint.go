@@ -221,7 +221,17 @@ func (e *Endpoint) Close(now Time) {
 			if call := ch.call; call != nil {
 				call.abort(now, wire.CallDead, syscall.ESHUTDOWN, "the endpoint was closed", nil)
 			}
-			if ch.finalAt != never {
+		}
+	}
+	e.AckEnds()
+}
+
+// AckEnds acknowledges the replies whose ends wait for the next call on their channel to do it: for when there may be no
+// next one, and nobody to do it later. Otherwise their servers keep the calls, and send again to whoever has gone.
+func (e *Endpoint) AckEnds() {
+	for _, c := range e.allConns {
+		for i := range c.channels {
+			if ch := &c.channels[i]; ch.finalAt != never {
 				ch.finalAt, ch.due, ch.reason, ch.answers = never, true, wire.AckIdle, 0
 				e.connsToSend.add(c)
 			}

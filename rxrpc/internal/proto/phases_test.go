@@ -60,6 +60,49 @@ func TestStatesOfAClientCall(t *testing.T) {
 	assert.Zero(t, r.stats.LiveCalls)
 }
 
+// TestEndsOfReplies: the end of a reply is acknowledged by the next call on its channel, or when there was none for a while, or
+// when there will be none.
+func TestEndsOfReplies(t *testing.T) {
+	ack := "ACK IDLE call 1 first 2 prev 1 for 0 "
+	for name, c := range map[string]struct {
+		end  func(r *rig)
+		want []string
+	}{
+		"nothing for a while":    {func(*rig) {}, nil},
+		"asked for":              {func(r *rig) { r.AckEnds() }, []string{ack}},
+		"asked for twice":        {func(r *rig) { r.AckEnds(); r.AckEnds() }, []string{ack}},
+		"end of the endpoint":    {func(r *rig) { r.Endpoint.Close(r.now) }, []string{ack}},
+		"the next call does it": {func(r *rig) {
+			r.begin(CallParams{}, []byte("y"))
+			assert.Equal(t, []string{"DATA call 2 seq 1 CLIENT|REQACK|LAST"}, r.texts())
+			r.AckEnds()
+		}, []string{}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t, Config{})
+			call := r.begin(CallParams{}, []byte("x"))
+			r.out()
+			h := fromServer(call, wire.TypeData, 1)
+			h.Flags |= last
+			r.in(h, 'y')
+			r.data(call)
+			call.Release(r.now)
+			assert.Empty(t, r.texts(), "the next call may come at once")
+			c.end(r)
+			out := r.texts()
+			if c.want == nil {
+				assert.Empty(t, out)
+				assert.Equal(t, []string{ack}, r.laterTexts(2*r.cfg.Timers.FinalAck))
+				return
+			}
+			assert.Equal(t, c.want, out)
+			for _, p := range r.laterTexts(2 * r.cfg.Timers.FinalAck) {
+				assert.NotEqual(t, ack, p, "once is enough")
+			}
+		})
+	}
+}
+
 func TestAnEarlyReplyIsAProtocolError(t *testing.T) {
 	r := newRig(t, Config{})
 	c, err := r.NewCall(r.now, &CallParams{Peer: serverAddr, Service: testService})
