@@ -7,6 +7,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -54,12 +55,14 @@ func TestTenThousandCallsAtATime(t *testing.T) {
 		return append(dst, request...), nil
 	})))
 	c := open(t, local4, cfg).Client(s.Endpoint().LocalAddr(), nil)
+	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute) // all of them together
+	defer cancel()
 	var wg sync.WaitGroup
 	var ok atomic.Int32
 	for i := range n {
 		wg.Go(func() {
 			request := fmt.Appendf(nil, "call %d", i)
-			reply, err := c.Call(soon(t), 1, request)
+			reply, err := c.Call(ctx, 1, request)
 			if err == nil && bytes.Equal(request, reply) {
 				ok.Add(1)
 			}

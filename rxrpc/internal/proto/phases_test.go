@@ -68,10 +68,10 @@ func TestEndsOfReplies(t *testing.T) {
 		end  func(r *rig)
 		want []string
 	}{
-		"nothing for a while":    {func(*rig) {}, nil},
-		"asked for":              {func(r *rig) { r.AckEnds() }, []string{ack}},
-		"asked for twice":        {func(r *rig) { r.AckEnds(); r.AckEnds() }, []string{ack}},
-		"end of the endpoint":    {func(r *rig) { r.Endpoint.Close(r.now) }, []string{ack}},
+		"nothing for a while": {func(*rig) {}, nil},
+		"asked for":           {func(r *rig) { r.AckEnds() }, []string{ack}},
+		"asked for twice":     {func(r *rig) { r.AckEnds(); r.AckEnds() }, []string{ack}},
+		"end of the endpoint": {func(r *rig) { r.Endpoint.Close(r.now) }, []string{ack}},
 		"the next call does it": {func(r *rig) {
 			r.begin(CallParams{}, []byte("y"))
 			assert.Equal(t, []string{"DATA call 2 seq 1 CLIENT|REQACK|LAST"}, r.texts())
