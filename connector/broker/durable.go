@@ -47,7 +47,55 @@ func (h *hub) durableHistory(num uint32) (connector.History, bool) {
 		}
 	}
 	want, ok := h.rules.historyOf(num)
-	return want, ok && want.Durable
+	return want, ok && want.Durable && !h.staysHome(num)
+}
+
+// staysHome reports whether a group is of this host alone, so that no store of the site keeps it.
+func (h *hub) staysHome(num uint32) bool {
+	return h.site != nil && h.site.local != nil && h.site.local(num)
+}
+
+// policyHistory is what the policy gives a group; one that stays on its host has it here.
+func (h *hub) policyHistory(num uint32) (connector.History, bool) {
+	want, ok := h.rules.historyOf(num)
+	if want.Durable && h.staysHome(num) {
+		want.Durable = false
+		h.log.Warn("the policy makes a group durable that stays on its host: it is kept here", "group", num)
+	}
+	return want, ok
+}
+
+// keepHome has the groups that stay on their host kept here, where it was not known yet that they do.
+func (h *hub) keepHome() {
+	for num, g := range h.groups {
+		d := g.durable()
+		if d == nil || !h.staysHome(num) {
+			continue
+		}
+		h.dropDurable(g)
+		if want, ok := h.policyHistory(num); ok {
+			h.setHistory(g, want, nil)
+		}
+		for _, w := range append(d.waiting, d.later...) {
+			if !w.c.closed {
+				h.joinKept(w)
+			}
+		}
+	}
+}
+
+// dropDurable takes the store's history from a group; who is behind in it is told.
+func (h *hub) dropDurable(g *group) {
+	for _, m := range g.members {
+		if m.lagging {
+			m.lagging = false
+			m.c.dropLagging(m)
+			h.loseAs(m.c, lostCount{group: g.num, unknown: true})
+			h.tellSoon(m.c)
+		}
+		m.joining = false
+	}
+	g.hist = nil
 }
 
 func (h *hub) isDurable(num uint32) bool {
@@ -479,6 +527,12 @@ type earlyDefine struct {
 
 const earlyDefines = 1024
 
+// defining reports whether a History of the group for all hosts is under way: what follows it goes after it.
+func (h *hub) defining(group uint32) bool {
+	return h.site != nil && len(h.site.defs[group]) > 0 ||
+		slices.ContainsFunc(h.earlyDef, func(e earlyDefine) bool { return e.hd.Group == group })
+}
+
 // define is for a History that makes a group durable, or ends that.
 func (h *hub) define(c *conn, hd *frame.Header, want connector.History) {
 	bounded := want.Messages > 0 || want.Bytes > 0 || want.Age > 0
@@ -491,6 +545,9 @@ func (h *hub) define(c *conn, hd *frame.Header, want connector.History) {
 		return
 	case h.site == nil:
 		h.answer(c, hd.Tag, connector.ErrNotSupported, "this broker is not joined to others: no history can be durable")
+		return
+	case h.staysHome(hd.Group):
+		h.answer(c, hd.Tag, connector.ErrInvalid, sprintf("group %d stays on its host: it cannot be durable", hd.Group))
 		return
 	case len(h.site.defs[hd.Group]) >= joinsWaiting:
 		h.answer(c, hd.Tag, connector.ErrWouldBlock, "too many histories wait for the store")
@@ -506,19 +563,21 @@ func (h *hub) define(c *conn, hd *frame.Header, want connector.History) {
 		want = connector.History{}
 	}
 	s := h.site
-	s.defs[hd.Group] = append(s.defs[hd.Group], held{c: c, tag: hd.Tag})
+	s.nextDef++
+	s.defs[hd.Group] = append(s.defs[hd.Group], held{c: c, tag: hd.Tag, define: s.nextDef})
 	s.busy = true
-	s.up.Define(hd.Group, want)
+	s.up.Define(hd.Group, s.nextDef, want)
 }
 
-// Defined answers Define, in the order in which that was called.
-func (l *SiteLoop) Defined(group uint32, err *connector.Error, text string) {
+// Defined answers the Define with that tag.
+func (l *SiteLoop) Defined(group, tag uint32, err *connector.Error, text string) {
 	list := l.s.defs[group]
-	if len(list) == 0 {
+	i := slices.IndexFunc(list, func(w held) bool { return w.define == tag })
+	if i < 0 {
 		return
 	}
-	w := list[0]
-	if l.s.defs[group] = list[1:]; len(list) == 1 {
+	w := list[i]
+	if l.s.defs[group] = slices.Delete(list, i, i+1); len(list) == 1 {
 		delete(l.s.defs, group)
 	}
 	if !w.c.closed {
@@ -530,6 +589,9 @@ func (l *SiteLoop) Defined(group uint32, err *connector.Error, text string) {
 func (l *SiteLoop) SetDurable(group uint32, want connector.History) {
 	s, h := l.s, l.s.h
 	g := h.groups[group]
+	if h.staysHome(group) {
+		return
+	}
 	if want.Durable {
 		s.durable[group] = want
 		if g != nil {
@@ -547,17 +609,8 @@ func (l *SiteLoop) SetDurable(group uint32, want connector.History) {
 		return
 	}
 	if d := g.durable(); d != nil {
-		for _, m := range g.members {
-			if m.lagging {
-				m.lagging = false
-				m.c.dropLagging(m)
-				h.loseAs(m.c, lostCount{group: group, unknown: true})
-				h.tellSoon(m.c)
-			}
-			m.joining = false
-		}
 		s.up.Read(group, 0)
-		g.hist = nil
+		h.dropDurable(g)
 		s.members(group, true)
 		for _, w := range append(d.waiting, d.later...) {
 			if !w.c.closed && !s.hold(group, w) {

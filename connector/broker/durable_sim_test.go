@@ -100,7 +100,7 @@ func (h *hostSim) Fetch(group uint32, pos uint64) {
 	})
 }
 
-func (h *hostSim) Define(group uint32, want connector.History) {
+func (h *hostSim) Define(group, tag uint32, want connector.History) {
 	h.queue = append(h.queue, func() {
 		if want.Durable {
 			h.all.keeps(group, want).want = want
@@ -110,6 +110,6 @@ func (h *hostSim) Define(group uint32, want connector.History) {
 		for _, to := range h.all.hosts {
 			to.queue = append(to.queue, func() { to.loop.SetDurable(group, want) })
 		}
-		h.queue = append(h.queue, func() { h.loop.Defined(group, nil, "") })
+		h.queue = append(h.queue, func() { h.loop.Defined(group, tag, nil, "") })
 	})
 }

@@ -264,7 +264,7 @@ func TestWhoComesBackBeforeItIsKnownWhatIsDurable(t *testing.T) {
 	s := newSiteSim(t, 2, nil)
 	a, b := s.hosts[0], s.hosts[1]
 	want := connector.History{Messages: 100, Durable: true}
-	a.Define(durableGroup, want)
+	a.Define(durableGroup, 0, want)
 	s.carry()
 	sender := a.root()
 	a.publish(sender, 0, 5)

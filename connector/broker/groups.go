@@ -33,7 +33,7 @@ func (h *hub) group(num uint32) *group {
 	if g == nil {
 		g = &group{num: num}
 		h.groups[num] = g
-		if want, ok := h.rules.historyOf(num); ok {
+		if want, ok := h.policyHistory(num); ok {
 			h.setHistory(g, want, nil)
 		}
 	}
@@ -108,15 +108,21 @@ func (h *hub) handleJoin(c *conn, hd *frame.Header, body []byte) error {
 	if h.site != nil && h.site.hold(hd.Group, held{c: c, tag: hd.Tag, m: m, at: at, epoch: epoch, pos: hd.Pos}) {
 		return nil
 	}
-	var last, ep uint64
-	if hist := m.g.hist; hist != nil {
-		last, ep = hist.next()-1, hist.epoch
-	}
-	h.joined(m, hd.Tag, last, ep)
-	if at && m.g.hist != nil {
-		h.rewind(m, epoch, hd.Pos)
-	}
+	h.joinKept(held{c: c, tag: hd.Tag, m: m, at: at, epoch: epoch, pos: hd.Pos})
 	return nil
+}
+
+// joinKept answers a Join of a group whose history, if it has one, is here.
+func (h *hub) joinKept(w held) {
+	var last, epoch uint64
+	hist := w.m.g.hist
+	if hist != nil {
+		last, epoch = hist.next()-1, hist.epoch
+	}
+	h.joined(w.m, w.tag, last, epoch)
+	if w.at && hist != nil {
+		h.rewind(w.m, w.epoch, w.pos)
+	}
 }
 
 // joined answers a Join.
@@ -340,7 +346,7 @@ func (h *hub) handleHistory(c *conn, hd *frame.Header, body []byte) error {
 	default:
 		want := historyOf(msgs, bytes, age)
 		want.Durable = hd.Flags&frame.FlagSite != 0
-		if want.Durable || h.isDurable(hd.Group) {
+		if want.Durable || h.isDurable(hd.Group) || h.defining(hd.Group) {
 			h.define(c, hd, want)
 			return nil
 		}

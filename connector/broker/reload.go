@@ -28,7 +28,7 @@ func (h *hub) reload(p *Policy) {
 // applyHistories gives the groups that exist the histories of the policy.
 func (h *hub) applyHistories() {
 	for _, g := range h.groups {
-		if want, ok := h.rules.historyOf(g.num); ok && (want.Durable || g.hist == nil || g.hist.acct == nil) {
+		if want, ok := h.policyHistory(g.num); ok && (want.Durable || g.hist == nil || g.hist.acct == nil) {
 			h.setHistory(g, want, nil)
 		}
 	}

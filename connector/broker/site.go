@@ -37,6 +37,9 @@ type site struct {
 	reach   map[uint32]struct{} // hosts that are up
 	names   map[uint32]string   // their names
 	nextTag uint32
+	nextDef uint32
+
+	local func(uint32) bool // groups that stay here; nil: none
 }
 
 // ackKey is an acknowledgement that is awaited from a host.
@@ -51,6 +54,8 @@ type held struct {
 	m          *member
 	at         bool
 	epoch, pos uint64
+
+	define uint32 // of a History: the tag that Defined has
 }
 
 // far is what a client has under way to one host.
@@ -62,13 +67,16 @@ type far struct {
 
 func (h *hub) join(cfg *JoinConfig) *site {
 	s := &site{
-		h: h, host: cfg.Host, up: cfg.Uplink, wide: cfg.SiteWide,
+		h: h, host: cfg.Host, up: cfg.Uplink, wide: cfg.SiteWide, local: cfg.Local,
 		proxies: make(map[uint32]*conn), ids: make(map[uint64]*reg), claims: make(map[uint64]*claim),
 		listen: make(map[uint32][]uint32), joins: make(map[uint32][]held), dels: make(map[uint64][]held),
 		reach: make(map[uint32]struct{}), names: make(map[uint32]string), durable: maps.Clone(cfg.Durable), defs: make(map[uint32][]held),
 	}
 	if s.durable == nil {
 		s.durable = make(map[uint32]connector.History)
+	}
+	if s.local != nil {
+		maps.DeleteFunc(s.durable, func(num uint32, _ connector.History) bool { return s.local(num) })
 	}
 	for num, want := range s.durable {
 		if g := h.groups[num]; g != nil {
@@ -77,6 +85,7 @@ func (h *hub) join(cfg *JoinConfig) *site {
 	}
 	h.site = s
 	h.gate.join(cfg.Host)
+	h.keepHome()
 	for num, g := range h.groups {
 		switch {
 		case g.durable() != nil:

@@ -50,9 +50,9 @@ type Uplink interface {
 	// Fetch asks for some of the messages of a durable group from that position on. SiteLoop.Fetched answers.
 	Fetch(group uint32, pos uint64)
 
-	// Define makes a group durable for the site, changes its bounds or, with a zero one, ends its history on all hosts.
-	// SiteLoop.Defined answers.
-	Define(group uint32, want connector.History)
+	// Define makes a group durable for the site, changes its bounds or, with a zero one, ends its history on all hosts. Those
+	// of a group are done one after the other. SiteLoop.Defined, with that tag, answers.
+	Define(group, tag uint32, want connector.History)
 
 	// Register asks for an id for all hosts, for a local client. Granted answers it.
 	Register(info connector.IDInfo, takeover bool)
@@ -80,6 +80,9 @@ type JoinConfig struct {
 
 	// Durable are the groups that the site's store has a history of; SetDurable says what changes.
 	Durable map[uint32]connector.History
+
+	// Local says which groups stay on their host: they are never durable. nil: none.
+	Local func(group uint32) bool
 }
 
 // Site is the broker's place among the brokers that it is joined to.

@@ -123,7 +123,7 @@ func (g *Bridge) start(ctx context.Context, b *broker.Broker) error {
 		return err
 	}
 	g.core.durableKnown = maps.Clone(durable)
-	site, err := b.Join(ctx, &broker.JoinConfig{Host: uint32(g.number), Uplink: g.core, SiteWide: wide, Durable: durable})
+	site, err := b.Join(ctx, &broker.JoinConfig{Host: uint32(g.number), Uplink: g.core, SiteWide: wide, Durable: durable, Local: g.cfg.Local})
 	if err != nil {
 		return err
 	}

@@ -33,7 +33,7 @@ type hub interface {
 	Stored(group uint32, s *broker.Stored)
 	Fetched(group uint32, from, first uint64, msgs []broker.Stored)
 	SetDurable(group uint32, want connector.History)
-	Defined(group uint32, err *connector.Error, text string)
+	Defined(group, tag uint32, err *connector.Error, text string)
 }
 
 // wire is what the core asks of the world outside: NATS, or a simulation. Nothing in it waits.

@@ -26,7 +26,8 @@ const (
 // Writing. One batch is under way at a time. It names the last message of this host in the stream, and the
 // store takes it, whole, only if that is so: whatever is repeated, and however late an earlier attempt
 // arrives, a message is in the stream once and in order. When the outcome is not known, this host's last message is
-// looked at, which says it.
+// looked at, which says it. While the stream has no message of this host, that it has none would be true again when all that are
+// stored now have been evicted: so the attempt names the last message of the stream too, which is never the same again.
 //
 // Reading. The hub asks from where, and gets every message from there on; what is older it fetches.
 type durable struct {
@@ -48,7 +49,9 @@ type durable struct {
 	writing   bool   // an operation is under way
 	last      uint64 // the sequence of this host's last message
 	lastKnown bool
-	behind    int // times that it was another, in a row
+	behind    int    // times that it was another, in a row
+	end       uint64 // without one: the stream's last sequence when that was looked at
+	crowded   int    // times that others were quicker then, in a row
 
 	reading  uint64 // number of the reader, 0: nothing is read
 	next     uint64 // sequence that comes next
@@ -59,7 +62,13 @@ type durable struct {
 	pause   int64
 	failed  string // what the store did not do
 	dirty   bool
-	defs    []connector.History // asked for by Define
+	defs    []definition // asked for by Define, not done yet
+}
+
+// definition is what Define asks for.
+type definition struct {
+	tag  uint32
+	want connector.History
 }
 
 // kept is a message that waits for the store.
@@ -264,6 +273,7 @@ func (c *core) appendBatch(d *durable) {
 		op.batch[i] = d.queue[i].data
 		op.ids[i] = streamMsgID(c.host, c.run, d.queue[i].n)
 	}
+	op.still, op.end = d.last == 0 && d.crowded < crowdedMost, d.end
 	to := d.queue[n-1].n
 	d.writing = true
 	before := d.top
@@ -273,7 +283,7 @@ func (c *core) appendBatch(d *durable) {
 		n := d.waitingTo(to)
 		switch {
 		case r.err == nil:
-			d.last, d.behind = r.seq, 0
+			d.last, d.behind, d.crowded = r.seq, 0, 0
 			d.top = max(d.top, r.seq)
 			d.did("append")
 			c.settleKept(d, n, nil, "")
@@ -284,7 +294,9 @@ func (c *core) appendBatch(d *durable) {
 		case errors.Is(r.err, errStreamBehind):
 			// An earlier attempt was done, or the last message is no longer kept.
 			d.lastKnown = false
-			if d.behind++; d.behind > behindMost {
+			if op.still {
+				d.crowded++
+			} else if d.behind++; d.behind > behindMost {
 				c.putOff(d, "append", r.err)
 			}
 		case errors.Is(r.err, errStreamNone):
@@ -298,13 +310,21 @@ func (c *core) appendBatch(d *durable) {
 			}
 			d.doubt, d.lastKnown = max(d.doubt, to), false
 			c.putOff(d, "append", r.err)
+			if op.seq == 0 && !op.still {
+				// That may be done at any time yet: once more would be twice.
+				c.settleKept(d, n, connector.ErrInterrupted, "it may have been stored, or may be yet: other hosts fill the stream too quickly to know")
+			}
 		}
 	}
 	c.stream(d, op)
 }
 
-// behindMost is how often the store is asked at once what it has of this host.
-const behindMost = 3
+const (
+	// behindMost is how often the store is asked at once what it has of this host.
+	behindMost = 3
+	// crowdedMost is how often a host's first message is tried right behind the last one of the stream.
+	crowdedMost = 16
+)
 
 // lookAtLast finds out what the store has of this host.
 func (c *core) lookAtLast(d *durable) {
@@ -322,7 +342,7 @@ func (c *core) lookAtLast(d *durable) {
 		d.did("last")
 		d.last, d.lastKnown = 0, true
 		if len(r.msgs) == 0 {
-			d.top = max(d.top, r.last)
+			d.top, d.end = max(d.top, r.last), r.last
 			if n := d.waitingTo(d.doubt); n > 0 && r.first > d.doubtSeq+1 {
 				// It may have been evicted: to store it again may be twice.
 				c.settleKept(d, n, connector.ErrInterrupted, "it may have been stored, and is no longer kept")

@@ -223,3 +223,56 @@ func TestTheStoreGoesAndComesBack(t *testing.T) {
 	}
 	defer e.Close()
 }
+
+// TestAFirstBatchNamesTheLastMessageOfTheStream: a real store takes it right behind that message, and at no other time, however often
+// it comes, also when the stream has no message of the host.
+func TestAFirstBatchNamesTheLastMessageOfTheStream(t *testing.T) {
+	s := testStore(t, time.Minute)
+	s.host = 7
+	do := func(op streamOp) streamResult {
+		op.group = kept1
+		return s.doStream(t.Context(), &op)
+	}
+	require.NoError(t, do(streamOp{kind: streamOpen, want: connector.History{Messages: 3, Durable: true}}).err)
+	batch := func(host uint16, first uint64, n int) streamOp {
+		op := streamOp{kind: streamAppend}
+		for i := range n {
+			op.batch = append(op.batch, []byte{byte(i)})
+			op.ids = append(op.ids, streamMsgID(host, 1, first+uint64(i)))
+		}
+		return op
+	}
+	first := batch(7, 1, 3)
+	first.still = true
+	r := do(first)
+	require.NoError(t, r.err)
+	assert.EqualValues(t, 3, r.seq)
+	other := *s
+	other.host = 8
+	op := batch(8, 1, 3)
+	op.still = true
+	op.group = kept1
+	assert.ErrorIs(t, other.doStream(t.Context(), &op).err, errStreamBehind, "the stream has messages")
+	op.end = 3
+	op.name = ""
+	r = other.doStream(t.Context(), &op)
+	require.NoError(t, r.err)
+	assert.EqualValues(t, 6, r.seq)
+
+	last := do(streamOp{kind: streamLast})
+	require.NoError(t, last.err)
+	require.Empty(t, last.msgs, "this host's were evicted")
+	assert.EqualValues(t, 6, last.last)
+	for i := range first.ids {
+		first.ids[i] += "-forgotten" // as after the time for which the store knows names
+	}
+	first.name = ""
+	assert.ErrorIs(t, do(first).err, errStreamBehind)
+	one := batch(7, 9, 1)
+	one.still, one.end = true, 5
+	assert.ErrorIs(t, do(one).err, errStreamBehind)
+	one.end = 6
+	r = do(one)
+	require.NoError(t, r.err)
+	assert.EqualValues(t, 7, r.seq)
+}

@@ -41,7 +41,7 @@ func (c *core) openStream(d *durable) {
 		op.kind = streamLook // one that has been there is not there for a reason
 	}
 	if len(d.defs) > 0 {
-		op.want = d.defs[0]
+		op.want = d.defs[0].want
 		op.kind = streamDefine
 		if !op.want.Durable {
 			op.kind = streamDelete
@@ -51,7 +51,7 @@ func (c *core) openStream(d *durable) {
 		d.opening = false
 		switch {
 		case r.err == nil && op.kind == streamDelete:
-			c.undefine(d)
+			c.endedHere(d)
 			return
 		case r.err == nil:
 			c.opened(d, &r, asked, next)
@@ -73,7 +73,7 @@ func (c *core) openStream(d *durable) {
 			return
 		}
 		if op.kind == streamDefine || op.kind == streamDelete {
-			c.defined(d, op.want, r.err)
+			c.defined(d, r.err)
 		}
 	}
 	c.stream(d, op)
@@ -181,9 +181,9 @@ func (c *core) fetchStream(d *durable) {
 }
 
 // Define makes a group durable, changes its bounds, or ends that.
-func (c *core) Define(group uint32, want connector.History) {
+func (c *core) Define(group, tag uint32, want connector.History) {
 	refuse := func(err *connector.Error, text string) {
-		c.soon(func() { c.hub.Defined(group, err, text) })
+		c.soon(func() { c.hub.Defined(group, tag, err, text) })
 	}
 	switch {
 	case c.local != nil && c.local(group):
@@ -194,29 +194,34 @@ func (c *core) Define(group uint32, want connector.History) {
 		return
 	}
 	d := c.durableGroup(group, want)
-	d.defs = append(d.defs, want)
+	d.defs = append(d.defs, definition{tag, want})
 	d.check = true
 	c.touchDurable(d)
 }
 
 // defined answers Define, and tells the other hosts.
-func (c *core) defined(d *durable, want connector.History, err error) {
+func (c *core) defined(d *durable, err error) {
+	def := d.defs[0]
 	d.defs = d.defs[1:]
 	d.check = len(d.defs) > 0
 	if err != nil {
-		c.hub.Defined(d.group, streamError(err), err.Error())
+		c.hub.Defined(d.group, def.tag, streamError(err), err.Error())
 		return
 	}
-	d.want = want
-	c.learn(d.group, want)
-	c.announce(func(b []byte) []byte { return appendDurable(b, d.group, want) }, func() { c.hub.Defined(d.group, nil, "") })
+	d.want = def.want
+	c.tellDefined(d.group, def)
 }
 
-// undefine is defined for the end of a durable group.
-func (c *core) undefine(d *durable) {
+// endedHere is defined for the end of a durable group.
+func (c *core) endedHere(d *durable) {
+	def := d.defs[0]
 	d.defs = d.defs[1:]
-	c.learn(d.group, connector.History{})
-	c.announce(func(b []byte) []byte { return appendDurable(b, d.group, connector.History{}) }, func() { c.hub.Defined(d.group, nil, "") })
+	c.tellDefined(d.group, def)
+}
+
+func (c *core) tellDefined(group uint32, def definition) {
+	c.learn(group, def.want)
+	c.announce(func(b []byte) []byte { return appendDurable(b, group, def.want) }, func() { c.hub.Defined(group, def.tag, nil, "") })
 }
 
 // learn takes note that a group is durable, or no longer.
@@ -240,12 +245,15 @@ func (c *core) learn(group uint32, want connector.History) {
 				c.Read(group, 0)
 			}
 			delete(c.durables, group)
-			for range d.defs {
-				c.hub.Defined(group, connector.ErrInterrupted, "the group is no longer durable")
-			}
 		}
 		if was || d != nil { // it may be durable by the policy alone
 			c.hub.SetDurable(group, want)
+		}
+		if d != nil && len(d.defs) > 0 { // what comes after the end
+			again := c.durableGroup(group, d.defs[0].want)
+			again.defs = append(again.defs, d.defs...)
+			again.check = true
+			c.touchDurable(again)
 		}
 	}
 }

@@ -47,7 +47,7 @@ func TestTheHubIsToldOfTheEndOfAGroupOfThePolicy(t *testing.T) {
 	b.receive()
 	s.forward(1000 * ms)
 	require.NotContains(t, b.core.durableKnown, uint32(simGroup))
-	a.core.Define(simGroup, connector.History{})
+	a.core.Define(simGroup, 0, connector.History{})
 	a.turn()
 	s.forward(1000 * ms)
 	assert.Equal(t, 1, b.ended)
@@ -93,12 +93,12 @@ func TestAnEndThatIsRefusedIsAnswered(t *testing.T) {
 	s.start()
 	h := s.hosts[0]
 	want := connector.History{Messages: 10, Durable: true}
-	h.core.Define(7, want)
+	h.core.Define(7, 0, want)
 	h.turn()
 	s.forward(1000 * ms)
 	require.Equal(t, 1, h.defined)
 	s.denied[streamDelete] = errStreamDenied
-	h.core.Define(7, connector.History{})
+	h.core.Define(7, 0, connector.History{})
 	h.turn()
 	s.forward(1000 * ms)
 	assert.Equal(t, 2, h.defined)
@@ -127,7 +127,7 @@ func TestAListWithGapsEndsNoGroup(t *testing.T) {
 	s.start()
 	h := s.hosts[0]
 	for g := range uint32(3) {
-		h.core.Define(7+g, connector.History{Messages: 10, Durable: true})
+		h.core.Define(7+g, 0, connector.History{Messages: 10, Durable: true})
 	}
 	h.turn()
 	s.forward(1000 * ms)
@@ -183,7 +183,7 @@ func TestAnEndedGroupIsNotMadeAgain(t *testing.T) {
 		s.want = connector.History{Messages: 1000, Durable: true}
 		s.start()
 		h := s.hosts[0]
-		h.core.Define(simGroup, s.want)
+		h.core.Define(simGroup, 0, s.want)
 		h.receive()
 		s.keepSome(h, 3)
 		require.Len(t, h.place.got, 3)
@@ -273,5 +273,136 @@ func (u *unanswered) Stream(op streamOp) {
 		}
 		op.then(streamResult{err: errSimAway})
 		u.turn()
+	})
+}
+
+// TestDefinitionsOfAGroupAreDoneOneAfterTheOther: what is asked for behind the end of a durable group is done after it, also where
+// another host ends the group meanwhile.
+func TestDefinitionsOfAGroupAreDoneOneAfterTheOther(t *testing.T) {
+	s := newSim(t, 1, 2)
+	s.start()
+	h := s.hosts[0]
+	want := connector.History{Messages: 10, Durable: true}
+	more := connector.History{Messages: 20, Durable: true}
+	none := connector.History{}
+	h.core.Define(7, 1, want)
+	h.core.Define(7, 2, none)
+	h.core.Define(7, 3, more)
+	h.turn()
+	s.forward(3000 * ms)
+	assert.Equal(t, []uint32{1, 2, 3}, h.definedTags)
+	require.Contains(t, s.streams, uint32(7))
+	assert.Equal(t, more, s.streams[7].want)
+	assert.Equal(t, more, h.durable[7])
+	assert.Equal(t, more, s.hosts[1].durable[7])
+
+	h.core.Define(7, 4, want)
+	h.core.Define(7, 5, more)
+	h.core.learn(7, none)
+	h.turn()
+	s.forward(3000 * ms)
+	assert.Equal(t, []uint32{1, 2, 3, 4, 5}, h.definedTags)
+	assert.Equal(t, more, s.hosts[1].durable[7])
+}
+
+// TestAnAttemptThatIsDoneVeryLate: the answer to a host's first message did not come, it was stored by another attempt, the others have
+// evicted it, and the store knows its name no more, when the first attempt arrives.
+func TestAnAttemptThatIsDoneVeryLate(t *testing.T) {
+	s := newSim(t, 1, 2)
+	s.want = connector.History{Messages: 5, Durable: true}
+	s.forgets = true
+	s.start()
+	a, b := s.hosts[0], s.hosts[1]
+	s.keepSome(b, 1)
+	late := &lateAppend{simHost: a}
+	a.core.wire = late
+	a.keep()
+	a.turn()
+	s.forward(100 * ms)
+	require.Len(t, late.ops, 1)
+	a.core.wire = a
+	s.forward(5000 * ms)
+	require.Len(t, a.acked, 1)
+	s.keepSome(b, 10)
+	last := s.streams[simGroup].last()
+	assert.ErrorIs(t, s.stream(a.num, &late.ops[0]).err, errStreamBehind)
+	assert.Equal(t, last, s.streams[simGroup].last())
+	s.keepSome(a, 2)
+	assert.Len(t, a.acked, 3)
+}
+
+// TestAFirstMessageAmongMany: the others are quicker each time. It is stored; and if then the answer does not come, it is told, and not
+// tried again.
+func TestAFirstMessageAmongMany(t *testing.T) {
+	for _, away := range []bool{false, true} {
+		s := newSim(t, 1, 2)
+		s.want = connector.History{Messages: 1000, Durable: true}
+		s.start()
+		a, b := s.hosts[0], s.hosts[1]
+		s.keepSome(b, 1)
+		crowd := &crowdedAppend{simHost: a, by: b, away: away}
+		a.core.wire = crowd
+		a.keep()
+		a.turn()
+		s.forward(5000 * ms)
+		assert.Equal(t, crowdedMost, crowd.still)
+		assert.Empty(t, a.core.durables[simGroup].queue)
+		if away {
+			assert.Len(t, a.refused, 1)
+			assert.Equal(t, 1, crowd.loose)
+			continue
+		}
+		assert.Len(t, a.acked, 1)
+		s.keepSome(a, 1)
+		assert.Len(t, a.acked, 2)
+	}
+}
+
+// lateAppend keeps what is appended, and says that the store is away.
+type lateAppend struct {
+	*simHost
+	ops []streamOp
+}
+
+func (l *lateAppend) Stream(op streamOp) {
+	if op.kind != streamAppend {
+		l.simHost.Stream(op)
+		return
+	}
+	l.ops = append(l.ops, op)
+	l.s.at(ms, func() {
+		op.then(streamResult{err: errSimAway})
+		l.turn()
+	})
+}
+
+// crowdedAppend has another host append just before each attempt.
+type crowdedAppend struct {
+	*simHost
+	by           *simHost
+	away         bool
+	still, loose int
+}
+
+func (c *crowdedAppend) Stream(op streamOp) {
+	if op.kind != streamAppend {
+		c.simHost.Stream(op)
+		return
+	}
+	c.s.at(ms, func() {
+		st := c.s.streams[op.group]
+		other := streamOp{kind: streamAppend, group: op.group, seq: st.lastN[c.by.num], batch: [][]byte{{1}}, ids: []string{streamMsgID(c.by.num, 1, st.last())}}
+		require.NoError(c.s.t, c.s.stream(c.by.num, &other).err)
+		r := streamResult{err: errSimAway}
+		if op.still {
+			c.still++
+		} else {
+			c.loose++
+		}
+		if op.still || !c.away {
+			r = c.s.stream(c.num, &op)
+		}
+		op.then(r)
+		c.turn()
 	})
 }

@@ -95,7 +95,7 @@ func (s *sim) stream(host uint16, op *streamOp) (r streamResult) {
 		if has < st.first {
 			has = 0
 		}
-		if op.seq != has {
+		if op.seq != has || op.still && op.end != st.last() {
 			r.err = errStreamBehind
 			return r
 		}
@@ -189,18 +189,19 @@ type simReader struct{ reader, next uint64 }
 // simDurable is the hub's part of a host in durable groups: a receiver that keeps its place over the death of its
 // broker, and what was sent.
 type simDurable struct {
-	follows map[uint32]simReader
-	place   simPlace // survives
-	numSent uint64   // survives: messages of this host
-	acked   map[uint64]bool
-	refused map[uint64]bool
-	tags    map[uint32]uint64
-	tag     uint32
-	fetches int
-	resets  int
-	durable map[uint32]connector.History
-	defined int
-	ended   int
+	follows     map[uint32]simReader
+	place       simPlace // survives
+	numSent     uint64   // survives: messages of this host
+	acked       map[uint64]bool
+	refused     map[uint64]bool
+	tags        map[uint32]uint64
+	tag         uint32
+	fetches     int
+	resets      int
+	durable     map[uint32]connector.History
+	defined     int
+	definedTags []uint32
+	ended       int
 }
 
 // simPlace is how far a receiver has got.
@@ -352,9 +353,10 @@ func (h *simHost) SetDurable(group uint32, want connector.History) {
 	}
 }
 
-func (h *simHost) Defined(_ uint32, err *connector.Error, text string) {
+func (h *simHost) Defined(_, tag uint32, err *connector.Error, text string) {
 	require.Equal(h.s.t, h.s.denied[streamDelete] != nil, err != nil, text)
 	h.defined++
+	h.definedTags = append(h.definedTags, tag)
 }
 
 // keepTraffic has every host that lives send to the durable group for d.
@@ -501,7 +503,7 @@ func TestDurableGroupsAreKnownEverywhere(t *testing.T) {
 	s.hosts[1].start()
 	s.forward(1000 * ms)
 	want := connector.History{Messages: 10, Durable: true}
-	s.hosts[0].core.Define(7, want)
+	s.hosts[0].core.Define(7, 0, want)
 	s.hosts[0].turn()
 	s.forward(1000 * ms)
 	require.Equal(t, 1, s.hosts[0].defined)
@@ -511,7 +513,7 @@ func TestDurableGroupsAreKnownEverywhere(t *testing.T) {
 		require.Equal(t, map[uint32]connector.History{7: want}, h.durable, "host %d", h.num)
 	}
 	s.part(0, 1, 0)
-	s.hosts[0].core.Define(7, connector.History{})
+	s.hosts[0].core.Define(7, 0, connector.History{})
 	s.hosts[0].turn()
 	s.forward(simLease * 2)
 	s.part(0, 0, 0)

@@ -29,7 +29,9 @@ type streamOp struct {
 	seq   uint64   // streamAppend: of this host's last message, 0: there is none. streamFetch: of the first wanted
 	batch [][]byte // streamAppend
 	ids   []string // of them, by which the store knows one that it has already
-	name  string   // of the batch
+	still bool     // streamAppend: and only if the stream's last message is that at end
+	end   uint64
+	name  string // of the batch
 	then  func(streamResult)
 }
 

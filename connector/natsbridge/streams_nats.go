@@ -79,9 +79,13 @@ func (s *natsStore) doStream(ctx context.Context, op *streamOp) (r streamResult)
 	case streamDefine:
 		r, r.err = s.openStream(ctx, op.group, op.want, true)
 	case streamDelete:
-		if r.err = s.js.DeleteStream(ctx, s.streamName(op.group)); errors.Is(r.err, jetstream.ErrStreamNotFound) {
-			r.err = nil
-		}
+		r.err = s.alone(ctx, op.group, func(ctx context.Context) error {
+			err := s.js.DeleteStream(ctx, s.streamName(op.group))
+			if errors.Is(err, jetstream.ErrStreamNotFound) {
+				return nil
+			}
+			return err
+		})
 	case streamLast:
 		r, r.err = s.lastOf(ctx, op.group)
 	case streamAppend:
@@ -129,9 +133,12 @@ func (s *natsStore) openStream(ctx context.Context, group uint32, want connector
 		if cfg.Replicas, err = s.replicasNow(ctx); err != nil {
 			return r, err
 		}
-		if stream, err = s.js.CreateStream(ctx, cfg); errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) {
-			stream, err = s.js.Stream(ctx, cfg.Name) // another host was first
-		}
+		err = s.alone(ctx, group, func(ctx context.Context) (err error) {
+			if stream, err = s.js.CreateStream(ctx, cfg); errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) {
+				stream, err = s.js.Stream(ctx, cfg.Name) // another host was first
+			}
+			return err
+		})
 	}
 	if err != nil {
 		return r, err
@@ -184,6 +191,9 @@ func (s *natsStore) appendStream(ctx context.Context, op *streamOp) (uint64, err
 		m.Header.Set(jetstream.MsgIDHeader, op.ids[i])
 		if i == 0 {
 			m.Header.Set(jetstream.ExpectedLastSubjSeqHeader, strconv.FormatUint(op.seq, 10))
+			if op.still {
+				m.Header.Set(jetstream.ExpectedLastSeqHeader, strconv.FormatUint(op.end, 10))
+			}
 		}
 		if len(op.batch) > 1 {
 			m.Header.Set("Nats-Batch-Id", s.batchName(op))
