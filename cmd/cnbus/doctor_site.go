@@ -48,6 +48,9 @@ func judgeSite(r *report, rows []natsbridge.HostRow) {
 		r.fail(check, fmt.Sprintf("%s; the lease lasts %s more", self.Why, seconds(self.Lease)), "is the NATS server up, and the way to it open?")
 	default:
 		r.ok(check, "host %s, number %d, of %s by %s, lease for %s", self.Name, self.Number, plural(len(rows), "host"), self.Server, seconds(self.Lease))
+		if self.Why != "" {
+			r.warn(check, self.Why, "has the NATS server's account room, and JetStream as many servers as --replicas says? what waits for the store is in the brokers meanwhile")
+		}
 	}
 	for _, w := range siteWords(rows)[min(1, len(self.Why)):] {
 		r.warn(check, w, "if the host is up, it does not reach NATS, or is stopped: look at its broker's log")

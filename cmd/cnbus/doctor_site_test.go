@@ -42,6 +42,10 @@ func TestDoctorJudgesTheSite(t *testing.T) {
 			[]finding{{"site", statusFail, "no connection; the lease lasts 14.0s more", "NATS server up"}},
 		},
 		{
+			[]natsbridge.HostRow{with(func(r *natsbridge.HostRow) { r.Why = "the store does not do its work for the durable group 768" })},
+			[]finding{{"site", statusOK, "host one", ""}, {"site", statusWarn, "durable group 768", "--replicas"}},
+		},
+		{
 			[]natsbridge.HostRow{with(func(r *natsbridge.HostRow) { r.Refused, r.Dropped = 3, 4 })},
 			[]finding{{"site", statusOK, "host one", ""}, {"site", statusWarn, "3 payloads on the site's subjects were refused", "stranger"}, {"site", statusWarn, "4 payloads were dropped", "too slow"}},
 		},

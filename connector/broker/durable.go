@@ -368,6 +368,7 @@ type Stored struct {
 	Pos     uint64
 	Port    uint32
 	Cred    connector.Cred
+	Host    string // the name of the host that Port is of, "" if it is not known; it need not be there
 	Frame   []byte // the Send; nil if what the store has at that position is none
 	Earlier bool   // it is of an earlier run of this host
 }
@@ -380,7 +381,11 @@ func (h *hub) record(group uint32, s *Stored) []byte {
 	if err != nil || int(hd.Len) != len(s.Frame) || hd.Type != frame.Send || hd.Group != group || checkSend(s.Frame) != nil {
 		return lost.Append(nil)
 	}
-	if _, rights := h.known.of(h.rules, h.site.whoOf(s.Port, s.Cred)); !rights.mayPublish(group) && connector.HostOf(s.Port) != h.site.host {
+	who := h.site.whoOf(s.Port, s.Cred)
+	if who.foreign && who.host == "" {
+		who.host = s.Host
+	}
+	if _, rights := h.known.of(h.rules, who); who.foreign && !rights.mayPublish(group) {
 		h.stats.refused(connector.ErrPermission)
 		return lost.Append(nil)
 	}

@@ -91,6 +91,32 @@ func TestWhatTheStoreSaysBeforeJoinHasReturnedIsNotLost(t *testing.T) {
 	}
 }
 
+// TestWhatAStreamSaysBeforeJoinHasReturnedIsNotLost: the broker locates its durable groups while it is being joined.
+func TestWhatAStreamSaysBeforeJoinHasReturnedIsNotLost(t *testing.T) {
+	h := startHost(t, config(startServer(t), 1), 0)
+	defer h.stop()
+	early := &Bridge{store: h.bridge.store, core: h.bridge.core, joined: make(chan struct{})}
+	early.ctx, early.cancel = context.WithCancel(t.Context())
+	early.reads = newReaders(early)
+	defer early.wg.Wait()
+	defer early.cancel()
+	said := make(chan streamResult, 1)
+	early.Stream(streamOp{kind: streamOpen, group: kept1, want: connector.History{Messages: 10, Durable: true}, then: func(r streamResult) { said <- r }})
+	require.Eventually(t, func() bool {
+		return early.store.doStream(t.Context(), &streamOp{kind: streamLook, group: kept1}).err == nil && len(early.reads.ops) == 0
+	}, 30*time.Second, 5*time.Millisecond)
+	assert.Empty(t, said)
+	early.site.Store(h.bridge.site.Load())
+	close(early.joined)
+	select {
+	case r := <-said:
+		assert.NoError(t, r.err)
+		assert.NotZero(t, r.epoch)
+	case <-soon(t).Done():
+		require.Fail(t, "the result is lost")
+	}
+}
+
 // TestCloseThatIsNotWaitedForSharesNothing: the race detector looks at what the loop and the caller do.
 func TestCloseThatIsNotWaitedForSharesNothing(t *testing.T) {
 	h := startHost(t, config(startServer(t), 1), 0)

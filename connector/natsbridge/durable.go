@@ -19,6 +19,8 @@ const (
 	// The store is asked again after pauseFirst, doubled up to pauseLast.
 	pauseFirst = int64(250e6)
 	pauseLast  = int64(2e9)
+	// What will be refused until somebody changes something, as long as nobody new asks, is asked again up to pauseDenied.
+	pauseDenied = int64(30e9)
 )
 
 // durable is a group whose messages are in a stream of the store: docs/hosts.md, "Durable groups".
@@ -61,6 +63,7 @@ type durable struct {
 	retryAt int64 // nothing is asked before
 	pause   int64
 	failed  string // what the store did not do
+	why     string // and what it said
 	dirty   bool
 	defs    []definition // asked for by Define, not done yet
 }
@@ -241,20 +244,50 @@ func (c *core) putOff(d *durable, what string, err error) {
 	if d.pause == 0 {
 		c.log.Warn("the store of a durable group is away", "group", d.group, "what", what, "err", err)
 	}
-	d.wait(c.now, what)
+	d.wait(c.now, what, err)
 	d.check = true
 }
 
 // wait puts off what is asked next, for longer each time.
-func (d *durable) wait(now int64, what string) {
-	d.failed, d.pause = what, min(max(pauseFirst, 2*d.pause), pauseLast)
+func (d *durable) wait(now int64, what string, err error) {
+	most := pauseLast
+	if errors.Is(err, errStreamDenied) {
+		most = pauseDenied
+	}
+	d.failed, d.why, d.pause = what, err.Error(), min(max(pauseFirst, 2*d.pause), most)
 	d.retryAt = now + d.pause
+}
+
+// refuses takes note of what the store will not do, however often it is asked.
+func (c *core) refuses(d *durable, what string, err error) {
+	if d.why != err.Error() {
+		c.log.Warn("the store refuses something for a durable group", "group", d.group, "what", what, "err", err)
+	}
+	d.failed, d.why = what, err.Error()
+}
+
+// durableTrouble says what the store does not do for durable groups, "" if there is nothing.
+func (c *core) durableTrouble() (text string) {
+	more := 0
+	for _, g := range sortedKeys(c.durables) {
+		switch d := c.durables[g]; {
+		case d.why == "":
+		case text == "":
+			text = fmt.Sprintf("the store does not do its work for the durable group %d (%s): %s", g, d.failed, d.why)
+		default:
+			more++
+		}
+	}
+	if more > 0 {
+		text = fmt.Sprintf("%s; and so for %d more", text, more)
+	}
+	return text
 }
 
 // did says that the store has done that: if it is what it did not do before, it is there again.
 func (d *durable) did(what string) {
 	if d.failed == what {
-		d.failed, d.pause = "", 0
+		d.failed, d.why, d.pause = "", "", 0
 	}
 }
 
@@ -303,6 +336,7 @@ func (c *core) appendBatch(d *durable) {
 			d.opened, d.lastKnown, d.check = false, false, true
 		case definite(r.err):
 			d.lastKnown = false
+			c.refuses(d, "append", r.err)
 			c.settleKept(d, n, streamError(r.err), r.err.Error())
 		default:
 			if !doubtful {
@@ -387,7 +421,10 @@ func (c *core) parseStored(group uint32, m *streamMsg) stored {
 		f := fields{b: body}
 		f.u32()
 		own := f.cred()
-		if s.Port, s.Cred, s.Frame, err = c.parseSend(h.host, body); err == nil && (groupOf(s.Frame) != group || frame.Type(s.Frame[4]) != frame.Send) {
+		if s.Host = c.nameOf(h.host); s.Host == "" {
+			s.Host = m.name // it is not there at present
+		}
+		if s.Port, s.Cred, s.Frame, err = c.parseSend(h.host, s.Host, body); err == nil && (groupOf(s.Frame) != group || frame.Type(s.Frame[4]) != frame.Send) {
 			err = errFrame
 		}
 		if h.host == c.host {

@@ -3,6 +3,8 @@ package natsbridge
 import (
 	"context"
 	"encoding/binary"
+	"fmt"
+	"os"
 	"path/filepath"
 	"sync"
 	"testing"
@@ -275,4 +277,53 @@ func TestAFirstBatchNamesTheLastMessageOfTheStream(t *testing.T) {
 	r = do(one)
 	require.NoError(t, r.err)
 	assert.EqualValues(t, 7, r.seq)
+}
+
+// TestMessagesOfAHostThatIsGone are its users': the policy's rules for hosts go by the name that the store has for its number, in
+// what is fetched and in what is read.
+func TestMessagesOfAHostThatIsGone(t *testing.T) {
+	const rules = `
+[[rule]]
+uid = ["*"]
+register = ["*"]
+send = ["*"]
+join = ["*"]
+unicast = true
+
+[[rule]]
+uid = ["4242"]
+host = ["self", "host1"]
+publish = ["*"]
+
+[[host]]
+name = "host1"
+uids = {"*" = "nobody", "%d" = "4242"}
+
+[[history]]
+group = "0x300"
+messages = 100
+durable = true
+`
+	policy := fmt.Sprintf(rules, os.Getuid())
+	ctx := soon(t)
+	e := startServer(t)
+	for _, n := range []uint32{1, 2} { // another run has another reader
+		gone := startHostAt(t, config(e, 1), 0, filepath.Join(t.TempDir(), "s"), durablePolicy)
+		bus := gone.dial(t, "gone")
+		require.NoError(t, bus.Send(ctx, counted(n), connector.Dest{Group: kept1}))
+		_ = bus.Close()
+		gone.stop()
+	}
+	h := startHostAt(t, config(e, 2), 0, filepath.Join(t.TempDir(), "s"), policy)
+	defer h.stop()
+	late := (&durableSite{t: t, hosts: []*host{h}}).endpoint(0)
+	require.NoError(t, connector.JoinAt(ctx, late, kept1, connector.Position{}))
+	for n := range uint32(2) {
+		ev := next(t, late)
+		assert.Equal(t, n+1, ev.Msg.Seq)
+		assert.EqualValues(t, 4242, ev.From.Cred.UID)
+	}
+	msgs := h.bridge.store.doStream(ctx, &streamOp{kind: streamFetch, group: kept1, seq: 2}).msgs
+	require.Len(t, msgs, 1)
+	assert.Equal(t, "host1", msgs[0].name)
 }

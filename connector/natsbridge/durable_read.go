@@ -25,6 +25,7 @@ func (c *core) Locate(group uint32, want connector.History) {
 	}
 	d := c.durableGroup(group, want)
 	d.locate = true
+	d.retryAt = min(d.retryAt, c.now+pauseLast)
 	c.touchDurable(d)
 }
 
@@ -59,8 +60,9 @@ func (c *core) openStream(d *durable) {
 			c.gone(d, asked)
 			return
 		case definite(r.err):
+			c.refuses(d, "open", r.err)
 			if asked {
-				d.wait(c.now, "open")
+				d.wait(c.now, "open", r.err)
 				d.locate = true // until somebody has an answer, or the hub reads no more
 				c.hub.Located(d.group, 0, 0, 0, false, streamError(r.err), r.err.Error())
 			}

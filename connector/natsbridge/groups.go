@@ -216,7 +216,7 @@ func (c *core) groupPacket(h *packetHeader, group uint32, records []byte) {
 			continue
 		}
 		src.next = seq + 1
-		port, cred, fr, err := c.parseSend(h.host, body)
+		port, cred, fr, err := c.parseSend(h.host, c.nameOf(h.host), body)
 		if err == nil && groupOf(fr) != group {
 			err = errFrame
 		}

@@ -80,6 +80,8 @@ func (c *core) hosts() []HostRow {
 		self.State, self.Why = StateSuspended, "the host's lease has ended: it could not be renewed"
 	case !c.connected:
 		self.State, self.Why = StateDisconnected, "there is no connection to NATS"
+	default:
+		self.Why = c.durableTrouble()
 	}
 	rows := []HostRow{self}
 	for _, p := range c.peersInOrder() {

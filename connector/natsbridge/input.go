@@ -338,8 +338,8 @@ func (c *core) nameOf(host uint16) string {
 	return ""
 }
 
-// parseSend checks a Send record: a message of a client of host.
-func (c *core) parseSend(host uint16, body []byte) (port uint32, cred connector.Cred, fr []byte, err error) {
+// parseSend checks a Send record: a message of a client of the host with that name.
+func (c *core) parseSend(host uint16, name string, body []byte) (port uint32, cred connector.Cred, fr []byte, err error) {
 	f := fields{b: body}
 	port, cred = f.u32(), f.cred()
 	if f.bad {
@@ -353,7 +353,7 @@ func (c *core) parseSend(host uint16, body []byte) (port uint32, cred connector.
 		return 0, cred, nil, err
 	}
 	if c.cred != nil {
-		cred = c.cred(c.nameOf(host), cred)
+		cred = c.cred(name, cred)
 	}
 	return port, cred, f.b, nil
 }
@@ -377,7 +377,7 @@ func groupOf(fr []byte) uint32 {
 }
 
 func (c *core) sendRecord(p *peer, body []byte) error {
-	port, cred, fr, err := c.parseSend(p.host, body)
+	port, cred, fr, err := c.parseSend(p.host, p.name, body)
 	if err == nil && connector.LocalPort(port) == 0 {
 		err = errPort // a broker sends to groups only
 	}

@@ -69,6 +69,33 @@ func TestAStoreThatRefusesIsAskedWithPauses(t *testing.T) {
 	assert.Len(t, h.place.got, 3)
 }
 
+// TestAStoreThatIsSetUpWrongly is asked now and then, as it will refuse until somebody changes that; 'cnbus hosts' says so.
+func TestAStoreThatIsSetUpWrongly(t *testing.T) {
+	for _, code := range []jetstream.ErrorCode{10052, 10074} {
+		s := newSim(t, 1, 1)
+		s.want = connector.History{Messages: 1000, Durable: true}
+		s.patient = true
+		s.start()
+		h := s.hosts[0]
+		s.denied[streamOpen] = streamFailure(&jetstream.APIError{Code: 500, ErrorCode: code, Description: "replicas"})
+		h.receive()
+		s.forward(600e9)
+		assert.Less(t, s.tried[streamOpen], 40)
+		assert.Greater(t, s.tried[streamOpen], 10)
+		assert.Contains(t, h.core.hosts()[0].Why, "durable group 1024 (open): the store refuses")
+		h.keep()
+		h.core.Locate(simGroup, s.want) // who asks anew does not wait for that
+		h.turn()
+		s.forward(3e9)
+		assert.Len(t, h.refused, 1)
+		delete(s.denied, streamOpen)
+		s.forward(31e9)
+		s.keepSome(h, 3)
+		assert.Len(t, h.place.got, 3)
+		assert.Empty(t, h.core.hosts()[0].Why)
+	}
+}
+
 // TestThePauseGrowsWhileTheStreamIsThere: that it can be looked at does not mean that it takes messages.
 func TestThePauseGrowsWhileTheStreamIsThere(t *testing.T) {
 	s := newSim(t, 1, 1)
@@ -116,7 +143,7 @@ func TestWhatPassesByItselfIsNoRefusal(t *testing.T) {
 	}
 	assert.False(t, is(409, 10158))
 	assert.False(t, is(429, 10210))
-	for _, code := range []jetstream.ErrorCode{10003, 10054, 10065, 10109, 10174, 10026} {
+	for _, code := range []jetstream.ErrorCode{10003, 10054, 10065, 10109, 10174, 10026, 10052, 10074} {
 		assert.True(t, is(400, code), code)
 	}
 }

@@ -278,7 +278,9 @@ func (h *simHost) receive() {
 
 func (h *simHost) Located(group uint32, epoch, first, last uint64, another bool, err *connector.Error, text string) {
 	if h.s.denied[streamOpen] != nil && err != nil { // as the hub may: it asks again at once
-		h.core.Locate(group, simWant(h.s))
+		if !h.s.patient {
+			h.core.Locate(group, simWant(h.s))
+		}
 		return
 	}
 	require.Nil(h.s.t, err, text)

@@ -42,6 +42,7 @@ type sim struct {
 
 	streams map[uint32]*simStream
 	forgets bool                 // the store knows no names of messages
+	patient bool                 // a hub that is refused does not ask again
 	want    connector.History    // of the durable group
 	denied  map[streamKind]error // what the store says to each operation of that kind
 	tried   map[streamKind]int

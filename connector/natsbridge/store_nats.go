@@ -25,13 +25,14 @@ type natsStore struct {
 	buckets  map[bucket]jetstream.KeyValue
 	refused  func() error // why the server does not even answer, if it has said so
 	trying   func(error)
+	names    *hostNames
 }
 
 // openStore opens the buckets of a site, and makes them if they are not there. They are read from the
 // leader of the stream only: another server may be behind, and a lease that it does not know yet is no lease that has ended.
 func openStore(ctx context.Context, js jetstream.JetStream, cfg *Config, refused func() error) (*natsStore, error) {
 	site, lease := cfg.Site, cfg.Lease
-	s := &natsStore{nc: js.Conn(), site: site, auto: cfg.Replicas == 0, js: js, refused: refused, trying: cfg.Trying, renewal: lease / renewals, buckets: make(map[bucket]jetstream.KeyValue)}
+	s := &natsStore{nc: js.Conn(), site: site, auto: cfg.Replicas == 0, js: js, refused: refused, trying: cfg.Trying, renewal: lease / renewals, buckets: make(map[bucket]jetstream.KeyValue), names: newHostNames()}
 	if s.replicas = cfg.Replicas; s.auto {
 		s.replicas = replicasOfCluster
 	}
@@ -95,7 +96,14 @@ func (s *natsStore) open(ctx context.Context, name string, age time.Duration) (j
 // passes reports whether a stream that could not be opened may be later, with nobody doing anything.
 func passes(err error) bool {
 	var api *jetstream.APIError
-	if !errors.As(err, &api) || api.Code/100 != 4 {
+	if !errors.As(err, &api) {
+		return true
+	}
+	switch api.ErrorCode {
+	case 10052, 10074: // the configuration: more replicas than the server can have
+		return false
+	}
+	if api.Code/100 != 4 {
 		return true
 	}
 	return api.ErrorCode == jetstream.JSErrCodeStreamNameInUse || api.ErrorCode == noPeers

@@ -127,8 +127,9 @@ func TestAClusterThatStarts(t *testing.T) {
 		&jetstream.APIError{Code: 503, ErrorCode: 10008}:    true, // no leader
 		&jetstream.APIError{Code: 400, ErrorCode: 10005}:    true, // no suitable peers for placement
 		&jetstream.APIError{Code: 400, ErrorCode: 10058}:    true, // another host makes it at this moment
-		&jetstream.APIError{Code: 500, ErrorCode: 10074}:    true,
-		&jetstream.APIError{Code: 400, ErrorCode: 10052}:    false, // wrong configuration
+		&jetstream.APIError{Code: 500, ErrorCode: 10049}:    true,
+		&jetstream.APIError{Code: 500, ErrorCode: 10074}:    false, // replicas, and one server
+		&jetstream.APIError{Code: 500, ErrorCode: 10052}:    false, // wrong configuration
 		fmt.Errorf("x: %w", &jetstream.APIError{Code: 403}): false,
 	} {
 		assert.Equal(t, want, passes(err), "%v", err)

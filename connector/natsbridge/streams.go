@@ -49,6 +49,7 @@ type streamResult struct {
 type streamMsg struct {
 	seq  uint64
 	host uint16 // of the subject
+	name string // of that host, as the store has it; "" if it has none
 	data []byte
 }
 

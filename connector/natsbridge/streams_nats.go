@@ -117,6 +117,7 @@ func streamFailure(err error) error {
 		return fmt.Errorf("%w: %w", errStreamFull, err)
 	case 10003, 10025, // bad request, invalid JSON
 		10054, 10097, // size of a message, of its header
+		10052, 10074, // the configuration: more replicas than the server can have
 		10058, 10065, // the name, the subjects are another stream's
 		10109,        // sealed
 		10113, 10122, // the account wants a bound of bytes, a lower one
@@ -275,7 +276,7 @@ func (s *natsStore) fetchStream(ctx context.Context, group uint32, seq uint64) (
 			break
 		}
 	}
-	return r, nil
+	return r, s.nameHosts(ctx, r.msgs)
 }
 
 // readerConfig is that of a consumer that reads from seq on, alone and without acknowledging.
@@ -523,6 +524,9 @@ func (g *Bridge) readStream(ctx context.Context, group uint32, reader, seq uint6
 			default:
 				break more
 			}
+		}
+		if err := g.store.nameHosts(ctx, batch); err != nil {
+			return seq, err
 		}
 		if !g.give(ctx, group, reader, batch) {
 			return seq, connector.ErrClosed
