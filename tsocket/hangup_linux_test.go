@@ -22,13 +22,13 @@ func TestCloseWhileAWriteBeginsToWatch(t *testing.T) {
 		_, err = read.Wait(context.Background())
 		require.ErrorIs(t, err, context.Canceled)
 
+		arm := &a.fd.writing().op.arm // made here: whoever writes first makes it otherwise
 		hangups.mu.Lock()
 		wrote, closed := make(chan error, 1), make(chan error, 1)
 		go func() {
 			_, err := a.Writev(context.Background(), make([]byte, 4<<20))
 			wrote <- err
 		}()
-		arm := &a.fd.writing().op.arm
 		await(func() bool { // it has written all that there is room for
 			arm.mu.Lock()
 			defer arm.mu.Unlock()
