@@ -77,7 +77,7 @@ func (b *BoundTCP) Listen(c *ListenConfig) (*Listener, error) {
 	if err := listenOrClose(b.fd, c); err != nil {
 		return nil, &OpError{Op: "listen", Addr: b.local, Err: err}
 	}
-	return newListener(b.fd, false), nil
+	return newListener(b.fd, noFile), nil
 }
 
 // Close gives the address back, unless the socket was used up.

@@ -2,7 +2,6 @@ package tsocket
 
 import (
 	"context"
-	"errors"
 	"os"
 	"sync/atomic"
 	"syscall"
@@ -17,7 +16,7 @@ type Listener struct {
 	op     fdOp
 	named  *names // of the stream that was accepted last
 	local  Addr
-	unlink bool
+	file   sockFile // that Close unlinks; or none
 	word   word
 	home   home
 	fd     int
@@ -36,10 +35,10 @@ type ListenConfig struct {
 	// ReusePort lets several listeners share an inet port (SO_REUSEPORT).
 	ReusePort bool
 	// KeepPath leaves the file of a unix socket behind when the listener is
-	// closed. Otherwise it is unlinked, as package net does.
+	// closed. Otherwise it is unlinked, as package net does, if it is the socket's still.
 	KeepPath bool
 	// Mode is the permission bits of the file of a unix socket, whatever the umask is, set
-	// before anybody can connect; 0 leaves them to the umask.
+	// before anybody can connect; 0 leaves them to the umask. ESTALE if somebody has put another file into its place.
 	Mode os.FileMode
 }
 
@@ -65,29 +64,28 @@ func listen(local Addr, c *ListenConfig) (*Listener, error) {
 	if c == nil {
 		c = &ListenConfig{}
 	}
+	if local.IsUnix() {
+		b, err := bindUnix(local, c.Mode)
+		if err != nil {
+			return nil, &OpError{Op: "listen", Addr: local, Err: err}
+		}
+		return b.Listen(c)
+	}
 	fd, err := openListener(local, c)
 	if err != nil {
 		return nil, &OpError{Op: "listen", Addr: local, Err: err}
 	}
-	return newListener(fd, local.kind == addrUnix && !c.KeepPath), nil
+	return newListener(fd, noFile), nil
 }
 
 func openListener(local Addr, c *ListenConfig) (fd int, err error) {
-	if c.ReusePort && local.kind == addrInet {
-		if fd, err = bindReusePort(local); err != nil {
-			return fd, err
-		}
-		return fd, listenOrClose(fd, c)
+	if c.ReusePort {
+		fd, err = bindReusePort(local)
+	} else {
+		fd, err = openSocket(unix.SOCK_STREAM, local, Addr{})
 	}
-	if fd, err = openSocket(unix.SOCK_STREAM, local, Addr{}); err != nil {
+	if err != nil {
 		return fd, err
-	}
-	if c.Mode != 0 && local.kind == addrUnix {
-		if err := os.Chmod(local.path, c.Mode.Perm()); err != nil {
-			_ = unix.Close(fd)
-			_ = os.Remove(local.path)
-			return -1, err
-		}
 	}
 	return fd, listenOrClose(fd, c)
 }
@@ -148,11 +146,11 @@ func ListenerFromFD(fd int) (*Listener, error) {
 	if err != nil {
 		return nil, &OpError{Op: op, Err: err}
 	}
-	return newListener(fd, false), nil
+	return newListener(fd, noFile), nil
 }
 
-func newListener(fd int, unlink bool) *Listener {
-	l := &Listener{local: sockName(fd), unlink: unlink}
+func newListener(fd int, file sockFile) *Listener {
+	l := &Listener{local: sockName(fd), file: file}
 	l.sys.fd = fd
 	l.op.init(&l.sys, false, l.tryAccept)
 	return l
@@ -284,12 +282,7 @@ func (l *Listener) Close() error {
 		return nil
 	}
 	l.word.v.Or(bitClosed)
-	var err error
-	if l.unlink {
-		if err = os.Remove(l.local.path); errors.Is(err, os.ErrNotExist) {
-			err = nil
-		}
-	}
+	err := l.file.remove()
 	l.sys.close()
 	l.op.arm.close()
 	if r := l.parked.Load(); r != nil {

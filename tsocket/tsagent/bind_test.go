@@ -79,13 +79,55 @@ func TestFileOfListener(t *testing.T) {
 			x := r.open(unix.AF_UNIX, unix.SOCK_STREAM)
 			r.must(tsagent.Header{Op: tsagent.OpBind, Sock: x}, tsagent.AppendAddr(nil, path))
 			_, err := os.Lstat(path.Path())
-			require.ErrorIs(t, err, os.ErrNotExist)
+			require.NoError(t, err)
+			y := r.open(unix.AF_UNIX, unix.SOCK_STREAM)
+			r.refuse(syscall.EADDRINUSE, tsagent.Header{Op: tsagent.OpBind, Sock: y}, tsagent.AppendAddr(nil, path))
+			r.refuse(syscall.ECONNREFUSED, tsagent.Header{Op: tsagent.OpConnect, Sock: y}, tsagent.AppendAddr(nil, path))
+			r.must(tsagent.Header{Op: tsagent.OpClose, Sock: y})
 			r.must(tsagent.Header{Op: tsagent.OpListen, Sock: x, Arg: 0o610 << 32})
 			info, err := os.Lstat(path.Path())
 			require.NoError(t, err)
 			require.Equal(t, os.FileMode(0o610), info.Mode().Perm())
 			r.must(tsagent.Header{Op: tsagent.OpClose, Sock: x})
+			_, err = os.Lstat(path.Path())
+			require.ErrorIs(t, err, os.ErrNotExist)
 		}
+	})
+}
+
+// BIND of a unix stream socket is bind(2), and what was bound and comes to nothing leaves no file.
+func TestBindOfUnixStreams(t *testing.T) {
+	onEach(t, nil, func(t *testing.T, s *site) {
+		r := s.raw(t)
+		path := socketPath(t)
+		bind := func(x uint32) tsagent.Header { return tsagent.Header{Op: tsagent.OpBind, Sock: x} }
+		body := tsagent.AppendAddr(nil, path)
+		gone := func() {
+			t.Helper()
+			_, err := os.Lstat(path.Path())
+			require.ErrorIs(t, err, os.ErrNotExist)
+		}
+		x := r.open(unix.AF_UNIX, unix.SOCK_STREAM)
+		r.refuse(syscall.ENOENT, bind(x), tsagent.AppendAddr(nil, tsocket.MustAddr(tsocket.UnixAddr(path.Path()+"/no/such"))))
+		r.must(bind(x), body)
+		r.refuse(syscall.EINVAL, bind(x), body)
+		r.must(tsagent.Header{Op: tsagent.OpClose, Sock: x})
+		gone()
+
+		// A CONNECT that fails gives the path back.
+		x = r.open(unix.AF_UNIX, unix.SOCK_STREAM)
+		r.must(bind(x), body)
+		other := socketPath(t)
+		r.refuse(syscall.ENOENT, tsagent.Header{Op: tsagent.OpConnect, Sock: x}, tsagent.AppendAddr(nil, other))
+		gone()
+
+		// One that succeeds is from there.
+		l, err := tsocket.ListenUnix(other, nil)
+		require.NoError(t, err)
+		defer l.Close()
+		r.must(bind(x), body)
+		_, names := r.must(tsagent.Header{Op: tsagent.OpConnect, Sock: x}, tsagent.AppendAddr(nil, other))
+		require.Equal(t, tsagent.AppendAddr(tsagent.AppendAddr(nil, path), other), names)
 	})
 }
 

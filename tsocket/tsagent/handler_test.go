@@ -121,7 +121,7 @@ func TestSocketIsClosedWhileItIsBound(t *testing.T) {
 	require.Equal(t, unix.EBUSY, w.call(Header{Op: OpGetName, Sock: s.num}).r.Errno)
 	w.must(Header{Op: OpClose, Sock: s.num})
 	path := filepath.Join(dir, "l")
-	_, err = s.listenUnix(tsocket.MustAddr(tsocket.UnixAddr(path)), nil)
+	_, err = s.listenUnix(nil, tsocket.MustAddr(tsocket.UnixAddr(path)), nil)
 	require.ErrorIs(t, err, unix.ECANCELED)
 	_, err = os.Lstat(path)
 	require.ErrorIs(t, err, os.ErrNotExist)

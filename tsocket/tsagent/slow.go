@@ -1,6 +1,8 @@
 package tsagent
 
 import (
+	"context"
+
 	"golang.org/x/sys/unix"
 
 	"github.com/cnbus/cnbus/tsocket"
@@ -69,17 +71,52 @@ func (s *sock) connectUnixDgram(d *tsocket.Dgram, remote tsocket.Addr) ([]byte, 
 	return s.names(), nil
 }
 
-func (s *sock) listenUnix(local tsocket.Addr, c *tsocket.ListenConfig) ([]byte, error) {
-	l, err := tsocket.ListenUnix(local, c)
+// A bound is a *tsocket.BoundTCP or *tsocket.BoundUnix.
+type bound interface {
+	Dial(ctx context.Context, remote tsocket.Addr) (*tsocket.Stream, error)
+	Listen(c *tsocket.ListenConfig) (*tsocket.Listener, error)
+	Close() error
+}
+
+// bindUnix is BIND of a stream socket.
+func (s *sock) bindUnix(local tsocket.Addr) ([]byte, error) {
+	b, err := tsocket.BindUnix(local)
 	if err != nil {
 		return nil, err
 	}
 	s.mu.Lock()
 	closed := s.closed
 	if !closed {
+		s.bound, s.local = b, b.Addr()
+	}
+	s.mu.Unlock()
+	if closed {
+		_ = b.Close()
+		return nil, errSockGone
+	}
+	return AppendAddr(nil, b.Addr()), nil
+}
+
+func (s *sock) listenUnix(b bound, local tsocket.Addr, c *tsocket.ListenConfig) ([]byte, error) {
+	var l *tsocket.Listener
+	var err error
+	if b != nil {
+		l, err = b.Listen(c)
+	} else {
+		l, err = tsocket.ListenUnix(local, c)
+	}
+	s.mu.Lock()
+	closed := s.closed
+	switch {
+	case err != nil:
+		s.unbind()
+	case !closed:
 		s.lis, s.local = l, l.Addr()
 	}
 	s.mu.Unlock()
+	if err != nil {
+		return nil, err
+	}
 	if closed {
 		_ = l.Close()
 		return nil, errSockGone
@@ -88,7 +125,7 @@ func (s *sock) listenUnix(local tsocket.Addr, c *tsocket.ListenConfig) ([]byte, 
 }
 
 // unlinks reports whether the end of the socket removes a file. s.mu is held.
-func (s *sock) unlinks() bool { return s.lis != nil && s.family == unix.AF_UNIX }
+func (s *sock) unlinks() bool { return (s.lis != nil || s.bound != nil) && s.family == unix.AF_UNIX }
 
 // looksUp reports whether a datagram that is sent makes the kernel look for a path. s.mu is held.
 func (s *sock) looksUp() bool { return s.family == unix.AF_UNIX && s.remote.IsZero() }

@@ -69,9 +69,9 @@ type sock struct {
 	stream        *tsocket.Stream
 	dgram         *tsocket.Dgram
 	lis           *tsocket.Listener
-	bound         *tsocket.BoundTCP // a stream socket between BIND and what it becomes
-	shares        bool              // which has SO_REUSEPORT
-	slow          *operation        // on a goroutine, see slowly
+	bound         bound      // a stream socket between BIND and what it becomes; or nil
+	shares        bool       // which has SO_REUSEPORT
+	slow          *operation // on a goroutine, see slowly
 	connecting    *operation
 	monitor       *operation
 	hangup        bool // a monitor is set

@@ -87,8 +87,7 @@ func (s *sock) isNew(op Op) error {
 	return nil
 }
 
-// bind gives the socket its local address, as bind(2) does. Only a unix stream socket has it by CONNECT or LISTEN: its file is
-// never there without its mode, and is left behind by nobody who may not listen.
+// bind gives the socket its local address, as bind(2) does.
 func (s *sock) bind(r *request) error {
 	local, rest, err := s.parseOwn(OpBind, r.body)
 	switch {
@@ -113,7 +112,7 @@ func (s *sock) bind(r *request) error {
 	s.wanted = local
 	switch {
 	case s.kind == kindStream && s.family == unix.AF_UNIX:
-		s.local = local
+		return s.slowly(r, func() ([]byte, error) { return s.bindUnix(local) })
 	case s.kind == kindStream:
 		err = s.bindTCP(OpBind, local, r.h.Flags&FlagReusePort != 0)
 	case r.h.Flags&FlagExclusive != 0:
@@ -352,7 +351,13 @@ func (s *sock) listen(r *request) error {
 		return err
 	}
 	if s.family == unix.AF_UNIX {
-		return s.slowly(r, func() ([]byte, error) { return s.listenUnix(local, c) })
+		b := s.bound
+		s.bound = nil
+		err := s.slowly(r, func() ([]byte, error) { return s.listenUnix(b, local, c) })
+		if err != nil {
+			s.bound = b // and closed with the socket
+		}
+		return err
 	}
 	switch {
 	case s.bound == nil:
