@@ -3,7 +3,9 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -156,6 +158,10 @@ func askRx[T any](ctx context.Context, bus connector.Bus, on onHost, what string
 		r, body, err := rxmsg.ParseReply(ev.Msg.Data)
 		if err == nil {
 			err = r.Err(body)
+		}
+		if errors.Is(err, syscall.ESTALE) && len(text) > 0 { // others read as well
+			text = text[:0]
+			continue
 		}
 		if err != nil {
 			return nil, err

@@ -35,6 +35,7 @@ type Agent struct {
 	lastSock atomic.Uint32
 	turn     sync.Mutex // held while the callback runs: it has two ids where there is a site
 	counters counters
+	reading  readings
 
 	mu     sync.Mutex // guards what follows
 	owners map[uint32]*owner

@@ -35,3 +35,10 @@ func (a *Agent) GivenUp() (n int) {
 	}
 	return n
 }
+
+// Reading returns how many answers to STAT are kept for who reads them.
+func (a *Agent) Reading() int {
+	a.reading.mu.Lock()
+	defer a.reading.mu.Unlock()
+	return len(a.reading.all)
+}

@@ -46,7 +46,6 @@ type owner struct {
 	asking  int             // who asks Keys right now
 
 	// Of the lane.
-	stat []byte // the answer to STAT that is being read
 }
 
 // ownerOf returns the owner of a port, and makes it if there is none; nil when the agent closes.
@@ -147,6 +146,7 @@ func (o *owner) close() []*sock {
 	o.bye = bye
 	o.mu.Unlock()
 	o.cancel()
+	a.reading.drop(o)
 	for _, k := range socks {
 		k.close()
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"sync"
 	"syscall"
 
 	"github.com/cnbus/cnbus/connector"
@@ -135,22 +136,93 @@ const maxStat = 16 << 20
 // doStat does STAT, in the lane.
 func (o *owner) doStat(r *request) (p rxmsg.Reply, body []byte, err error) {
 	at := r.h.Arg
+	text := o.a.reading.of(o)
 	if at == 0 {
-		if o.stat, err = o.a.statJSON(o.from.Cred, string(r.body)); err != nil {
+		if text, err = o.a.statJSON(o.from.Cred, string(r.body)); err != nil {
 			return p, nil, err
 		}
 	}
-	if at > uint64(len(o.stat)) {
-		return p, nil, errno(syscall.EINVAL, fmt.Sprintf("offset %d of %d", at, len(o.stat)))
+	switch {
+	case text == nil:
+		return p, nil, errno(syscall.ESTALE, "the answer is gone, ask from 0 on")
+	case at > uint64(len(text)):
+		return p, nil, errno(syscall.EINVAL, fmt.Sprintf("offset %d of %d", at, len(text)))
 	}
-	p.Value = uint32(len(o.stat))
-	body = o.stat[at:]
+	p.Value = uint32(len(text))
+	body = text[at:]
 	if len(body) > rxmsg.MaxBody {
 		p.Flags, body = rxmsg.FlagMore, body[:rxmsg.MaxBody]
+		o.a.reading.keep(o, text)
 	} else {
-		o.stat = nil
+		o.a.reading.drop(o)
 	}
 	return p, body, nil
+}
+
+// readings are answers to STAT that are read piece by piece. They go with their readers.
+type readings struct {
+	mu  sync.Mutex
+	all []reading // the latest last
+}
+
+type reading struct {
+	o    *owner
+	text []byte
+}
+
+// How many answers are kept; who is put off by another one begins again.
+const (
+	readingPerUID = 8
+	mostReading   = 64
+)
+
+func (r *readings) index(o *owner) int {
+	return slices.IndexFunc(r.all, func(p reading) bool { return p.o == o })
+}
+
+// of returns what o is reading; nil: nothing.
+func (r *readings) of(o *owner) []byte {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if i := r.index(o); i >= 0 {
+		return r.all[i].text
+	}
+	return nil
+}
+
+func (r *readings) drop(o *owner) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if i := r.index(o); i >= 0 {
+		r.all = slices.Delete(r.all, i, i+1)
+	}
+}
+
+// keep remembers what o is reading. A user does not put off others before there are many of them.
+func (r *readings) keep(o *owner, text []byte) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if i := r.index(o); i >= 0 {
+		r.all[i].text = text
+		return
+	}
+	if o.ctx.Err() != nil { // or nobody would drop it
+		return
+	}
+	same := func(p reading) bool { return p.o.from.Cred.UID == o.from.Cred.UID }
+	n := 0
+	for _, p := range r.all {
+		if same(p) {
+			n++
+		}
+	}
+	if i := 0; n >= readingPerUID || len(r.all) >= mostReading {
+		if n > 0 {
+			i = slices.IndexFunc(r.all, same)
+		}
+		r.all = slices.Delete(r.all, i, i+1)
+	}
+	r.all = append(r.all, reading{o, text})
 }
 
 func (a *Agent) statJSON(who connector.Cred, what string) ([]byte, error) {

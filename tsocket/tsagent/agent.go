@@ -35,6 +35,8 @@ type Agent struct {
 
 	places map[portKey][]place // where sockets are bound
 
+	reading []*reading // who reads a snapshot, the latest last
+
 	host     uint32             // under whose number the site has the agent; 0: it has not
 	reserved int                // of socks: places for what will be accepted
 	linger   map[*sock]struct{} // closed, but what was written is not written yet
@@ -48,7 +50,6 @@ type Agent struct {
 	msgs    []tsocket.Message
 	names   rawNames
 	batch   BatchWriter
-	reading []reading // who reads a snapshot, the latest last
 }
 
 // account is what the sockets of a uid have in use.

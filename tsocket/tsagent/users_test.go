@@ -211,6 +211,27 @@ func TestStatOfTwoAtOnce(t *testing.T) {
 	require.Len(t, all.Sockets, 401)
 }
 
+// What a port was reading goes with it.
+func TestStatOfPortThatIsGone(t *testing.T) {
+	onEach(t, nil, func(t *testing.T, s *site) {
+		holder := s.raw(t)
+		for range 200 {
+			holder.open(unix.AF_INET, unix.SOCK_DGRAM)
+		}
+		for range 3 {
+			r := s.raw(t)
+			value, b := r.must(tsagent.Header{Op: tsagent.OpStat})
+			require.Greater(t, int(value.Value), len(b), "there is more of it")
+			require.Equal(t, 1, s.agent.Reading())
+			require.NoError(t, r.ep.Close())
+			require.Eventually(t, func() bool { return s.agent.Reading() == 0 }, patience, time.Millisecond)
+		}
+		r := s.raw(t)
+		r.must(tsagent.Header{Op: tsagent.OpStat}) // and the agent's end
+		require.Equal(t, 1, s.agent.Reading())
+	})
+}
+
 // A port that was another user's does not get the rest of what that one was reading.
 func TestStatOfPortThatWasAnothers(t *testing.T) {
 	s, set := asUsers(t, nil)
