@@ -7,6 +7,9 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -16,9 +19,10 @@ import (
 )
 
 type rxKeyAdd struct {
-	file, ring string
-	hex        bool
-	timeout    time.Duration
+	file, ring        string
+	keytab, principal string
+	hex               bool
+	timeout           time.Duration
 }
 
 func newRxKeyAdd(app *cli.App, on *onHost) *cobra.Command {
@@ -37,12 +41,21 @@ TYPE and DESCRIPTION are those of the kernel's keys for RxRPC:
   keyring  for other keys; nothing is in it at first
 
 What is in the key comes from --file or standard input, and never from the
-command line, which others can see.`,
+command line, which others can see.
+
+With --keytab FILE the keys of a service come from a keytab of Kerberos, and
+DESCRIPTION is its number alone: of each version and encryption type one is
+added, so that older tickets are good until they end. Nobody but its owner may
+read the file. A keytab with the keys of several principals wants --principal,
+as tickets for each of them would be taken.`,
 		Example: `  # the key of service 52
   echo a7838acbc783ec94 | cnbus rx key add rxrpc_s 52:2 --hex
 
   # for a server that names a keyring
-  cnbus rx key add keyring AFSkeys`,
+  cnbus rx key add keyring AFSkeys
+
+  # the keys of the cell's servers, as OpenAFS has them
+  cnbus rx key add rxrpc_s 52 --keytab rxkad.keytab`,
 		Args:              cobra.ExactArgs(2),
 		ValidArgsFunction: cobra.FixedCompletions([]string{string(keyring.TypeClient), string(keyring.TypeServer), string(keyring.TypeKeyring)}, cobra.ShellCompDirectiveNoFileComp),
 		RunE: func(c *cobra.Command, args []string) error {
@@ -52,9 +65,13 @@ command line, which others can see.`,
 	fl := c.Flags()
 	fl.StringVar(&f.file, "file", "", "`path` of a file with what is in the key (default: standard input)")
 	fl.BoolVar(&f.hex, "hex", false, "it is hexadecimal")
+	fl.StringVar(&f.keytab, "keytab", "", "`path` of a keytab with the keys of a service")
+	fl.StringVar(&f.principal, "principal", "", "whose `name` the keys have in the keytab: afs/example.com, or with @REALM")
 	fl.StringVar(&f.ring, "ring", "", "into this `keyring` in yours")
 	fl.DurationVar(&f.timeout, "timeout", 0, "`time` after which the key expires (default: when its tickets do)")
 	_ = c.MarkFlagFilename("file")
+	_ = c.MarkFlagFilename("keytab")
+	_ = c.RegisterFlagCompletionFunc("principal", cobra.NoFileCompletions)
 	_ = c.RegisterFlagCompletionFunc("ring", cobra.NoFileCompletions)
 	return c
 }
@@ -66,30 +83,100 @@ func (f *rxKeyAdd) run(ctx context.Context, app *cli.App, on onHost, typ keyring
 	case typ != keyring.TypeClient && typ != keyring.TypeServer && typ != keyring.TypeKeyring:
 		return cli.Usagef("%q: keys are of type rxrpc, rxrpc_s or keyring", typ)
 	}
-	payload, err := f.payload(app, typ)
+	keys, err := f.keys(app, typ, description)
 	if err != nil {
 		return err
 	}
-	defer clear(payload)
+	defer func() {
+		for _, n := range keys {
+			clear(n.payload)
+		}
+	}()
 	return withKeys(ctx, app, on, func(ctx context.Context, k *rxKeys) error {
 		ring, err := k.ring(ctx, f.ring, -1)
 		if err != nil {
 			return err
 		}
-		id, err := k.Add(ctx, typ, description, payload, ring, f.timeout)
-		if err != nil {
-			return err
+		for _, n := range keys {
+			id, err := k.Add(ctx, typ, n.description, n.payload, ring, f.timeout)
+			if err != nil {
+				return err
+			}
+			if !app.JSON {
+				app.Out.Printf("%d\n", int(id))
+				continue
+			}
+			info, err := k.Describe(ctx, id)
+			if err == nil {
+				err = printKey(app, &info)
+			}
+			if err != nil {
+				return err
+			}
 		}
-		if !app.JSON {
-			app.Out.Printf("%d\n", int(id))
-			return nil
-		}
-		info, err := k.Describe(ctx, id)
-		if err != nil {
-			return err
-		}
-		return printKey(app, &info)
+		return nil
 	})
+}
+
+// A newKey is a key that is to be added.
+type newKey struct {
+	description string
+	payload     []byte
+}
+
+// keys are those that are to be added.
+func (f *rxKeyAdd) keys(app *cli.App, typ keyring.Type, description string) ([]newKey, error) {
+	if f.keytab != "" {
+		return f.fromKeytab(typ, description)
+	}
+	if f.principal != "" {
+		return nil, cli.Usagef("--principal says whose keys of --keytab are wanted")
+	}
+	payload, err := f.payload(app, typ)
+	return []newKey{{description, payload}}, err
+}
+
+// fromKeytab reads the keys of a service.
+func (f *rxKeyAdd) fromKeytab(typ keyring.Type, description string) ([]newKey, error) {
+	switch {
+	case typ != keyring.TypeServer:
+		return nil, cli.Usagef("--keytab is for keys of type %s", keyring.TypeServer)
+	case f.file != "" || f.hex:
+		return nil, cli.Usagef("--keytab, --file and --hex exclude each other")
+	}
+	service, err := strconv.ParseUint(description, 10, 16)
+	if err != nil {
+		return nil, cli.Usagef("%q: with --keytab DESCRIPTION is the number of a service", description)
+	}
+	all, err := keyring.ReadKeytab(f.keytab)
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		for i := range all {
+			all[i].Key.Wipe()
+		}
+	}()
+	var keys []newKey
+	var names []string
+	for i := range all {
+		k := &all[i]
+		if !slices.Contains(names, k.Principal) {
+			names = append(names, k.Principal)
+		}
+		if name, _, _ := strings.Cut(k.Principal, "@"); f.principal == "" || f.principal == k.Principal || f.principal == name {
+			keys = append(keys, newKey{k.Description(uint16(service)), k.Key.AppendTo(nil)})
+		}
+	}
+	switch {
+	case len(names) == 0:
+		return nil, fmt.Errorf("%s has no keys of a type that can be used", f.keytab)
+	case len(keys) == 0:
+		return nil, fmt.Errorf("%s has no keys of %s, but of %s", f.keytab, f.principal, strings.Join(names, ", "))
+	case f.principal == "" && len(names) > 1:
+		return nil, cli.Usagef("%s has keys of %s: which, --principal?", f.keytab, strings.Join(names, ", "))
+	}
+	return keys, nil
 }
 
 // maxKeyInput is the most that is read for a key, in bytes.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"syscall"
 
 	"github.com/cnbus/cnbus/rxrpc"
 	"github.com/cnbus/cnbus/rxrpc/keyring"
@@ -23,20 +24,24 @@ func kernelSecurity(name string, level rxkad.Level) (rxrpc.ClientSecurity, error
 
 // kernelKeyring secures a server of this process with the keys in a keyring that is in one of its keyrings in the kernel.
 func kernelKeyring(name string, level rxkad.Level) ([]rxrpc.ServerSecurity, error) {
-	store, me, err := kernelKeys()
+	all, err := openKernelRings()
 	if err != nil {
 		return nil, err
 	}
-	ring, err := (&keyring.KeySource{Store: store, Cred: me}).RequestKeyring(name)
-	if err != nil {
-		return nil, err
+	for _, k := range all {
+		ring, kerr := k.Keyring(name)
+		if kerr == nil {
+			return []rxrpc.ServerSecurity{rxkad.NewServer(rxkad.ServerConfig{Keys: ring, MinLevel: level})}, nil
+		}
+		if err == nil || !errors.Is(kerr, syscall.ENOKEY) {
+			err = kerr
+		}
 	}
-	return ring.Classes(uint8(level)), nil
+	return nil, err
 }
 
-// kernelKeys are the keyrings of this process in the kernel.
-func kernelKeys() (*keyring.Store, keyring.Cred, error) {
-	cfg := keyring.Config{}
+// openKernelRings opens the keyrings of this process in the kernel, one at least.
+func openKernelRings() (all []*keyring.Kernel, err error) {
 	var errs []error
 	for _, ring := range []int{keyring.SessionKeyring, keyring.UserSessionKeyring, keyring.UserKeyring} {
 		k, err := keyring.OpenKernel(ring)
@@ -44,11 +49,24 @@ func kernelKeys() (*keyring.Store, keyring.Cred, error) {
 			errs = append(errs, err)
 			continue
 		}
-		cfg.Sources = append(cfg.Sources, k)
+		all = append(all, k)
 	}
+	if len(all) == 0 {
+		return nil, errors.Join(errs...)
+	}
+	return all, nil
+}
+
+// kernelKeys are those that are in them.
+func kernelKeys() (*keyring.Store, keyring.Cred, error) {
 	me := keyring.Cred{}
-	if len(cfg.Sources) == 0 {
-		return nil, me, errors.Join(errs...)
+	all, err := openKernelRings()
+	if err != nil {
+		return nil, me, err
+	}
+	cfg := keyring.Config{}
+	for _, k := range all {
+		cfg.Sources = append(cfg.Sources, k)
 	}
 	store := keyring.New(cfg)
 	ring, err := store.NewKeyring(me, "cnbus")

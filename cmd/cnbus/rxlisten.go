@@ -65,7 +65,11 @@ aborted with. RX_PEER and RX_SERVICE are in its environment.
 
 The RxRPC agent of the broker has the port, which several programs may share if
 they serve different services; with --direct this process has it alone. When the
-broker comes back after a restart the services do, too.`,
+broker comes back after a restart the services do, too.
+
+The keys of --keyring with --direct are in a keyring of the kernel that the
+session or the user has (keyctl newring mykeys @s): keys of type user that are
+called rxrpc_s:SERVICE:2, or rxrpc_s:SERVICE:2:VERSION:TYPE.`,
 		Example: `  # an echo
   cnbus rx listen 127.0.0.1:7009 1234
 

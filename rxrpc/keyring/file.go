@@ -4,11 +4,9 @@ import (
 	"errors"
 	"io"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"slices"
 	"sync"
-	"syscall"
 
 	"github.com/cnbus/cnbus/rxrpc/rxkad"
 )
@@ -73,7 +71,7 @@ func (f *File) ServerKey(q rxkad.KeyQuery) (rxkad.Key, error) {
 func (f *File) load() ([]fileKey, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	h, err := os.OpenFile(f.path, os.O_RDONLY|syscall.O_NONBLOCK, 0) // nobody is waited for, should it be a pipe
+	h, now, private, err := openKeys(f.path)
 	if errors.Is(err, fs.ErrNotExist) {
 		f.forget(nil)
 		f.seen = stamp{}
@@ -83,11 +81,6 @@ func (f *File) load() ([]fileKey, error) {
 		return nil, fail("read", f.path, err)
 	}
 	defer h.Close()
-	st, err := h.Stat()
-	if err != nil {
-		return nil, fail("read", f.path, err)
-	}
-	now, private := stampOf(st)
 	if !private {
 		f.forget(nil)
 		f.seen = stamp{}

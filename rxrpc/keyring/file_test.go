@@ -174,3 +174,36 @@ func FuzzServiceName(f *testing.F) {
 		}
 	})
 }
+
+// TestReadKeytab: what is in a keytab, whose it is, and what each key is called as one of a service.
+func TestReadKeytab(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "keytab")
+	k := keytab.New()
+	when := time.Unix(1700000000, 0)
+	require.NoError(t, k.AddEntry("afs/example.com", "EXAMPLE.COM", "password", when, 7, 18))
+	require.NoError(t, k.AddEntry("afs/example.com", "EXAMPLE.COM", "other", when, 7, 18)) // never asked for: the first counts
+	require.NoError(t, k.AddEntry("afs/example.com", "EXAMPLE.COM", "password", when, 8, 17))
+	require.NoError(t, k.AddEntry("host", "EXAMPLE.COM", "password", when, 8, 17))
+	b, err := k.Marshal()
+	require.NoError(t, err)
+	write(t, path, b)
+	keys, err := ReadKeytab(path)
+	require.NoError(t, err)
+	var all []string
+	for _, k := range keys {
+		all = append(all, k.Principal+" "+k.Description(52))
+	}
+	assert.Equal(t, []string{"afs/example.com@EXAMPLE.COM 52:2:7:18", "afs/example.com@EXAMPLE.COM 52:2:8:17", "host@EXAMPLE.COM 52:2:8:17"}, all)
+	f := Keytab(path)
+	first, err := f.ServerKey(rxkad.KeyQuery{Version: 7, EncType: 18})
+	require.NoError(t, err)
+	assert.True(t, first.Equal(keys[0].Key))
+	require.NoError(t, os.Chmod(path, 0o644))
+	_, err = ReadKeytab(path)
+	require.ErrorIs(t, err, ErrMode)
+	write(t, path, b[:len(b)-1])
+	_, err = ReadKeytab(path)
+	require.ErrorIs(t, err, ErrFormat)
+	_, err = ReadKeytab(path + ".none")
+	require.ErrorIs(t, err, os.ErrNotExist)
+}

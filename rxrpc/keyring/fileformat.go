@@ -3,8 +3,6 @@ package keyring
 import (
 	"encoding/binary"
 
-	"github.com/jcmturner/gokrb5/v8/keytab"
-
 	"github.com/cnbus/cnbus/rxrpc/rxkad"
 )
 
@@ -83,9 +81,9 @@ func parseKeyFileExt(b []byte) ([]fileKey, error) {
 // keytabVersion2 begins a keytab whose numbers are big-endian, as all have been for decades.
 const keytabVersion2 = 0x0502
 
-// parseKeytab parses a keytab, whose outer form is checked first: the library's errors have the file in them, keys and
-// all, so they are not passed on, and what it is given has entries of lengths that can be.
-func parseKeytab(b []byte) ([]fileKey, error) {
+// checkKeytab checks the outer form of a keytab: the library's errors have the file in them, keys and all, so they are not passed on, and
+// what it is given, the result, has entries of lengths that can be.
+func checkKeytab(b []byte) ([]byte, error) {
 	if len(b) < 2 || binary.BigEndian.Uint16(b) != keytabVersion2 {
 		return nil, ErrFormat
 	}
@@ -108,27 +106,7 @@ func parseKeytab(b []byte) ([]fileKey, error) {
 		whole = binary.BigEndian.AppendUint32(whole, uint32(n))
 		whole = append(whole, entry...)
 	}
-	defer clear(whole)
-	if len(whole) == 2 {
-		return nil, nil
-	}
-	var t keytab.Keytab
-	if t.Unmarshal(whole) != nil {
-		return nil, ErrFormat
-	}
-	var keys []fileKey
-	for i := range t.Entries {
-		e := &t.Entries[i]
-		enctype := e.Key.KeyType
-		if enctype >= 1 && enctype <= 3 {
-			enctype = rxkad.DES
-		}
-		if size, ok := rxkad.KeySize(enctype); ok && size == len(e.Key.KeyValue) {
-			keys = append(keys, fileKey{e.KVNO, enctype, rxkad.NewKey(e.Key.KeyValue)})
-		}
-		clear(e.Key.KeyValue)
-	}
-	return keys, nil
+	return whole, nil
 }
 
 // goodEntry checks the lengths in an entry: components 2 | realm | components | name type 4 | time 4 | version 1 | type 2 |

@@ -5,6 +5,8 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/cnbus/cnbus/rxrpc/rxkad"
 )
 
 // Keyrings of the kernel that every process has (keyctl(2)).
@@ -24,7 +26,10 @@ const kernelType = "user"
 // shares among processes. It is a Source. The payloads are those of our types.
 type Kernel struct{ ring int }
 
-var _ Source = (*Kernel)(nil)
+var (
+	_ Source     = (*Kernel)(nil)
+	_ rxkad.Keys = (*Kernel)(nil)
+)
 
 // OpenKernel returns a keyring of the kernel, by its number or one of those above. ThreadKeyring and ProcessKeyring are of the thread
 // that asks, and of those that it starts later: they are for who has called runtime.LockOSThread. Errors: ENOSYS where the kernel has none
@@ -76,4 +81,30 @@ func (k *Kernel) Remove(typ Type, description string) error {
 		return nil
 	}
 	return fail("remove", "kernel's "+named(typ, description), err)
+}
+
+// Keyring finds a keyring by its name, in this one and those in it. Errors: ErrNoKey's errno, EACCES, ...
+func (k *Kernel) Keyring(name string) (*Kernel, error) {
+	id, err := unix.KeyctlSearch(k.ring, "keyring", name, 0)
+	if err != nil {
+		return nil, fail("search", "kernel's "+named(TypeKeyring, name), err)
+	}
+	return &Kernel{id}, nil
+}
+
+// ServerKey makes the keyring one of a server: see Store.ServerKeys. It is looked at with every ticket.
+func (k *Kernel) ServerKey(q rxkad.KeyQuery) (rxkad.Key, error) {
+	name := serviceName{query: q}
+	b, err := k.Request(TypeServer, describeService(q, false))
+	if errors.Is(err, syscall.ENOKEY) && q.EncType == rxkad.DES {
+		b, err = k.Request(TypeServer, describeService(q, true))
+	}
+	if err != nil {
+		return rxkad.Key{}, err
+	}
+	defer clear(b)
+	if err := checkServiceKey(name, b); err != nil {
+		return rxkad.Key{}, fail("use", "kernel's "+named(TypeServer, describeService(q, false)), err)
+	}
+	return rxkad.NewKey(b), nil
 }

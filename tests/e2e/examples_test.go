@@ -10,7 +10,9 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
+	"github.com/jcmturner/gokrb5/v8/keytab"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
@@ -131,6 +133,13 @@ func runExample(t *testing.T, busy *site, line string) {
 	if strings.HasPrefix(line, "cnbus rx key") { // of keys that are there
 		require.Zero(t, s.key("", "add", "rxrpc", "afs@example.com").code)
 		require.Zero(t, s.key(serviceKey, "add", "rxrpc_s", "52:2", "--hex").code)
+	}
+	if strings.Contains(line, "--keytab rxkad.keytab") {
+		k := keytab.New()
+		require.NoError(t, k.AddEntry("afs/example.com", "EXAMPLE.COM", "password", time.Now(), 7, 18))
+		b, err := k.Marshal()
+		require.NoError(t, err)
+		s.private("rxkad.keytab", b)
 	}
 	if alone(line) {
 		s = newSite(t)

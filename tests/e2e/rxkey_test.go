@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -15,7 +16,10 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 
+	"github.com/cnbus/cnbus/internal/testenv"
+	"github.com/cnbus/cnbus/internal/testkdc"
 	"github.com/cnbus/cnbus/rxrpc/keyring"
 	"github.com/cnbus/cnbus/rxrpc/rxagent/rxmsg"
 	"github.com/cnbus/cnbus/rxrpc/rxkad"
@@ -226,4 +230,108 @@ func TestRxCallWithKeys(t *testing.T) {
 	watched := strings.Join(mon.all(), "\n")
 	assert.Contains(t, watched, "rxrpc SENDMSG")
 	assert.NotContains(t, watched, serviceKey)
+}
+
+// TestRxListenWithKeysOfTheKernel: a server without a broker has its keys from a keyring of the kernel, and says who calls.
+func TestRxListenWithKeysOfTheKernel(t *testing.T) {
+	runtime.LockOSThread() // the session is the thread's, and that of what it starts; both end with the test
+	if _, err := unix.KeyctlJoinSessionKeyring("cnbus-test"); err != nil {
+		testenv.Skip(t, "no keyrings of the kernel: "+err.Error())
+	}
+	session, err := keyring.OpenKernel(keyring.SessionKeyring)
+	require.NoError(t, err)
+	id, err := unix.KeyctlGetKeyringID(unix.KEY_SPEC_SESSION_KEYRING, false)
+	require.NoError(t, err)
+	_, err = unix.AddKey("keyring", "mykeys", nil, id)
+	require.NoError(t, err)
+	ring, err := session.Keyring("mykeys")
+	require.NoError(t, err)
+	_, err = session.Keyring("others")
+	require.ErrorIs(t, err, syscall.ENOKEY)
+	raw, err := hex.DecodeString(serviceKey)
+	require.NoError(t, err)
+	require.NoError(t, ring.Add(keyring.TypeServer, "1234:2", raw))
+	require.NoError(t, session.Add(keyring.TypeClient, "afs@x.test", []byte(ticket(t, serviceKey, rxkad.TicketRequest{Name: "joe", Cell: "X.TEST"}))))
+	require.NoError(t, session.Add(keyring.TypeClient, "afs@other", []byte(ticket(t, "0123456789abcdef", rxkad.TicketRequest{Name: "joe"}))))
+
+	s := newSite(t)
+	l, at := s.echo("1234", "--keyring", "mykeys", "--direct", "--level", "auth")
+	for _, level := range []string{"auth", "crypt"} {
+		assert.Equal(t, "hello\n", s.ok("rx", "call", at, "1234", "hello", "--direct", "--key", "afs@x.test", "--level", level))
+		l.expect(`service 1234 .* joe@X.TEST .*"hello" → 5 bytes`)
+	}
+	for with, want := range map[string]string{
+		"":                               `RX_INVALID_OPERATION`,
+		"--key afs@other":                `aborted by peer: RXKAD`,
+		"--key afs@x.test --level clear": `RXKADLEVELFAIL`,
+	} {
+		r := s.run("cnbus", append([]string{"rx", "call", at, "1234", "hello", "--direct"}, strings.Fields(with)...)...)
+		assert.Equal(t, 1, r.code, with)
+		assert.Regexp(t, want, r.err, with)
+	}
+	r := s.run("cnbus", "rx", "listen", "127.0.0.1:0", "7", "--keyring", "nowhere", "--direct")
+	assert.Equal(t, 1, r.code)
+	assert.Empty(t, r.out)
+}
+
+// private makes a file that only the user of the site's programs may read.
+func (s *site) private(name string, b []byte) {
+	s.t.Helper()
+	path := s.file(name, string(b))
+	require.NoError(s.t, os.Chmod(path, 0o600))
+	if nobody != nil {
+		require.NoError(s.t, os.Chown(path, int(nobody.Uid), int(nobody.Gid)))
+	}
+}
+
+// TestRxKeyFromAKeytab: a KDC's keytab has the keys of a service over the bus, which then knows who calls; one with the keys of several principals is not
+// taken as a whole.
+func TestRxKeyFromAKeytab(t *testing.T) {
+	s, k := newSite(t), testkdc.Start(t, "KLOG.TEST")
+	k.AddUser(t, "joe", klogPassword)
+	afs, err := os.ReadFile(k.AddService(t, "afs/klog.test"))
+	require.NoError(t, err)
+	host, err := os.ReadFile(k.AddService(t, "host/x.klog.test"))
+	require.NoError(t, err)
+	s.private("afs.keytab", afs)
+	s.private("both.keytab", append(append([]byte(nil), afs...), host[2:]...)) // one version, then entries
+	s.private("bad.keytab", afs[:len(afs)-1])
+	s.private("none.keytab", afs[:2])
+	s.private("open.keytab", afs)
+	require.NoError(t, os.Chmod(filepath.Join(s.dir, "open.keytab"), 0o644))
+	s.broker("--no-proc")
+	add := func(args string) result { return s.key("", strings.Fields("add rxrpc_s "+args)...) }
+	for _, c := range []struct {
+		args, want string
+		code       int
+	}{
+		{"1234 --keytab both.keytab", "afs/klog.test@KLOG.TEST, host/x.klog.test@KLOG.TEST: which", 2},
+		{"1234 --keytab both.keytab --principal nobody", "has no keys of nobody, but of afs", 1},
+		{"1234 --keytab bad.keytab", "a damaged one", 1},
+		{"1234 --keytab none.keytab", "no keys", 1},
+		{"1234 --keytab nowhere", "no such file", 1},
+		{"1234 --keytab open.keytab", "others than the owner", 1},
+		{"1234:2 --keytab afs.keytab", "number of a service", 2},
+		{"1234 --keytab afs.keytab --hex", "exclude each other", 2},
+		{"1234 --principal joe", "--keytab", 2},
+	} {
+		r := add(c.args)
+		assert.Equal(t, c.code, r.code, "%s: %s", c.args, r.err)
+		assert.Contains(t, r.err, c.want, c.args)
+		assert.Empty(t, r.out)
+	}
+	assert.Empty(t, s.keyLines())
+	require.Zero(t, s.key("", "add", "keyring", "mykeys").code)
+	r := add("1234 --keytab both.keytab --principal afs/klog.test --ring mykeys")
+	require.Zero(t, r.code, "%s", r.err)
+	require.Regexp(t, `^(\d+\n)+$`, r.out)
+	keys := s.keyLines("mykeys")
+	require.Len(t, keys, strings.Count(r.out, "\n"))
+	for _, l := range keys {
+		assert.Regexp(t, `^1234:2:\d+:\d+$`, l.Description)
+	}
+	l, at := s.echo("1234", "--keyring", "mykeys", "--level", "crypt")
+	require.Zero(t, s.klogs(k, klogPassword, "--password", "joe", "--cell", "klog.test", "--bus").code)
+	assert.Equal(t, "hello\n", s.ok("rx", "call", at, "1234", "hello", "--key", "afs@klog.test", "--level", "crypt"))
+	l.expect(`service 1234 .* joe@KLOG.TEST .*"hello" → 5 bytes`)
 }
