@@ -41,30 +41,30 @@ func (g *Bridge) connect(ctx context.Context) (err error) {
 		return err
 	}
 	opts = append(opts, more...)
-	where, servers := g.cfg.URL, hideSecrets(g.cfg.URL)
+	where, servers := g.cfg.URL, "NATS at "+hideSecrets(g.cfg.URL)
 	if g.cfg.Server != nil {
-		where, servers = "", "in this process"
+		where, servers = "", "NATS in this process"
 	}
 	for {
 		if g.nc, err = nats.Connect(where, opts...); err == nil {
 			break
 		}
 		if !passing(err) {
-			return fmt.Errorf("NATS at %s: %w", servers, err)
+			return fmt.Errorf("%s: %w", servers, err)
 		}
-		g.cfg.Trying(fmt.Errorf("NATS at %s: %w", servers, err))
+		g.cfg.Trying(fmt.Errorf("%s: %w", servers, err))
 		t := time.NewTimer(connectAgain)
 		select {
 		case <-ctx.Done():
 			t.Stop()
-			return fmt.Errorf("NATS at %s: %w", servers, errors.Join(err, ctx.Err()))
+			return fmt.Errorf("%s: %w", servers, errors.Join(err, ctx.Err()))
 		case <-t.C:
 		}
 	}
 	if err = g.identify(ctx); err != nil {
 		g.cancel() // the end of the connection is no news
 		g.nc.Close()
-		return fmt.Errorf("NATS at %s: %w", servers, err)
+		return fmt.Errorf("%s: %w", servers, err)
 	}
 	return nil
 }

@@ -37,7 +37,7 @@ func (s *natsStore) replicasNow(ctx context.Context) (int, error) {
 	}
 	stream, err := s.js.Stream(ctx, s.bucketStream("ids"))
 	if err != nil {
-		return 0, err
+		return 0, fmt.Errorf("the site's store: %v", err) // not %w: it is not the stream that is to be made that is missing
 	}
 	return stream.CachedInfo().Config.Replicas, nil
 }
@@ -68,14 +68,15 @@ func (s *natsStore) spread(ctx context.Context) error {
 		return err
 	}
 	names := []string{s.bucketStream("hosts"), s.bucketStream("ids")}
+	buckets := len(names)
 	for group := range groups {
 		names = append(names, s.streamName(group))
 	}
-	for _, name := range names {
+	for i, name := range names {
 		stream, err := s.js.Stream(ctx, name)
 		switch {
-		case errors.Is(err, jetstream.ErrStreamNotFound):
-			continue
+		case i >= buckets && errors.Is(err, jetstream.ErrStreamNotFound):
+			continue // it was ended
 		case err != nil:
 			return err
 		}

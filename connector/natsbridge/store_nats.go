@@ -49,7 +49,7 @@ func openStore(ctx context.Context, js jetstream.JetStream, cfg *Config, refused
 		if age := stream.CachedInfo().Config.MaxAge; age != b.age {
 			return nil, fmt.Errorf("bucket %s: its keys end after %v, but this host's lease is %v: all hosts of a site have the same lease", name, age, b.age)
 		}
-		if s.buckets[b.bucket], err = js.KeyValue(ctx, name); err != nil {
+		if s.buckets[b.bucket], err = s.keys(ctx, name); err != nil {
 			return nil, fmt.Errorf("bucket %s: %w", name, err)
 		}
 	}
@@ -107,6 +107,24 @@ func passes(err error) bool {
 		return true
 	}
 	return api.ErrorCode == jetstream.JSErrCodeStreamNameInUse || api.ErrorCode == noPeers
+}
+
+// keys are those of a bucket that is there: a server of a cluster that has just begun may know of it a little later than the one that made it.
+func (s *natsStore) keys(ctx context.Context, name string) (jetstream.KeyValue, error) {
+	for {
+		once, cancel := context.WithTimeout(ctx, storeTime)
+		kv, err := s.js.KeyValue(once, name)
+		cancel()
+		if err == nil || !errors.Is(err, jetstream.ErrBucketNotFound) && !passes(err) {
+			return kv, err
+		}
+		s.trying(fmt.Errorf("bucket %s of JetStream: %w", name, err))
+		select {
+		case <-ctx.Done():
+			return nil, errors.Join(ctx.Err(), err)
+		case <-time.After(200 * time.Millisecond):
+		}
+	}
 }
 
 // bucketConfig is what jetstream.CreateKeyValue makes, but for AllowDirect.

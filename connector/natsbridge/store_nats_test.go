@@ -170,3 +170,33 @@ func TestOnHowManyServers(t *testing.T) {
 		assert.False(t, c.want && s.fewer(c.err, c.began), "one is the least")
 	}
 }
+
+// lateServer is JetStream of a server that does not know yet what another one has made.
+type lateServer struct {
+	jetstream.JetStream
+	asked int
+}
+
+func (l *lateServer) KeyValue(ctx context.Context, name string) (jetstream.KeyValue, error) {
+	if l.asked++; l.asked%3 != 0 {
+		return nil, jetstream.ErrBucketNotFound
+	}
+	return l.JetStream.KeyValue(ctx, name)
+}
+
+// TestABucketThatIsNotKnownEverywhereYet is asked for again.
+func TestABucketThatIsNotKnownEverywhereYet(t *testing.T) {
+	nc, err := nats.Connect("", nats.InProcessServer(startServer(t).s))
+	require.NoError(t, err)
+	defer nc.Close()
+	js, err := jetstream.New(nc)
+	require.NoError(t, err)
+	said := 0
+	cfg, err := (&Config{Host: "a", Trying: func(error) { said++ }}).withDefaults()
+	require.NoError(t, err)
+	late := &lateServer{JetStream: js}
+	_, err = openStore(t.Context(), late, cfg, func() error { return nil })
+	require.NoError(t, err)
+	assert.Equal(t, 6, late.asked)
+	assert.Equal(t, 4, said)
+}

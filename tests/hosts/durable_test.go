@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -34,6 +35,7 @@ durable  = true
 // durableTraffic is confirmed messages from one host to a durable group, and a receiver on each of some hosts.
 type durableTraffic struct {
 	t    testing.TB
+	id   cbid.ID // of its messages
 	from connector.Endpoint
 	to   []*durableReceiver
 	stop chan struct{}
@@ -47,6 +49,7 @@ type durableTraffic struct {
 // durableReceiver counts what one endpoint gets.
 type durableReceiver struct {
 	host *host
+	id   cbid.ID // of the messages that count
 	ep   connector.Endpoint
 
 	mu      sync.Mutex // guards what follows
@@ -61,11 +64,11 @@ type durableReceiver struct {
 
 // durable sends from a to the group, which has receivers on the hosts.
 func durable(t testing.TB, a *host, hosts ...*host) *durableTraffic {
-	d := &durableTraffic{t: t, from: a.endpoint(), stop: make(chan struct{}), failed: make(map[uint32]string)}
+	d := &durableTraffic{t: t, id: cbid.Make(durableGroup, agents.Add(1)), from: a.endpoint(), stop: make(chan struct{}), failed: make(map[uint32]string)}
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	for _, h := range hosts {
-		r := &durableReceiver{host: h, ep: h.endpoint(), got: make(map[uint32]bool)}
+		r := &durableReceiver{host: h, id: d.id, ep: h.endpoint(), got: make(map[uint32]bool)}
 		require.NoError(t, r.ep.Join(ctx, durableGroup))
 		d.to = append(d.to, r)
 		go r.run()
@@ -88,7 +91,7 @@ func (d *durableTraffic) run() {
 		n := d.sent
 		d.mu.Unlock()
 		ctx, cancel := context.WithTimeout(context.Background(), patience)
-		err := d.from.Send(ctx, connector.Message{ID: cbid.Make(durableGroup, 1), Seq: n, Data: make([]byte, 100)}, connector.Dest{Group: durableGroup})
+		err := d.from.Send(ctx, connector.Message{ID: d.id, Seq: n, Data: make([]byte, 100)}, connector.Dest{Group: durableGroup})
 		cancel()
 		if err != nil {
 			d.mu.Lock()
@@ -104,6 +107,9 @@ func (r *durableReceiver) run() {
 		ev, err := r.ep.Recv(context.Background())
 		if err != nil {
 			return
+		}
+		if ev.Kind == connector.EventMessage && ev.Msg.ID != r.id {
+			continue
 		}
 		r.mu.Lock()
 		switch ev.Kind {
@@ -126,8 +132,21 @@ func (r *durableReceiver) run() {
 	}
 }
 
+// durableAt is durable traffic as some of its receivers see it.
+type durableAt struct {
+	*durableTraffic
+	to []*durableReceiver
+}
+
+func (d *durableTraffic) on(to ...*durableReceiver) durableAt { return durableAt{d, to} }
+
 // passes waits until each receiver has got n more.
 func (d *durableTraffic) passes(n int) {
+	d.t.Helper()
+	d.on(d.to...).passes(n)
+}
+
+func (d durableAt) passes(n int) {
 	d.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
@@ -255,6 +274,16 @@ func TestDurableGroup(t *testing.T) {
 		})
 	}
 
+	w.scenario("a receiver's host stops for a while", func(t *testing.T) {
+		d := durable(t, a, b, c)
+		d.passes(50)
+		c.broker.signal(syscall.SIGSTOP)
+		d.on(d.to[0]).passes(200)
+		c.broker.signal(syscall.SIGCONT)
+		d.passes(50)
+		d.end("durable group while a receiver's host stops", true)
+	})
+
 	w.scenario("everything is killed and comes back", func(t *testing.T) {
 		d := durable(t, a, b, c)
 		d.passes(50)
@@ -285,14 +314,27 @@ func TestDurableGroupOfThreeServers(t *testing.T) {
 			d := durable(t, from, from, to, h)
 			d.passes(50)
 			h.broker.kill()
-			sent := d.to[2]
-			d.to = d.to[:2]
-			d.passes(50)
-			d.to = append(d.to, sent)
+			d.on(d.to[:2]...).passes(50)
 			h.begin()
 			h.broker.ready()
 			d.passes(50)
 			d.end("durable group over the death of one of three servers", true)
 		})
 	}
+
+	w.scenario("one of three is parted from both others", func(t *testing.T) {
+		a, b, c := w.hosts[0], w.hosts[1], w.hosts[2]
+		d, cut := durable(t, a, a, b, c), durable(t, b, a, b, c)
+		d.passes(50)
+		cut.passes(50)
+		w.part(a, b)
+		w.part(c, b)
+		d.on(d.to[0], d.to[2]).passes(200)
+		a.await("it is gone", func(rows []natsbridge.HostRow) bool { return len(rows) == 2 })
+		w.heal()
+		d.passes(50)
+		cut.passes(50)
+		d.end("durable group of the majority", true)
+		cut.end("durable group of the one that was parted", true)
+	})
 }

@@ -22,20 +22,25 @@ func farWorld(t *testing.T, delay time.Duration, loss float64) (*world, *relay) 
 	r := startRelay(t, fmt.Sprintf("%s:%d", w.addr(outside), 4222), w.addr(serverAt)+":4222", delay, loss)
 	for range 3 {
 		h := w.add()
-		h.cfg.URL, h.cfg.Lease = "nats://"+r.addr(), natsbridge.DefaultLease
+		h.cfg.URL, h.cfg.Lease, h.cfg.Policy = "nats://"+r.addr(), natsbridge.DefaultLease, durableRules
 	}
 	w.begin()
+	w.streams = []string{"stream cnbus_main_g_784"}
 	return w, r
 }
 
-// everyKind has traffic of each kind between three hosts.
-func (w *world) everyKind(t *testing.T) (all []*stream, end func(lossless bool)) {
+// traffic is of any kind.
+type traffic interface{ passes(n int) }
+
+// everyKind has traffic of each kind between three hosts. Of a durable group nothing may be lost, whatever happens.
+func (w *world) everyKind(t *testing.T) (all []traffic, end func(lossless bool)) {
 	a, b, c := w.hosts[0], w.hosts[1], w.hosts[2]
-	uni, multi, conf := unicast(t, a, b), multicast(t, b, c), confirmed(t, c, a)
-	return []*stream{uni, multi, conf}, func(lossless bool) {
+	uni, multi, conf, kept := unicast(t, a, b), multicast(t, b, c), confirmed(t, c, a), durable(t, b, a, c)
+	return []traffic{uni, multi, conf, kept}, func(lossless bool) {
 		uni.end("unicast", true)
 		multi.end("group", lossless)
 		conf.end("confirmed messages", true)
+		kept.end("durable group", true)
 	}
 }
 

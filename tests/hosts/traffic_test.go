@@ -59,7 +59,7 @@ func multicast(t testing.TB, a, b *host) *stream {
 	return s
 }
 
-// agents numbers the ids of confirmed.
+// agents numbers the ids of confirmed and durable.
 var agents atomic.Uint32
 
 // confirmed sends from a to an agent on b, which is found again where its broker was restarted: what was confirmed
