@@ -14,15 +14,21 @@ type sharing struct {
 	users  int
 	retire *time.Timer // when nobody uses it; nil while somebody does
 	retain time.Duration
+	fresh  bool // one user's own: nobody else looks for it
 }
+
+// freshRetained is how many endpoints of servers with ports of their own, which have ended, a pool retains for what their
+// peers may still have to hear: a program that goes through ports would have all of them.
+const freshRetained = 16
 
 // A Pool is the endpoints that users who know nothing of each other have in common, by the address that
 // they asked for. That of Shared is the process's.
 type Pool struct {
 	open func(local netip.AddrPort, cfg *Config) (*Endpoint, error)
 
-	mu sync.Mutex // guards m and the sharing of the endpoints in it
-	m  map[netip.AddrPort]*Endpoint
+	mu   sync.Mutex // guards m and the sharing of the endpoints in it, and left
+	m    map[netip.AddrPort]*Endpoint
+	left []*Endpoint // fresh ones that were left, the first one first; some have ended or are used again
 }
 
 // NewPool makes a pool whose endpoints open makes; nil: Open. The pool waits for open.
@@ -64,7 +70,30 @@ func (p *Pool) Shared(local netip.AddrPort, cfg *Config) (*Endpoint, error) {
 func (p *Pool) fresh(local netip.AddrPort, cfg *Config) (*Endpoint, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.share(netip.AddrPort{}, netip.AddrPortFrom(local.Addr().Unmap(), 0), cfg)
+	e, err := p.share(netip.AddrPort{}, netip.AddrPortFrom(local.Addr().Unmap(), 0), cfg)
+	if err == nil {
+		e.share.fresh = true
+	}
+	return e, err
+}
+
+// crowded takes e, a fresh one that is left, into the books, and returns one that has to go for it. The pool is locked.
+func (p *Pool) crowded(e *Endpoint) (old *Endpoint) {
+	p.left = append(slices.DeleteFunc(p.left, func(x *Endpoint) bool { return x == e || !x.share.unused() }), e)
+	if len(p.left) <= freshRetained {
+		return nil
+	}
+	old = p.left[0]
+	p.left = slices.Delete(p.left, 0, 1)
+	old.share.retire.Stop()
+	old.share.forget()
+	return old
+}
+
+// unused reports whether the endpoint is retained; the pool is locked.
+func (s *sharing) unused() bool {
+	e := s.pool.m[s.keys[0]]
+	return s.users == 0 && e != nil && e.share == s
 }
 
 // share opens an endpoint for key, and for whoever asks for the port that it has got. p is
@@ -109,8 +138,15 @@ func (s *sharing) leave(e *Endpoint) error {
 		return nil
 	}
 	s.retire = time.AfterFunc(s.retain, func() { s.expire(e) })
+	var old *Endpoint
+	if s.fresh {
+		old = s.pool.crowded(e)
+	}
 	s.pool.mu.Unlock()
 	e.ackEnds()
+	if old != nil {
+		old.shut()
+	}
 	return nil
 }
 

@@ -58,6 +58,42 @@ func TestUnrelatedUsersShareAnEndpoint(t *testing.T) {
 	require.NoError(t, next.Close())
 }
 
+// TestServersThatGoThroughPorts: the ports of servers that have ended are retained, but not all of them.
+func TestServersThatGoThroughPorts(t *testing.T) {
+	pool := rxrpc.NewPool(nil)
+	defer pool.CloseUnused()
+	var last, first rxrpc.Addr
+	for i := range 40 {
+		s, err := rxrpc.NewSocket(rxrpc.Inet, &rxrpc.SocketConfig{Pool: pool, Endpoint: &rxrpc.Config{Retain: time.Hour}})
+		require.NoError(t, err)
+		require.NoError(t, s.Bind(rxrpc.Addr{Service: 52, Addr: local4}))
+		last = rxrpc.Addr{Service: 52, Addr: s.Getsockname().Addr}
+		require.NoError(t, s.Close())
+		if i == 0 {
+			first = last
+		}
+		require.LessOrEqual(t, len(pool.Endpoints()), 16)
+	}
+	assert.Len(t, pool.Endpoints(), 16)
+	free, err := rxrpc.Open(first.Addr, nil)
+	require.NoError(t, err, "the first one's port is free")
+	require.NoError(t, free.Close())
+
+	// One that somebody uses again is not among those that may go.
+	user, err := pool.Shared(last.Addr, nil)
+	require.NoError(t, err)
+	for range 40 {
+		s, err := rxrpc.NewSocket(rxrpc.Inet, &rxrpc.SocketConfig{Pool: pool, Endpoint: &rxrpc.Config{Retain: time.Hour}})
+		require.NoError(t, err)
+		require.NoError(t, s.Bind(rxrpc.Addr{Service: 52, Addr: local4}))
+		require.NoError(t, s.Close())
+	}
+	assert.Contains(t, pool.Endpoints(), user)
+	assert.Len(t, pool.Endpoints(), 17)
+	require.NoError(t, user.Close())
+	assert.Len(t, pool.Endpoints(), 16)
+}
+
 func TestDial(t *testing.T) {
 	t.Cleanup(rxrpc.CloseShared)
 	s := serve(t, nil, map[uint16]rxrpc.Handler{1: echo})
