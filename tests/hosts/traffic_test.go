@@ -73,8 +73,26 @@ func confirmed(t testing.TB, a, b *host) *stream {
 		s.take(d.Msg.Seq)
 		s.mu.Unlock()
 	}), connector.SiteOptions{}))
+	s.found(a)
 	s.run()
 	return s
+}
+
+// found waits until the id is known to a: a bad network may take longer to tell of it than who registers is let wait.
+func (s *stream) found(a *host) {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	for {
+		err := s.from.Send(ctx, connector.Message{ID: s.id}, s.dest)
+		if !errors.Is(err, connector.ErrNoID) {
+			require.NoError(s.t, err)
+			break
+		}
+		a.w.pause(ctx, "the id is known")
+	}
+	s.mu.Lock()
+	clear(s.got)
+	s.mu.Unlock()
 }
 
 func (s *stream) begin() {
