@@ -207,6 +207,9 @@ func (s *ServerCall) run(more bool) {
 	err := s.serve()
 	c := s.c.Swap(nil) // the handler may have kept s
 	s.end()
+	// In one step the call is detached and in the queue: an owner who finds it detached lets go of it, unless it is in the queue.
+	e := c.e
+	e.tok.mu.Lock()
 	c.mu.Lock()
 	switch {
 	case c.ended:
@@ -222,10 +225,11 @@ func (s *ServerCall) run(more bool) {
 	c.detached = true
 	c.want |= wantSettle
 	c.mu.Unlock()
+	e.tok.add(c)
 	if more {
-		c.e.submitLater(c)
+		e.takeLater()
 	} else {
-		c.e.submit(c)
+		e.take()
 	}
 }
 

@@ -13,7 +13,7 @@ import (
 // go. So a caller's request leaves without a change of goroutine, and what comes while the
 // holder is in a system call leaves together in the next one.
 type token struct {
-	// mu guards the fields below. Nothing waits while holding it.
+	// mu guards the fields below. Nothing waits while holding it. It comes before a call's mu.
 	mu     sync.Mutex
 	held   bool
 	closed bool // the flusher has gone
@@ -53,9 +53,14 @@ func (e *Endpoint) submit(c *call) {
 // submitLater is submit for somebody who knows that others are about to submit
 // too: what they want goes out together. The flusher sees to it that nothing is left lying.
 func (e *Endpoint) submitLater(c *call) {
+	e.tok.mu.Lock()
+	e.tok.add(c)
+	e.takeLater()
+}
+
+// takeLater is take, but that the flusher does it if nobody has the token.
+func (e *Endpoint) takeLater() {
 	t := &e.tok
-	t.mu.Lock()
-	t.add(c)
 	if t.closed {
 		e.take()
 		return
@@ -81,18 +86,9 @@ func (e *Endpoint) put(t task) {
 
 // putLater is put as submitLater is submit.
 func (e *Endpoint) putLater(k task) {
-	t := &e.tok
-	t.mu.Lock()
-	t.tasks = append(t.tasks, k)
-	if t.closed {
-		e.take()
-		return
-	}
-	held := t.held
-	t.mu.Unlock()
-	if !held {
-		e.flusher.wake()
-	}
+	e.tok.mu.Lock()
+	e.tok.tasks = append(e.tok.tasks, k)
+	e.takeLater()
 }
 
 // do runs fn as the owner and returns when it is done. The owner itself must not
