@@ -35,6 +35,8 @@ type Carrier struct {
 
 	// Patience is how long a test waits for what must come. Default two minutes.
 	Patience time.Duration
+
+	durable bool // the histories are those of a site's store
 }
 
 // Site is one bus. A Site that also has a method Interrupt(t testing.TB), which
@@ -102,6 +104,7 @@ type test struct {
 	name string
 	need func(Caps) bool // nil: every carrier
 	opt  SiteOptions
+	here bool // of a history that is the broker's own: nothing is kept beyond its bounds, and its senders wait for members
 	run  func(*env)
 }
 
@@ -117,10 +120,7 @@ func Run(t *testing.T, c Carrier) {
 	if c.Caps.MaxGroup == 0 {
 		c.Caps.MaxGroup = math.MaxUint32
 	}
-	for _, area := range []struct {
-		name  string
-		tests []test
-	}{
+	c.run(t, []area{
 		{"messages", messageTests},
 		{"groups", groupTests},
 		{"callbacks", callbackTests},
@@ -139,10 +139,28 @@ func Run(t *testing.T, c Carrier) {
 		{"closing", closeTests},
 		{"interruption", interruptTests},
 		{"model", modelTests},
-	} {
+	})
+}
+
+// RunDurable tests the histories of c alone, as durable ones: they are kept by the store of a site, and a sender waits for that and
+// not for members.
+func RunDurable(t *testing.T, c Carrier) {
+	c.durable = true
+	c.Caps.MaxGroup = math.MaxUint32
+	c.run(t, []area{{"history", historyTests}})
+}
+
+// area are the tests of one matter.
+type area struct {
+	name  string
+	tests []test
+}
+
+func (c *Carrier) run(t *testing.T, areas []area) {
+	for _, area := range areas {
 		t.Run(area.name, func(t *testing.T) {
 			for _, tt := range area.tests {
-				if tt.need != nil && !tt.need(c.Caps) {
+				if tt.need != nil && !tt.need(c.Caps) || tt.here && c.durable {
 					t.Logf("%s does not claim: %s", c.Name, tt.name)
 					continue
 				}

@@ -17,9 +17,16 @@ func (e *env) historian(h connector.History) connector.Bus {
 	e.Helper()
 	b := e.bus()
 	e.register(b, id(0), e.echo)
-	require.NoError(e, connector.SetHistory(e.ctx, b, group(0), h))
+	e.keeps(b, h)
 	e.reader(group(0))
 	return b
+}
+
+// keeps gives group(0) a history of the kind that is tested.
+func (e *env) keeps(b connector.Bus, h connector.History) {
+	e.Helper()
+	h.Durable = e.carrier.durable
+	require.NoError(e, connector.SetHistory(e.ctx, b, group(0), h))
 }
 
 // flood is publish without waiting for the confirmations, which a member that does not read
@@ -102,7 +109,7 @@ var historyTests = []test{
 			e.nothingFor(ep)
 		}
 	}},
-	{name: "who comes back when its messages are evicted is told how many, by messages", need: historyCap, run: func(e *env) {
+	{name: "who comes back when its messages are evicted is told how many, by messages", need: historyCap, here: true, run: func(e *env) {
 		b := e.historian(connector.History{Messages: 10})
 		e.publish(b, 0, 30, 20)
 		ep := e.resume(connector.Position{Epoch: epoch(e.member(group(0))), Pos: 5})
@@ -110,7 +117,7 @@ var historyTests = []test{
 		e.kept(ep, 20, 10)
 		e.nothingFor(ep)
 	}},
-	{name: "who comes back when its messages are evicted is told how many, by bytes", need: historyCap, run: func(e *env) {
+	{name: "who comes back when its messages are evicted is told how many, by bytes", need: historyCap, here: true, run: func(e *env) {
 		b := e.historian(connector.History{Bytes: 10_000})
 		e.publish(b, 0, 30, 1000)
 		ep := e.resume(connector.Position{Epoch: epoch(e.member(group(0))), Pos: 5})
@@ -122,7 +129,7 @@ var historyTests = []test{
 		e.kept(ep, 30-left, left)
 		e.nothingFor(ep)
 	}},
-	{name: "who comes back when its messages are evicted is told how many, by age", need: historyCap, run: func(e *env) {
+	{name: "who comes back when its messages are evicted is told how many, by age", need: historyCap, here: true, run: func(e *env) {
 		b := e.historian(connector.History{Age: 1}) // one nanosecond
 		e.publish(b, 0, 30, 20)
 		ep := e.resume(connector.Position{Epoch: epoch(e.member(group(0))), Pos: 5})
@@ -148,7 +155,7 @@ var historyTests = []test{
 		e.kept(stuck, n, 5)
 		e.nothingFor(stuck)
 	}},
-	{name: "a full member is told exactly what the history has no more", need: historyCap, opt: small, run: func(e *env) {
+	{name: "a full member is told exactly what the history has no more", need: historyCap, here: true, opt: small, run: func(e *env) {
 		n := e.carrier.Flood
 		b := e.historian(connector.History{Messages: 50})
 		stuck := e.member(group(0))
@@ -161,7 +168,7 @@ var historyTests = []test{
 		e.kept(stuck, n, 5)
 		e.nothingFor(stuck)
 	}},
-	{name: "a full member that leaves gets what came before, or is told what of it is lost, and nothing after", need: historyCap, opt: small, run: func(e *env) {
+	{name: "a full member that leaves gets what came before, or is told what of it is lost, and nothing after", need: historyCap, here: true, opt: small, run: func(e *env) {
 		n := e.carrier.Flood
 		b := e.historian(connector.History{Messages: 2 * n})
 		stuck := e.member(group(0))
@@ -175,7 +182,7 @@ var historyTests = []test{
 		l.drain(e, stuck, group(0), n)
 		e.nothingFor(stuck)
 	}},
-	{name: "FullWait to a group with a small history loses nothing", need: func(c Caps) bool { return historyCap(c) && c.Wait }, opt: small, run: func(e *env) {
+	{name: "FullWait to a group with a small history loses nothing", here: true, need: func(c Caps) bool { return historyCap(c) && c.Wait }, opt: small, run: func(e *env) {
 		n := e.carrier.Flood
 		b := e.historian(connector.History{Messages: 2})
 		slow := e.member(group(0))
@@ -252,7 +259,7 @@ var historyTests = []test{
 		require.NoError(e, connector.SetHistory(e.ctx, a, group(0), connector.History{Messages: 1}))
 		e.is(connector.SetHistory(e.ctx, a, group(0), connector.History{Messages: -1}), connector.ErrInvalid)
 	}},
-	{name: "a history that is no longer kept gives no positions", need: historyCap, run: func(e *env) {
+	{name: "a history that is no longer kept gives no positions", need: historyCap, here: true, run: func(e *env) {
 		b := e.historian(connector.History{Messages: 10})
 		ep := e.member(group(0))
 		e.publish(b, 0, 3, 20)
@@ -262,15 +269,15 @@ var historyTests = []test{
 		assert.Zero(e, e.message(ep).Pos)
 		assert.Zero(e, epoch(ep))
 	}},
-	{name: "smaller bounds evict at once, larger ones keep more from then on", need: historyCap, run: func(e *env) {
+	{name: "smaller bounds evict at once, larger ones keep more from then on", need: historyCap, here: true, run: func(e *env) {
 		b := e.historian(connector.History{Messages: 10})
 		e.publish(b, 0, 10, 20)
-		require.NoError(e, connector.SetHistory(e.ctx, b, group(0), connector.History{Messages: 4}))
+		e.keeps(b, connector.History{Messages: 4})
 		at := connector.Position{Epoch: epoch(e.member(group(0))), Pos: 1}
 		ep := e.resume(at)
 		e.missing(ep, 5)
 		e.kept(ep, 6, 4)
-		require.NoError(e, connector.SetHistory(e.ctx, b, group(0), connector.History{Messages: 20}))
+		e.keeps(b, connector.History{Messages: 20})
 		e.publish(b, 10, 20, 20)
 		ep = e.resume(at)
 		e.missing(ep, 5)

@@ -183,3 +183,34 @@ func TestBus(t *testing.T) {
 		return s
 	}})
 }
+
+// siteOfStore is a siteOfHosts with a server of its own.
+type siteOfStore struct {
+	siteOfHosts
+	e *Embedded
+}
+
+func (s *siteOfStore) Close() {
+	for _, h := range s.hosts {
+		h.stop()
+	}
+	s.e.Close()
+}
+
+// TestDurableHistories: what the suite asks of a history that is kept by a broker holds for one that the store keeps, for members on
+// both hosts.
+func TestDurableHistories(t *testing.T) {
+	bustest.RunDurable(t, bustest.Carrier{Name: "natsbridge, durable", Caps: bustest.All(), Flood: 200, Patience: 60 * time.Second, New: func(t testing.TB, opt bustest.SiteOptions) bustest.Site {
+		s := &siteOfStore{e: startServer(t)}
+		queue := 0
+		if opt.Small {
+			queue = 64 << 10
+		}
+		for i := range 2 {
+			cfg := config(s.e, i)
+			cfg.Local = func(uint32) bool { return false }
+			s.hosts = append(s.hosts, startHost(t, cfg, queue))
+		}
+		return s
+	}})
+}
