@@ -18,6 +18,9 @@ func (e *env) fill(send func(context.Context, int) error) int {
 	e.Helper()
 	for i := range 4 * e.carrier.Flood {
 		ctx, cancel := e.short()
+		if i == 0 {
+			ctx = e.ctx // there is room, however slow the machine is
+		}
 		err := send(ctx, i)
 		cancel()
 		if err != nil {
