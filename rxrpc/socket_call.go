@@ -118,7 +118,8 @@ func (s *Socket) autoAccept(now proto.Time, pc *proto.Call) {
 // provenBy is who calls, if that is proven. The owner calls it.
 func provenBy(pc *proto.Call) *SecurityInfo {
 	if i := pc.Security(); i.Authenticated {
-		return &i
+		proven := i // i itself would be allocated for those that are not secured too
+		return &proven
 	}
 	return nil
 }

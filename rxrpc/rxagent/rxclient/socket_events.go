@@ -110,7 +110,8 @@ func (s *Socket) message(m *rxmsg.Msg) error {
 	}()
 	var sec *rxrpc.SecurityInfo
 	if i, ok := rxmsg.FindSecurity(m.Control); ok {
-		sec = &i
+		found := i // or there is an object for each message
+		sec = &found
 	}
 	if ctl.Command == rxrpc.CtlNewCall {
 		x := &tag{end: &rxrpc.Msg{Name: name, Control: ctl, Flags: m.Flags, Security: sec}}

@@ -57,7 +57,8 @@ func (i *item) message(body []byte) error {
 		i.tag = i.ctl.CallID
 	}
 	if sec, ok := rxmsg.FindSecurity(m.Control); ok {
-		i.sec = &sec
+		found := sec // or there is an object for each message
+		i.sec = &found
 	}
 	switch {
 	case i.ctl.Command != 0:
