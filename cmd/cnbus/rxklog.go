@@ -46,6 +46,7 @@ type rxKlog struct {
 	file     string
 	bus      bool
 	busSaid  bool // --bus or --bus=false
+	on       onHost
 	places   []place
 }
 
@@ -76,7 +77,8 @@ afs/CELL@REALM, or where there is no such service for afs@REALM.
 
 The key goes into your keyring in the broker, for the sockets of its RxRPC agent,
 and into your keyring of the kernel: where there are such. --bus, --keyring and
---file, which only you can read, say where instead. --renew stays, and replaces
+--file, which only you can read, say where instead; --on, that it is the broker
+of another host, to which the key goes through NATS. --renew stays, and replaces
 the key by a new one when two thirds of its life are over; without, the command
 is to be run again before it expires. A cache is renewed as long as the KDC does
 it, a password or keytab is used again.
@@ -91,6 +93,9 @@ ThisCell says.`,
 
   # for the broker's sockets only
   cnbus rx klog --cell example.com --bus
+
+  # for the calls of 'cnbus rx call --on two --key afs@example.com'
+  cnbus rx klog --cell example.com --on two
 
   # a robot, for as long as it runs
   cnbus rx klog --cell example.com --keytab robot.keytab --file key --renew`,
@@ -113,7 +118,8 @@ ThisCell says.`,
 	f.StringSliceVar(&k.cfg.KDCs, "kdc", nil, "`address` of a KDC, instead of those of krb5.conf and DNS")
 	f.DurationVar(&k.cfg.Lifetime, "lifetime", 0, "`time` that the ticket is to be good for (default: krb5.conf's, or a day)")
 	f.BoolVar(&k.cfg.Part, "part", false, "install the encrypted part of the ticket only, which is shorter")
-	f.StringVar(&k.keyring, "keyring", "", "kernel's `keyring`: user, session, user-session or none (default user, and none with --file or --bus)")
+	k.on.register(c)
+	f.StringVar(&k.keyring, "keyring", "", "kernel's `keyring`: user, session, user-session or none (default user, and none with --file, --bus or --on)")
 	f.BoolVar(&k.bus, "bus", false, "install the key in your keyring in the broker (default where a broker runs, but with --keyring or --file)")
 	f.StringVar(&k.file, "file", "", "install the key in a file, too, at `path`")
 	f.BoolVar(&k.renew, "renew", false, "stay, and get a new ticket in time, again and again")
@@ -160,6 +166,8 @@ func (k *rxKlog) prepare(ctx context.Context) (err error) {
 		return cli.Usagef("--password, --keytab and --cache exclude each other")
 	case k.cfg.Lifetime < 0:
 		return cli.Usagef("--lifetime must not be negative")
+	case k.on != "" && k.busSaid && !k.bus:
+		return cli.Usagef("--on is for a broker's keyring: it does not go with --bus=false")
 	}
 	if err := k.findPlaces(ctx); err != nil {
 		return err
@@ -172,13 +180,14 @@ func (k *rxKlog) prepare(ctx context.Context) (err error) {
 
 // findPlaces finds where the key is to be installed.
 func (k *rxKlog) findPlaces(ctx context.Context) error {
-	usual := k.keyring == "" && k.file == "" && !(k.busSaid && k.bus) // nobody has said where
-	if k.bus || usual && !k.busSaid {
-		to := &brokerKeys{app: k.app, ctx: ctx}
+	bus := k.bus || k.on != ""
+	usual := k.keyring == "" && k.file == "" && !bus // nobody has said where
+	if bus || usual && !k.busSaid {
+		to := &brokerKeys{app: k.app, ctx: ctx, on: k.on}
 		switch err := to.check(); {
 		case err == nil:
-			k.places = append(k.places, place{"keyring of the broker", to})
-		case k.bus:
+			k.places = append(k.places, place{to.String(), to})
+		case bus:
 			return err
 		}
 	}
@@ -205,11 +214,19 @@ func (k *rxKlog) findPlaces(ctx context.Context) error {
 type brokerKeys struct {
 	app *cli.App
 	ctx context.Context
+	on  onHost
+}
+
+func (b *brokerKeys) String() string {
+	if b.on != "" {
+		return "keyring of the broker of host " + string(b.on)
+	}
+	return "keyring of the broker"
 }
 
 // check reports whether there is a broker with keys.
 func (b *brokerKeys) check() error {
-	return withKeys(b.ctx, b.app, "", func(ctx context.Context, k *rxKeys) error {
+	return withKeys(b.ctx, b.app, b.on, func(ctx context.Context, k *rxKeys) error {
 		_, err := k.Keyring(ctx, rxkeys.Me)
 		return err
 	})
@@ -217,7 +234,7 @@ func (b *brokerKeys) check() error {
 
 // Add adds a key to the user's keyring.
 func (b *brokerKeys) Add(typ keyring.Type, description string, payload []byte) error {
-	return withKeys(b.ctx, b.app, "", func(ctx context.Context, k *rxKeys) error {
+	return withKeys(b.ctx, b.app, b.on, func(ctx context.Context, k *rxKeys) error {
 		return rxkeys.Installer{Client: k.Client, Context: ctx}.Add(typ, description, payload)
 	})
 }

@@ -64,8 +64,9 @@ prints is the reply, and an exit code other than 0 the code that the call is
 aborted with. RX_PEER and RX_SERVICE are in its environment.
 
 The RxRPC agent of the broker has the port, which several programs may share if
-they serve different services; with --direct this process has it alone. When the
-broker comes back after a restart the services do, too.
+they serve different services; with --direct this process has it alone, and with
+--on the port is one of another host. When the broker comes back after a restart
+the services do, too.
 
 The keys of --keyring with --direct are in a keyring of the kernel that the
 session or the user has (keyctl newring mykeys @s): keys of type user that are

@@ -25,13 +25,13 @@ type rxFlags struct {
 func (f *rxFlags) register(c *cobra.Command) {
 	fl := c.Flags()
 	f.how(c, "crypt", "`how` they are secured: clear, auth or crypt")
-	f.on.register(c)
 	fl.StringVar(&f.key, "key", "", "secure calls with the key of this `name`, as afs@CELL: of the agent, with --direct of the kernel's keyrings")
 	_ = c.RegisterFlagCompletionFunc("key", cobra.NoFileCompletions)
 }
 
 // how registers what clients and servers have in common.
 func (f *rxFlags) how(c *cobra.Command, level, usage string) {
+	f.on.register(c)
 	fl := c.Flags()
 	fl.BoolVar(&f.direct, "direct", false, "not by the broker's agent, but by this process with a UDP socket of its own")
 	fl.StringVar(&f.level, "level", level, usage)

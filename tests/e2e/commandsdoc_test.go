@@ -33,10 +33,15 @@ func TestCommandsDoc(t *testing.T) {
 	require.NoError(t, err)
 	doc := string(b)
 
+	_, on, _ := strings.Cut(doc, "`--on HOST`")
+	on, _, _ = strings.Cut(on, "\n\n")
 	s := newSite(t)
 	for _, path := range append(commandsOf(s, "cnbus"), commandsOf(s, "cn-test")...) {
 		if name := strings.Join(path, " "); name != "cnbus" && name != "cnbus policy" && name != "cnbus rx" && name != "cnbus rx key" && name != "cnbus sock" {
 			assert.Contains(t, doc, "`"+name+"`")
+		}
+		if r := s.run(path[0], append(path[1:], "--help")...); path[0] == "cnbus" && len(path) < 4 && strings.Contains(r.out, "--on host ") {
+			assert.Contains(t, on, "`"+strings.Join(path, " ")+"`", "has --on")
 		}
 	}
 

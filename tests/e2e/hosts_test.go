@@ -66,6 +66,19 @@ func TestHostsDoc(t *testing.T) {
 	}
 }
 
+// joinTwo starts the brokers of hosts one, at s, and two, which offers its agents, and returns the place of two once one sees them.
+func (s *site) joinTwo() *site {
+	s.t.Helper()
+	two, nats := newSite(s.t), freeAddr(s.t)
+	s.broker("--no-proc", "--join", "embedded", "--embedded-listen", nats, "--host", "one", "--host-uids", "same").expect(`joined site`)
+	two.broker("--no-proc", "--join", "nats://"+nats, "--host", "two", "--host-uids", "same", "--site-agents").expect(`joined site`)
+	w := s.start("cnbus", "watch", "--json")
+	w.expect(`"name":"tsocket two"`)
+	w.expect(`"name":"rxrpc two"`)
+	assert.Equal(s.t, 130, w.end(syscall.SIGINT))
+	return two
+}
+
 func TestJoinFlags(t *testing.T) {
 	s := newSite(t)
 	for flags, want := range map[string]string{

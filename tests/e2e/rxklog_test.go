@@ -138,6 +138,53 @@ func TestRxKlogSaysWhatIsWrong(t *testing.T) {
 	}
 }
 
+// TestRxKlogOnAnotherHost: the key is in the user's keyring of that host's broker, not in this one's, and calls made there use it.
+func TestRxKlogOnAnotherHost(t *testing.T) {
+	s, k := newSite(t), testkdc.Start(t, "KLOG.TEST")
+	k.AddUser(t, "joe", klogPassword)
+	keytab := keyring.Keytab(k.AddService(t, "afs/klog.test"))
+	two := s.joinTwo()
+	r := s.klogs(k, klogPassword, "--password", "joe", "--cell", "klog.test", "--on", "two", "--json")
+	require.Zero(t, r.code, "%s", r.err)
+	assert.Contains(t, r.out, `"installed":["keyring of the broker of host two"]`)
+	assert.Contains(t, two.ok("rx", "key", "ls"), "afs@klog.test")
+	assert.Contains(t, s.ok("rx", "key", "ls", "--on", "two"), "afs@klog.test")
+	assert.NotContains(t, s.ok("rx", "key", "ls"), "afs@klog.test")
+
+	e, err := rxrpc.Open(netip.MustParseAddrPort("127.0.0.1:0"), nil)
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = e.Close() })
+	srv := rxrpc.NewServer(e, &rxrpc.ServerConfig{Secured: true, Security: []rxrpc.ServerSecurity{rxkad.NewServer(rxkad.ServerConfig{Keys: keytab})}})
+	t.Cleanup(func() { _ = srv.Close() })
+	require.NoError(t, srv.Handle(52, rxrpc.Unary(func(_ context.Context, call *rxrpc.ServerCall, dst, request []byte) ([]byte, error) {
+		return fmt.Appendf(dst, "%s of %v", request, call.Security().Peer), nil
+	})))
+	assert.Equal(t, "hello of joe@KLOG.TEST\n", s.ok("rx", "call", "--on", "two", "--key", "afs@klog.test", e.LocalAddr().String(), "52", "hello"))
+
+	for args, want := range map[string]string{
+		"--on three":           "--on three: no such host in the site, which has one, two",
+		"--on two --bus=false": "does not go with --bus=false",
+		"--on one --file key":  "", // this host by its name, and a file
+	} {
+		r := s.klogs(k, klogPassword, append([]string{"--password", "joe", "--cell", "klog.test"}, strings.Fields(args)...)...)
+		assert.Equal(t, want == "", r.code == 0, "%s: %s", args, r.err)
+		assert.Contains(t, r.err, want)
+	}
+	assert.Contains(t, s.ok("rx", "key", "ls"), "afs@klog.test")
+	assert.FileExists(t, filepath.Join(s.dir, "key"))
+}
+
+// TestRxListenOnAnotherHost: the port is that host's, the service is here.
+func TestRxListenOnAnotherHost(t *testing.T) {
+	s := newSite(t)
+	two := s.joinTwo()
+	l := s.start("cnbus", "rx", "listen", "--on", "two", "127.0.0.1:0", "1234", "-n", "1")
+	at := l.expect(`at (\S+)$`)[1]
+	assert.Contains(t, two.ok("sock", "ls"), at)
+	assert.Equal(t, "hello\n", two.ok("rx", "call", at, "1234", "hello"))
+	assert.Zero(t, l.exit())
+}
+
 // TestRxKlogRenews: it stays until it is told to go; what it has installed stays.
 func TestRxKlogRenews(t *testing.T) {
 	s, k := newSite(t), kdc(t)
@@ -193,6 +240,9 @@ func runKlogExample(t *testing.T, line string) {
 	)
 	if strings.Contains(line, "--bus") {
 		s.broker()
+	}
+	if strings.Contains(line, "--on two") {
+		s.joinTwo()
 	}
 	if strings.Contains(line, "--renew") { // until Ctrl-C
 		p := s.start("sh", "-c", "exec "+line)
