@@ -9,13 +9,13 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/cnbus/cnbus/cbid"
-	"github.com/cnbus/cnbus/cmd/internal/agents"
 	"github.com/cnbus/cnbus/cmd/internal/cli"
 	"github.com/cnbus/cnbus/connector"
 	"github.com/cnbus/cnbus/connector/broker"
@@ -116,7 +116,7 @@ func (f *joinFlags) check() (err error) {
 type joined struct {
 	server *natsbridge.Embedded
 	name   string
-	offers chan offers // when there are any
+	offers chan []offer // when there are any
 	bridge atomic.Pointer[natsbridge.Bridge]
 	why    atomic.Pointer[string] // it has not joined yet
 	slow   toldWhy                // run's: what takes time,
@@ -149,7 +149,7 @@ func (t *toldWhy) due(why string, now time.Time) bool {
 
 // startJoin joins b in the background: until the site can be reached, the broker serves its own host.
 func startJoin(ctx context.Context, b *broker.Broker, f *joinFlags, log *slog.Logger, notice func(string, ...any)) (*joined, error) {
-	j := &joined{name: f.host, done: make(chan struct{}), offers: make(chan offers, 1)}
+	j := &joined{name: f.host, done: make(chan struct{}), offers: make(chan []offer, 1)}
 	cfg := &natsbridge.Config{
 		Host: f.host, Site: f.site, URL: f.join, Lease: f.lease, Replicas: f.replicas, SameUsers: f.hostUIDs == "same", Log: log,
 		Trying: func(err error) {
@@ -240,12 +240,13 @@ func (j *joined) run(ctx context.Context, b *broker.Broker, cfg *natsbridge.Conf
 	j.bridge.Store(bridge)
 	notice("joined site %s as host %s, number %d", strings.TrimSpace(cfg.Site), cfg.Host, bridge.Number())
 	select {
-	case o := <-j.offers:
-		o.proc.site(ctx, bridge.Number(), cfg.Host)
-		if o.net != nil {
-			offerAgents(ctx, o.net, bridge.Number(), cfg.Host, log)
+	case all := <-j.offers:
+		var wg sync.WaitGroup
+		for _, o := range all {
+			wg.Go(func() { o.make(ctx, bridge.Number(), cfg.Host, log) })
 		}
 		<-ctx.Done()
+		wg.Wait()
 	case <-ctx.Done():
 	}
 	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), joinLeave)
@@ -258,29 +259,32 @@ func (j *joined) run(ctx context.Context, b *broker.Broker, cfg *natsbridge.Conf
 // joinLeave is how long the good-bye to the site may take.
 const joinLeave = 5 * time.Second
 
-// offers are agents of this host that the site gets.
-type offers struct {
-	proc *procAgent
-	net  *agents.Agents // nil: they are for this host alone
+// offer is an agent of this host that the site gets.
+type offer struct {
+	what string // in words
+	site func(ctx context.Context, host uint32, name string) error
 }
 
 // offer gives the site agents. It may be called on nil.
-func (j *joined) offer(o offers) {
+func (j *joined) offer(all []offer) {
 	if j != nil {
-		j.offers <- o
+		j.offers <- all
 	}
 }
 
-// offerAgents offers the agents of sockets and of RxRPC to the site. Without contact to it that is tried again.
-func offerAgents(ctx context.Context, net *agents.Agents, host uint32, name string, log *slog.Logger) {
-	for {
-		err := net.Site(ctx, host, name)
+// make offers an agent to the site. While that cannot be asked it is tried again.
+func (o offer) make(ctx context.Context, host uint32, name string, log *slog.Logger) {
+	for first := true; ; first = false {
+		err := o.site(ctx, host, name)
 		switch {
 		case err == nil || ctx.Err() != nil || errors.Is(err, connector.ErrClosed):
 			return
 		case !errors.Is(err, connector.ErrInterrupted):
-			log.Warn("agents stay on this host", "err", byPolicy(err))
+			log.Warn(o.what+" stay on this host", "err", byPolicy(err))
 			return
+		}
+		if first {
+			log.Warn(o.what+" are not offered to the site yet, trying again", "err", err)
 		}
 		if cli.Wait(ctx, joinAgain) != nil {
 			return

@@ -74,7 +74,7 @@ func byPolicy(err error) error {
 }
 
 // errPolicy is why a broker does not offer what its own policy forbids.
-var errPolicy = errors.New("the policy does not let the broker itself, uid \"self\", register proc")
+var errPolicy = errors.New("the policy does not let the broker itself, uid \"self\", register it")
 
 // procReason says in a few words why there are no process events.
 func procReason(err error) string {
@@ -89,16 +89,6 @@ func procReason(err error) string {
 		return "this kernel has none"
 	}
 	return err.Error()
-}
-
-// site offers the events to the other hosts of the site that the broker has joined.
-func (p *procAgent) site(ctx context.Context, host uint32, name string) {
-	if p.agent == nil {
-		return
-	}
-	if err := p.agent.Site(ctx, host, name); err != nil && ctx.Err() == nil && !errors.Is(err, connector.ErrClosed) {
-		p.log.Warn("process events stay on this host", "err", byPolicy(err))
-	}
 }
 
 // hidesProcesses reports whether /proc shows users their own processes only.

@@ -124,11 +124,7 @@ func serve(ctx context.Context, app *cli.App, f serveFlags) error {
 		agent = startProc(ctx, b, log)
 	}
 	net := startAgents(ctx, b, f, log)
-	offered := offers{proc: &agent}
-	if f.join.agents {
-		offered.net = net
-	}
-	site.offer(offered)
+	site.offer(offersOf(&agent, net, f.join.agents))
 	mon.serve(newCollector(b, agent.stat, net, site), b, log)
 	app.Notice("%s", greeting(b, f, &agent, net))
 	systemdReady()

@@ -28,6 +28,21 @@ func startAgents(ctx context.Context, b *broker.Broker, f serveFlags, log *slog.
 	return a
 }
 
+// offersOf are the agents that the site gets: those of sockets and of RxRPC if it is to.
+func offersOf(proc *procAgent, net *agents.Agents, toSite bool) []offer {
+	var all []offer
+	if proc.agent != nil {
+		all = append(all, offer{"process events", proc.agent.Site})
+	}
+	if toSite && net.Sock.Err == nil {
+		all = append(all, offer{"sockets", net.Sock.Site})
+	}
+	if toSite && net.Rx.Err == nil {
+		all = append(all, offer{"RxRPC calls", net.Rx.Site})
+	}
+	return all
+}
+
 // offered says for people whether something is, and why not.
 func offered(err error, flag string) string {
 	switch {

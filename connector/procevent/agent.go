@@ -68,6 +68,7 @@ func (c *AgentConfig) withDefaults() AgentConfig {
 type Agent struct {
 	cfg  AgentConfig
 	bus  connector.Bus
+	site connector.SiteAgent
 	send func(ctx context.Context, m connector.Message, to connector.Dest) error
 
 	ctx    context.Context
@@ -90,7 +91,6 @@ type loopState struct {
 	sending    []*filterGroup // those with listeners, in the order of their numbers
 	nextGroup  uint32
 	host       uint32 // number in the site; 0: Agent.Site was not called
-	hostName   string
 	nextSite   uint32
 
 	tracker  *tracker // while some filter asks for more than events tell
@@ -122,6 +122,7 @@ type AgentStats struct {
 // NewAgent registers the agent on bus as "proc", id 1:1. The bus stays the caller's.
 func NewAgent(ctx context.Context, bus connector.Bus, cfg *AgentConfig) (*Agent, error) {
 	a := &Agent{cfg: cfg.withDefaults(), bus: bus, send: bus.Send, woken: make(chan struct{}, 1)}
+	a.site = connector.SiteAgent{Bus: bus, Name: "proc", ID: SiteID, Log: a.cfg.Logger}
 	if p, ok := bus.(connector.Poster); ok {
 		a.send = p.Post
 	}
@@ -143,9 +144,9 @@ func NewAgent(ctx context.Context, bus connector.Bus, cfg *AgentConfig) (*Agent,
 func (a *Agent) Close() error {
 	err := a.del(ID)
 	a.stop()
-	if host := a.loop.host; host != 0 { // the loop has ended
-		err = errors.Join(err, a.del(SiteID(host)))
-	}
+	ctx, cancel := context.WithTimeout(context.Background(), delPatience)
+	defer cancel()
+	err = errors.Join(err, a.site.Withdraw(ctx))
 	for _, g := range a.loop.filters {
 		err = errors.Join(err, a.del(g.id()))
 	}

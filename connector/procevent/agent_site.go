@@ -3,7 +3,6 @@ package procevent
 import (
 	"context"
 	"encoding/binary"
-	"fmt"
 
 	"github.com/cnbus/cnbus/cbid"
 	"github.com/cnbus/cnbus/connector"
@@ -33,31 +32,13 @@ func StaysHome(group uint32) bool {
 
 // Site offers the events to the other hosts of the site that the bus's broker has joined as number host, under that
 // name: SiteID(host) is registered for all of them, until Close. The kernel is subscribed to only while somebody
-// anywhere listens. It is called once.
+// anywhere listens. The errors are those of connector.SiteAgent.Offer; where it has failed it can be called again.
 func (a *Agent) Site(ctx context.Context, host uint32, name string) error {
-	if host == 0 || host > connector.MaxHost {
-		return fmt.Errorf("proc agent: host number %d, of 1 to %d: %w", host, connector.MaxHost, connector.ErrInvalid)
-	}
-	err := a.do(ctx, func() { a.loop.host, a.loop.hostName = host, name })
-	if err != nil {
+	if err := a.do(ctx, func() { a.loop.host = host }); err != nil { // before anybody can ask for a group
 		return err
 	}
-	label := "proc " + name
-	h := &siteHandler{a: a, name: name}
-	opt := connector.SiteOptions{Takeover: true, Changed: func(s connector.SiteState, text string) {
-		if s == connector.SiteLost {
-			a.cfg.Logger.Error("another host offers this one's process events", "host", host, "name", name, "why", text)
-		}
-	}}
-	if err := connector.AddSiteCallback(ctx, a.bus, SiteID(host), label[:min(len(label), maxIDName)], h, opt); err != nil {
-		a.hand(func() { a.loop.host = 0 })
-		return fmt.Errorf("proc agent: %w", err)
-	}
-	return nil
+	return a.site.Offer(ctx, host, name, &siteHandler{a: a, name: name})
 }
-
-// maxIDName is what Bus.AddCallback takes.
-const maxIDName = 31
 
 // siteHandler is the callback of SiteID.
 type siteHandler struct {

@@ -20,6 +20,7 @@ import (
 type Agent struct {
 	cfg    Config
 	bus    connector.Bus
+	site   connector.SiteAgent
 	post   func(ctx context.Context, m connector.Message, to connector.Dest) error // what a flush follows
 	runner runner                                                                  // bus, if it is one
 	pool   *rxrpc.Pool
@@ -40,7 +41,6 @@ type Agent struct {
 	mu     sync.Mutex // guards what follows
 	owners map[uint32]*owner
 	users  map[uint32]*user
-	host   uint32 // under whose number the site has the agent; 0: it has not
 	closed bool
 	done   chan struct{} // Close is
 }
@@ -72,6 +72,7 @@ func New(ctx context.Context, bus connector.Bus, cfg *Config) (*Agent, error) {
 		cfg: cfg.withDefaults(), bus: bus, run: rand.Uint64(), owners: make(map[uint32]*owner), users: make(map[uint32]*user),
 		done: make(chan struct{}),
 	}
+	a.site = connector.SiteAgent{Bus: bus, Name: "rxrpc", ID: rxmsg.SiteID, Log: a.cfg.Logger}
 	a.post = func(ctx context.Context, m connector.Message, to connector.Dest) error {
 		return connector.Post(ctx, bus, m, to)
 	}
@@ -113,7 +114,7 @@ func (a *Agent) Close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), farewell)
 	defer cancel()
 	err := a.bus.DelCallback(ctx, cbid.RxRPC)
-	a.leaveSite(ctx)
+	_ = a.site.Withdraw(ctx) // it goes with the bus at the latest
 	for _, o := range owners {
 		o.shut(ctx, &rxmsg.Failure{Errno: syscall.ESHUTDOWN, Text: "the RxRPC agent has stopped"})
 	}

@@ -18,8 +18,9 @@ const Name = "tsocket"
 
 // Agent is the tsocket agent on a bus. Its methods may be called from any goroutine.
 type Agent struct {
-	bus connector.Bus
-	cfg Config
+	bus  connector.Bus
+	site connector.SiteAgent
+	cfg  Config
 
 	ctx  context.Context // of everything that follows owners
 	stop context.CancelFunc
@@ -37,7 +38,6 @@ type Agent struct {
 
 	reading []*reading // who reads a snapshot, the latest last
 
-	host     uint32             // under whose number the site has the agent; 0: it has not
 	reserved int                // of socks: places for what will be accepted
 	linger   map[*sock]struct{} // closed, but what was written is not written yet
 
@@ -63,6 +63,7 @@ func New(ctx context.Context, bus connector.Bus, c *Config) (*Agent, error) {
 		socks: make(map[uint32]*sock), owners: make(map[uint32]*owner), uids: make(map[uint32]*account),
 		linger: make(map[*sock]struct{}), places: make(map[portKey][]place),
 	}
+	a.site = connector.SiteAgent{Bus: bus, Name: Name, ID: SiteID, Log: a.cfg.Logger}
 	a.ctx, a.stop = context.WithCancel(context.Background())
 	if a.cfg.Sinks { // a Bus sends to the group of an id, an endpoint to its callback
 		var err error
@@ -95,7 +96,7 @@ func (a *Agent) Close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), farewell)
 	defer cancel()
 	err := a.bus.DelCallback(ctx, cbid.TSocket)
-	a.leaveSite(ctx)
+	_ = a.site.Withdraw(ctx) // it goes with the bus at the latest
 	a.mu.Lock()
 	a.closed = true
 	var all []*owner

@@ -66,19 +66,6 @@ func Start(ctx context.Context, cfg Config) *Agents {
 	return a
 }
 
-// Site offers the agents to the other hosts of a site that the broker has joined as number host, under that name. What cannot be
-// offered is an error; the other is.
-func (a *Agents) Site(ctx context.Context, host uint32, name string) error {
-	var errs []error
-	if a.Sock.agent != nil {
-		errs = append(errs, a.Sock.agent.Site(ctx, host, name))
-	}
-	if a.Rx.agent != nil {
-		errs = append(errs, a.Rx.agent.Site(ctx, host, name))
-	}
-	return errors.Join(errs...)
-}
-
 // Stop ends the agents: calls first, then the sockets that they use. It may be called twice.
 func (a *Agents) Stop() {
 	a.Rx.stop()
@@ -120,6 +107,11 @@ func (s *SockAgent) Stats() (tsagent.Stats, bool) {
 		return tsagent.Stats{}, false
 	}
 	return s.agent.Stats(), true
+}
+
+// Site offers it to the other hosts of a site that the broker has joined as number host, under that name.
+func (s *SockAgent) Site(ctx context.Context, host uint32, name string) error {
+	return s.agent.Site(ctx, host, name)
 }
 
 func (s *SockAgent) stop() {

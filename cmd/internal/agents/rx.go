@@ -82,6 +82,11 @@ type RxStats struct {
 	Calls, Conns, Peers int
 }
 
+// Site offers it to the other hosts of a site that the broker has joined as number host, under that name.
+func (r *RxAgent) Site(ctx context.Context, host uint32, name string) error {
+	return r.agent.Site(ctx, host, name)
+}
+
 func (r *RxAgent) stop() {
 	if r == nil || r.agent == nil {
 		return
