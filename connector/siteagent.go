@@ -21,9 +21,18 @@ type SiteAgent struct {
 	Log  *slog.Logger              // hears that another host has taken the id; nil: slog.Default
 
 	mu        sync.Mutex
+	self      uint32 // the host's number, once it has been offered
+	name      string // of the host
 	host      uint32 // as whose it is registered; 0: it is not
 	withdrawn bool
+	greeting  map[uint32]int // how many GREETINGs are under way, by port
+	ctx       context.Context
+	cancel    context.CancelFunc
+	wg        sync.WaitGroup
 }
+
+// maxGreeting is how many clients at one port are greeted at once.
+const maxGreeting = 16
 
 // withdrawTime bounds how long an offer that comes too late is taken back.
 const withdrawTime = time.Second
@@ -37,6 +46,12 @@ func (a *SiteAgent) Offer(ctx context.Context, host uint32, name string, h Handl
 	}
 	a.mu.Lock()
 	now, withdrawn := a.host, a.withdrawn
+	if !withdrawn && now == 0 { // its clients may come before AddSiteCallback returns
+		a.self, a.name = host, name
+		if a.ctx == nil {
+			a.ctx, a.cancel = context.WithCancel(context.Background())
+		}
+	}
 	a.mu.Unlock()
 	switch {
 	case withdrawn:
@@ -71,7 +86,11 @@ func (a *SiteAgent) Withdraw(ctx context.Context) error {
 	a.mu.Lock()
 	host := a.host
 	a.host, a.withdrawn = 0, true
+	if a.cancel != nil {
+		a.cancel()
+	}
 	a.mu.Unlock()
+	a.wg.Wait()
 	if host == 0 {
 		return nil
 	}
@@ -80,6 +99,47 @@ func (a *SiteAgent) Withdraw(ctx context.Context) error {
 		return fmt.Errorf("%s agent: %w", a.Name, err)
 	}
 	return nil
+}
+
+// Greet tells answer whether the agent may send to port, if that is on another host: there the policy decides, and who may not would
+// let a client wait for what never comes. The error says so then, and wraps ErrPermission. greeting is what is sent to find out, by
+// which the client does nothing. answer is called once, at once for a client of this host, else by another goroutine, before
+// Withdraw returns; greeting must stay as it is until then.
+func (a *SiteAgent) Greet(port uint32, greeting Message, answer func(error)) {
+	a.mu.Lock()
+	far := HostOf(port)
+	if far == 0 || a.self == 0 || far == a.self || a.withdrawn {
+		a.mu.Unlock()
+		answer(nil)
+		return
+	}
+	defer a.mu.Unlock()
+	if a.greeting[port] >= maxGreeting {
+		a.wg.Go(func() {
+			answer(fmt.Errorf("%s agent: %d clients of port %d wait to be greeted: %w", a.Name, maxGreeting, port, ErrLimit))
+		})
+		return
+	}
+	if a.greeting == nil {
+		a.greeting = make(map[uint32]int)
+	}
+	a.greeting[port]++
+	ctx := a.ctx
+	a.wg.Go(func() {
+		err := a.Bus.Send(ctx, greeting, Dest{Port: port})
+		a.mu.Lock()
+		if a.greeting[port]--; a.greeting[port] == 0 {
+			delete(a.greeting, port)
+		}
+		self, name := a.self, a.name
+		a.mu.Unlock()
+		if !errors.Is(err, ErrPermission) { // what else there is the answer meets too
+			answer(nil)
+			return
+		}
+		answer(fmt.Errorf("host %d, which is yours, does not let the %s agent of host %s (number %d) send to its clients: the policy there has to give unicast to who that agent is there, nobody without --host-uids same or a [[host]] (docs/hosts.md): %w",
+			far, a.Name, name, self, ErrPermission))
+	})
 }
 
 func (a *SiteAgent) log() *slog.Logger {

@@ -20,6 +20,7 @@ import (
 type siteBus struct {
 	connector.Bus
 	before  func() error // AddSiteCallback
+	send    func(ctx context.Context) error
 	after   func()
 	changed func(connector.SiteState, string)
 }
@@ -35,6 +36,13 @@ func (b *siteBus) AddSiteCallback(ctx context.Context, id cbid.ID, name string, 
 	}
 	b.changed = opt.Changed
 	return b.AddCallback(ctx, id, name, h)
+}
+
+func (b *siteBus) Send(ctx context.Context, m connector.Message, to connector.Dest) error {
+	if b.send != nil {
+		return b.send(ctx)
+	}
+	return b.Bus.Send(ctx, m, to)
 }
 
 func agentID(host uint32) cbid.ID { return cbid.Make(0x5000, host) }
@@ -132,4 +140,39 @@ func TestSiteAgentOfAHostWithALongName(t *testing.T) {
 		assert.True(t, utf8.ValidString(ch.Info.Name))
 		require.NoError(t, w.Close())
 	}
+}
+
+// A client of another host is told at once that what the agent has to tell would not come; nobody waits for more than that.
+func TestSiteAgentGreets(t *testing.T) {
+	a, b, _ := offering(t)
+	require.NoError(t, a.Offer(t.Context(), 7, "seven", says("x")))
+	refused := &connector.OpError{Op: "send", Port: connector.SitePort(9, 1), Err: connector.ErrPermission}
+	sent := 0
+	b.send = func(context.Context) error { sent++; return refused }
+	greet := func(port uint32) error {
+		answer := make(chan error, 1)
+		a.Greet(port, connector.Message{}, func(err error) { answer <- err })
+		return <-answer
+	}
+	err := greet(connector.SitePort(9, 1))
+	assert.ErrorIs(t, err, connector.ErrPermission)
+	assert.ErrorContains(t, err, "host 9, which is yours, does not let the test agent of host seven (number 7)")
+	assert.ErrorContains(t, err, "unicast")
+	assert.NoError(t, greet(3), "a client of this host")
+	assert.NoError(t, greet(connector.SitePort(7, 3)), "by its full name")
+	assert.Equal(t, 1, sent)
+	b.send = nil
+	assert.NoError(t, greet(connector.SitePort(9, 1)), "it is gone: that it will notice by itself")
+
+	b.send = func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() } // the host is unreachable
+	answers := make(chan error, 100)
+	for range cap(answers) {
+		a.Greet(connector.SitePort(9, 1), connector.Message{}, func(err error) { answers <- err })
+	}
+	for range cap(answers) - 16 {
+		assert.ErrorIs(t, <-answers, connector.ErrLimit)
+	}
+	require.NoError(t, a.Withdraw(t.Context()))
+	assert.Len(t, answers, 16, "the end of the agent ends them")
+	assert.NoError(t, greet(connector.SitePort(9, 1)))
 }

@@ -108,11 +108,11 @@ func askSock(ctx context.Context, bus connector.Bus, on onHost) (*tsagent.Snapsh
 	if err != nil {
 		return nil, err
 	}
-	c, err := tsagent.NewClient(ctx, bus, &tsagent.ClientConfig{Host: host})
+	ep, err := bus.Endpoint(ctx)
 	if err != nil {
-		return nil, on.missing(err, host, "tsocket")
+		return nil, err
 	}
-	defer c.Close()
-	s, err := c.Stat(ctx)
-	return &s, err
+	defer ep.Close()
+	s, err := tsagent.QueryStat(ctx, ep, host)
+	return &s, on.missing(err, host, "tsocket")
 }

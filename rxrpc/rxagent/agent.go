@@ -2,6 +2,7 @@ package rxagent
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -192,7 +193,22 @@ func (a *Agent) hello(ctx context.Context, r *request) {
 		ReceiveWindow: uint32(a.cfg.ReceiveWindow), SendWindow: uint32(a.cfg.SendWindow), Data: uint32(rxmsg.MaxData(rxrpc.SockaddrSize, 64)),
 		UserCalls: atMost(math.MaxInt32, l.Calls),
 	}
-	a.reply(ctx, r, rxmsg.Reply{}, h.Append(nil))
+	if connector.HostOf(r.d.From.Port) == 0 {
+		a.reply(ctx, r, rxmsg.Reply{}, h.Append(nil))
+		return
+	}
+	r = r.detach()
+	greeting := connector.Message{ID: cbid.RxRPC, Data: rxmsg.Header{Op: rxmsg.EventGreeting}.Append(nil)}
+	a.site.Greet(r.d.From.Port, greeting, func(err error) {
+		switch {
+		case errors.Is(err, connector.ErrPermission):
+			a.refuse(a.ctx, r, errno(syscall.EACCES, err.Error()))
+		case err != nil:
+			a.refuse(a.ctx, r, errno(syscall.ENOBUFS, err.Error()))
+		default:
+			a.reply(a.ctx, r, rxmsg.Reply{}, h.Append(nil))
+		}
+	})
 }
 
 // reply completes a request, from a goroutine that may wait a moment.

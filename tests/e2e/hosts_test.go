@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -67,16 +68,63 @@ func TestHostsDoc(t *testing.T) {
 }
 
 // joinTwo starts the brokers of hosts one, at s, and two, which offers its agents, and returns the place of two once one sees them.
-func (s *site) joinTwo() *site {
+func (s *site) joinTwo() *site { return s.joinTwoAs("--host-uids", "same") }
+
+// joinTwoAs is joinTwo where one has those flags besides.
+func (s *site) joinTwoAs(flags ...string) *site {
 	s.t.Helper()
 	two, nats := newSite(s.t), freeAddr(s.t)
-	s.broker("--no-proc", "--join", "embedded", "--embedded-listen", nats, "--host", "one", "--host-uids", "same").expect(`joined site`)
+	s.broker(append([]string{"--no-proc", "--join", "embedded", "--embedded-listen", nats, "--host", "one"}, flags...)...).expect(`joined site`)
 	two.broker("--no-proc", "--join", "nats://"+nats, "--host", "two", "--host-uids", "same", "--site-agents").expect(`joined site`)
 	w := s.start("cnbus", "watch", "--json")
 	w.expect(`"name":"tsocket two"`)
 	w.expect(`"name":"rxrpc two"`)
 	assert.Equal(s.t, 130, w.end(syscall.SIGINT))
 	return two
+}
+
+// strangers is a policy for which the user of the programs is somebody else on another host.
+const strangers = `
+[[host]]
+name = "*"
+uids = { %d = 65533 }
+
+[[rule]]
+uid = ["self"]
+register = ["*"]
+send = ["*"]
+join = ["*"]
+unicast = true
+rx_keys = ["*"]
+`
+
+// The agents of host two may send nothing to clients of host one, as its policy has it: these are told so at once.
+func TestAgentsOfAHostThatMayNotAnswer(t *testing.T) {
+	for name, rule := range map[string]string{
+		"who may not connect":        "",
+		"who may not send to a port": "[[rule]]\nuid = [\"*\"]\nsend = [\"*\"]\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newSite(t)
+			uid := os.Geteuid()
+			if nobody != nil {
+				uid = int(nobody.Uid)
+			}
+			s.file("policy.toml", fmt.Sprintf(strangers, uid)+rule)
+			s.joinTwoAs("--policy", "policy.toml")
+			for _, cmd := range [][]string{
+				{"cnbus", "rx", "call", "--on", "two", "--timeout", "0", "127.0.0.1:7", "1", "hello"},
+				{"cnbus", "rx", "listen", "--on", "two", "127.0.0.1:0", "1"},
+			} {
+				r := s.run(cmd[0], cmd[1:]...)
+				assert.Equal(t, 1, r.code, r.err)
+				assert.Regexp(t, `host \d+, which is yours, does not let the rxrpc agent of host two \(number \d+\) send to its clients: the policy there has to give unicast`, r.err)
+			}
+			s.ok("rx", "calls", "--on", "two") // replies may always come
+			s.ok("sock", "ls", "--on", "two")
+		})
+	}
 }
 
 func TestJoinFlags(t *testing.T) {

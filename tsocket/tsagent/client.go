@@ -483,25 +483,6 @@ func (c *Client) openError(ctx context.Context, err error) error {
 	return c.busError(err)
 }
 
-// Stat asks the agent what sockets there are: those of this process's user; to root, and to the agent's user, it tells of everybody's.
-func (c *Client) Stat(ctx context.Context) (Snapshot, error) {
-	var text []byte
-	for {
-		r, body, err := c.call(ctx, Header{Op: OpStat, Arg: uint64(len(text))}, nil)
-		if r.Errno == syscall.ESTALE && len(text) > 0 {
-			text = nil // others have asked meanwhile
-			continue
-		}
-		if err != nil {
-			return Snapshot{}, err
-		}
-		text = append(text, body...)
-		if len(body) == 0 || len(text) >= int(r.Value) {
-			return parseSnapshot(text)
-		}
-	}
-}
-
 // disconnect has the agent end the socket behind what was written; down says that the agent does not have it any more.
 func (c *Client) disconnect(ctx context.Context, num uint32, down bool, s interface {
 	Close() error

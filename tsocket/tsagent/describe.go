@@ -180,7 +180,7 @@ var mtuModes = map[tsocket.MTUMode]string{
 
 func describeEvent(data []byte) (string, bool) {
 	h, body, err := ParseHeader(data)
-	if err != nil || h.Op < EvData || h.Op > lastEvent {
+	if err != nil || h.Op < EvGreeting || h.Op > lastEvent {
 		return "", false
 	}
 	l := new(line).begin(h.Op, h.Sock)

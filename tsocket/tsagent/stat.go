@@ -2,11 +2,14 @@ package tsagent
 
 import (
 	"cmp"
+	"context"
 	"encoding/json"
+	"errors"
 	"os"
 	"slices"
 	"syscall"
 
+	"github.com/cnbus/cnbus/cbid"
 	"github.com/cnbus/cnbus/connector"
 )
 
@@ -122,7 +125,23 @@ func (r *request) hello() {
 	if c.Sinks {
 		sinks = 1
 	}
-	r.done(0, 0, native.AppendUint32(b, sinks))
+	b = native.AppendUint32(b, sinks)
+	port := r.d.From.Port
+	if connector.HostOf(port) == 0 {
+		r.done(0, 0, b)
+		return
+	}
+	later := &request{a: r.a, d: r.d.Detach(), h: r.h}
+	r.a.site.Greet(port, connector.Message{ID: cbid.TSocket, Data: Header{Op: EvGreeting}.Append(nil)}, func(err error) {
+		switch {
+		case errors.Is(err, connector.ErrPermission):
+			later.fail(&Error{syscall.EACCES, "hello: " + err.Error()})
+		case err != nil:
+			later.fail(&Error{syscall.ENOBUFS, "hello: " + err.Error()})
+		default:
+			later.done(0, 0, b)
+		}
+	})
 }
 
 // Snapshot is what STAT tells.
@@ -153,4 +172,43 @@ func parseSnapshot(text []byte) (s Snapshot, err error) {
 		return s, &Error{syscall.EPROTO, "stat: " + err.Error()}
 	}
 	return s, nil
+}
+
+// Stat asks the agent what sockets there are: those of this process's user; to root, and to the agent's user, it tells of everybody's.
+func (c *Client) Stat(ctx context.Context) (Snapshot, error) {
+	return gather(func(h Header) (Reply, []byte, error) { return c.call(ctx, h, nil) })
+}
+
+// QueryStat is Client.Stat for who wants nothing else: it asks the agent of a host (0: this one), and needs no event of it.
+func QueryStat(ctx context.Context, ep connector.Endpoint, host uint32) (Snapshot, error) {
+	return gather(func(h Header) (Reply, []byte, error) {
+		ev, err := ep.Call(ctx, connector.Message{ID: SiteID(host), Data: h.Append(nil)}, connector.Dest{})
+		if err != nil {
+			return Reply{}, nil, err
+		}
+		r, body, err := ParseReply(ev.Msg.Data)
+		if err == nil {
+			err = r.Err(body)
+		}
+		return r, body, err
+	})
+}
+
+// gather asks for the pieces of a snapshot.
+func gather(ask func(Header) (Reply, []byte, error)) (Snapshot, error) {
+	var text []byte
+	for {
+		r, body, err := ask(Header{Op: OpStat, Arg: uint64(len(text))})
+		if r.Errno == syscall.ESTALE && len(text) > 0 {
+			text = nil // others have asked meanwhile
+			continue
+		}
+		if err != nil {
+			return Snapshot{}, err
+		}
+		text = append(text, body...)
+		if len(body) == 0 || len(text) >= int(r.Value) {
+			return parseSnapshot(text)
+		}
+	}
 }

@@ -51,7 +51,8 @@ const (
 	EventBit Op = 0x4000
 	ReplyBit Op = 0x8000
 
-	EvData Op = EventBit + iota - 1
+	EvGreeting Op = EventBit + iota - 2 // may the agent send to this port? There is nothing to do
+	EvData
 	EvEnd
 	EvWindow
 	EvWriteError
@@ -73,15 +74,15 @@ var opNames = [...]string{
 }
 
 var eventNames = [...]string{
-	"data", "end", "window", "write error", "hangup", "datagrams", "notice", "receive error", "accepted", "error",
+	"greeting", "data", "end", "window", "write error", "hangup", "datagrams", "notice", "receive error", "accepted", "error",
 }
 
 func (o Op) String() string {
 	switch base := o &^ ReplyBit; {
 	case base >= OpHello && base <= lastOp:
 		return opNames[base]
-	case o >= EvData && o <= lastEvent:
-		return eventNames[o-EvData]
+	case o >= EvGreeting && o <= lastEvent:
+		return eventNames[o-EvGreeting]
 	}
 	return fmt.Sprintf("op %#x", uint16(o))
 }

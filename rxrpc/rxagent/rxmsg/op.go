@@ -60,6 +60,8 @@ const (
 
 // Events.
 const (
+	EventGreeting Op = 0x4000 // may the agent send to this port? To clients on other hosts, before HELLO completes; there is nothing to do
+
 	EventMsg    Op = 0x4001 // what recvmsg would have returned: a Msg
 	EventError  Op = 0x4002 // a request with FlagNoReply has failed: a Failure
 	EventSent   Op = 0x4003 // that many bytes more of what was posted of a call were taken: a u32
@@ -87,7 +89,7 @@ var opNames = map[Op]string{
 	OpKeyAdd: "KEY_ADD", OpKeyList: "KEY_LIST", OpKeyDescribe: "KEY_DESCRIBE", OpKeyRevoke: "KEY_REVOKE", OpKeyUnlink: "KEY_UNLINK",
 	OpKeyKeyring: "KEY_KEYRING", OpKeySearch: "KEY_SEARCH", OpKeyLink: "KEY_LINK", OpKeyTimeout: "KEY_TIMEOUT", OpKeySetPerm: "KEY_SETPERM",
 	OpKeyClear: "KEY_CLEAR", OpKeySeal: "KEY_SEAL",
-	EventMsg: "MSG", EventError: "ERROR", EventSent: "SENT", EventRx: "RX", EventClosed: "CLOSED", EventNotify: "NOTIFY",
+	EventGreeting: "GREETING", EventMsg: "MSG", EventError: "ERROR", EventSent: "SENT", EventRx: "RX", EventClosed: "CLOSED", EventNotify: "NOTIFY",
 }
 
 // String returns the name that the documentation has: "SENDMSG".
