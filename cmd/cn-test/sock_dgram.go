@@ -32,6 +32,12 @@ func (r *sockRun) dgramEcho(ctx context.Context) (sockCount, error) {
 		return count, err
 	}
 	defer client.Close()
+	// Without notices a send waits for its outcome: one datagram for each round trip to the agent, which is far on a site.
+	for _, d := range []*tsocket.Dgram{server, client} {
+		if err := d.SetNotices(true); err != nil {
+			return count, err
+		}
+	}
 	var wg sync.WaitGroup
 	wg.Go(func() { serveDatagrams(ctx, server) })
 	defer wg.Wait()

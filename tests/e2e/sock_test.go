@@ -54,6 +54,20 @@ func TestCnTestSock(t *testing.T) {
 	assert.Equal(t, 1, s.run("cn-test", "sock", "--bus", "netlink:").code)
 }
 
+// Datagrams do not wait for each other's outcome, which would be one for each way to the agent and back.
+func TestCnTestSockPostsDatagrams(t *testing.T) {
+	s := newSite(t)
+	s.broker("--no-proc")
+	m := s.start("cnbus", "monitor")
+	m.expect(`watching`)
+	r := s.run("cn-test", "sock", "--streams", "0", "--datagrams", "40")
+	require.Zero(t, r.code, r.err)
+	m.expect(`sendto sock \d+ posted`)
+	assert.Equal(t, 130, m.end(syscall.SIGINT))
+	assert.NotContains(t, strings.Join(m.all(), "\n"), "sendto done")
+	assert.NotRegexp(t, `sendto sock \d+ [^p]`, strings.Join(m.all(), "\n"))
+}
+
 // trimRates leaves out what differs from run to run.
 func trimRates(out string) string {
 	var lines []string
