@@ -168,6 +168,9 @@ func startJoin(ctx context.Context, b *broker.Broker, f *joinFlags, log *slog.Lo
 			return nil, fmt.Errorf("certificate for NATS: %w", err)
 		}
 	}
+	if err := cfg.Check(); err != nil { // trying again would not help
+		return nil, cli.Usagef("--join: %v", err)
+	}
 	if f.join == joinEmbedded {
 		if err := j.embed(b, f, cfg, log); err != nil {
 			return nil, err
@@ -229,6 +232,10 @@ func (j *joined) run(ctx context.Context, b *broker.Broker, cfg *natsbridge.Conf
 		}
 		if ctx.Err() != nil {
 			return
+		}
+		var op *connector.OpError
+		if errors.As(err, &op) {
+			err = op.Err // that it is about joining is known
 		}
 		if j.because(err, &j.failed) {
 			log.Error("not joined, trying again", "err", err)

@@ -58,6 +58,9 @@ const (
 	storesMost = 32
 	// minPayload is what the NATS server must let pass.
 	minPayload = 256 << 10
+
+	// slowAgain is how often the log has it that the broker does not keep up; 'cnbus hosts' has the count.
+	slowAgain = 10 * time.Second
 )
 
 // Join joins b to a site. It returns when the host has its number and its lease, which takes as long as a lease when an
@@ -183,15 +186,15 @@ func (g *Bridge) read() {
 		g.core.Flush()
 		done <- struct{}{}
 	}
-	full, busy := false, false
+	var told time.Time // that it does not keep up
+	busy := false
 	put := func(m *nats.Msg) {
 		if waiting.put(m) {
-			full = false
 			return
 		}
 		g.slow.Add(1)
-		if !full {
-			full = true
+		if now := time.Now(); now.Sub(told) >= slowAgain {
+			told = now
 			g.log.Warn("the broker does not keep up with the site, what comes is dropped", "bytes waiting", waiting.bytes)
 		}
 	}

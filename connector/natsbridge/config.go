@@ -73,6 +73,15 @@ type Config struct {
 
 var siteName = regexp.MustCompile(`^[A-Za-z0-9_-]{1,63}$`)
 
+// Check returns what is wrong with c, and would be however often Join was tried.
+func (c *Config) Check() error {
+	d, err := c.withDefaults()
+	if err == nil && d.Server == nil {
+		err = checkURLs(d.URL)
+	}
+	return err
+}
+
 // withDefaults returns a copy of c with its defaults, or what is wrong with it.
 func (c *Config) withDefaults() (*Config, error) {
 	d := Config{}

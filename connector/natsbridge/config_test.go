@@ -5,6 +5,7 @@ import (
 
 	"github.com/stretchr/testify/assert"
 
+	"github.com/cnbus/cnbus/connector"
 	"github.com/cnbus/cnbus/connector/procevent"
 )
 
@@ -19,4 +20,25 @@ func TestGroupsThatStayHome(t *testing.T) {
 	for _, group := range []uint32{procevent.Group, procevent.FirstFilterGroup - 1, procevent.FirstFilterGroup, procevent.FirstSiteGroup - 1, procevent.FirstSiteGroup, 0x7fffffff, 0x80000000} {
 		assert.Equal(t, procevent.StaysHome(group), cfg.Local(group), "%#x", group)
 	}
+}
+
+func TestConfigCheck(t *testing.T) {
+	for url, want := range map[string]string{
+		"nats://a:1,tls://b":      "",
+		"a:4222":                  "",
+		"foo://a":                 "URL 1 of NATS is none of the kind",
+		"nats://a,http://me:pw@b": "URL 2 of NATS is none of the kind",
+	} {
+		err := (&Config{Host: "x", URL: url}).Check()
+		if want == "" {
+			assert.NoError(t, err, url)
+			continue
+		}
+		assert.ErrorContains(t, err, want)
+		assert.ErrorIs(t, err, connector.ErrInvalid)
+		assert.NotContains(t, err.Error(), "pw")
+	}
+	assert.ErrorContains(t, (&Config{URL: "nats://a"}).Check(), "the host's name")
+	assert.ErrorContains(t, (&Config{Host: "x", URL: "nats://a", Lease: 1}).Check(), "the least is 1s")
+	assert.NoError(t, (&Config{Host: "x", Server: new(Embedded)}).Check())
 }

@@ -42,7 +42,10 @@ type EmbeddedConfig struct {
 }
 
 // Embedded is a NATS server in this process.
-type Embedded struct{ s *server.Server }
+type Embedded struct {
+	s      *server.Server
+	listen bool
+}
 
 // embeddedStart is how long the server may take to be ready.
 const embeddedStart = 20 * time.Second
@@ -94,7 +97,7 @@ func StartEmbedded(cfg EmbeddedConfig) (*Embedded, error) {
 		s.Shutdown()
 		return fail(errors.New("it is not ready; is the address taken?"))
 	}
-	return &Embedded{s}, nil
+	return &Embedded{s, cfg.Listen != ""}, nil
 }
 
 func hostPort(addr string) (string, int, error) {
@@ -114,6 +117,14 @@ func hostPort(addr string) (string, int, error) {
 
 // URL is where other hosts find the server.
 func (e *Embedded) URL() string { return e.s.ClientURL() }
+
+// name is what people are told of the connection to the server, which is no connection to an address.
+func (e *Embedded) name() string {
+	if !e.listen {
+		return "embedded"
+	}
+	return "embedded, for others at " + e.URL()
+}
 
 // Close stops the server and waits for it.
 func (e *Embedded) Close() {

@@ -50,6 +50,9 @@ const (
 func (g *Bridge) Hosts(ctx context.Context) ([]HostRow, error) {
 	got := make(chan []HostRow, 1)
 	server, dropped := g.nc.ConnectedUrlRedacted(), g.out.drops()+g.slow.Load()
+	if server != "" && g.cfg.Server != nil {
+		server = g.cfg.Server.name()
+	}
 	if !g.post(func() {
 		rows := g.core.hosts()
 		rows[0].Server, rows[0].Dropped = server, dropped

@@ -33,6 +33,18 @@ func (s *natsStore) hostNumber(ctx context.Context, name string) (uint16, error)
 	return 0, errSiteFull
 }
 
+// nameTaken is why a host does not join whose name another one has. It is an ErrDuplicate.
+type nameTaken struct {
+	name   string
+	number uint16
+}
+
+func (e *nameTaken) Error() string {
+	return fmt.Sprintf("a host named %s has joined the site already (number %d)", e.name, e.number)
+}
+
+func (e *nameTaken) Unwrap() error { return connector.ErrDuplicate }
+
 // takeLease gets the lease of a host. One that is there may be of a run of it that has just ended: it is waited
 // for, unless somebody renews it.
 func (s *natsStore) takeLease(ctx context.Context, number uint16, run uint64, name string, lease time.Duration) (rev uint64, err error) {
@@ -61,7 +73,7 @@ func (s *natsStore) takeLease(ctx context.Context, number uint16, run uint64, na
 		case first == 0:
 			first = r.rev
 		case r.rev != first || time.Now().After(end):
-			return 0, fmt.Errorf("a host named %s has joined the site already (number %d): %w", name, number, connector.ErrDuplicate)
+			return 0, &nameTaken{name, number}
 		}
 		s.trying(fmt.Errorf("a host named %s has joined the site already (number %d): if that was the last run of this one, its lease ends soon", name, number))
 		select {

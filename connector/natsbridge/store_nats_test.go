@@ -109,7 +109,7 @@ func TestASecondHostOfTheSameNameIsRefused(t *testing.T) {
 		select {
 		case err := <-refused:
 			require.ErrorIs(t, err, connector.ErrDuplicate)
-			assert.ErrorContains(t, err, "a host named a has joined the site already (number 7)")
+			assert.EqualError(t, err, "a host named a has joined the site already (number 7)")
 			return
 		case <-renew.C:
 			op := storeOp{kind: storeUpdate, bucket: bucketHosts, key: leaseKey(7), value: leaseValue(7, 1, "a"), rev: rev}

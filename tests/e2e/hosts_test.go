@@ -131,6 +131,8 @@ func TestJoinFlags(t *testing.T) {
 	s := newSite(t)
 	for flags, want := range map[string]string{
 		"--join embedded --host-uids root":               "nobody or same",
+		"--join nats://x,http://y":                       "--join: URL 2 of NATS is none of the kind",
+		"--join nats://x --lease 1ms":                    "the least is 1s",
 		"--join nats://x --embedded-listen :1":           "--embedded-... are for --join embedded",
 		"--join nats://x --nats-cert c.pem":              "go together",
 		"--join embedded --embedded-peers 127.0.0.1:1":   "needs --embedded-cluster",
@@ -153,6 +155,7 @@ func TestHostsAndDoctor(t *testing.T) {
 	s := newSite(t)
 	b := s.broker("--no-proc", "--join", "nats://127.0.0.1:1", "--host", "lonely")
 	b.expect(`serving`)
+	b.expect(`msg="not joined yet" err="NATS at nats://127.0.0.1:1: `)
 	waiting := s.start("cnbus", "hosts", "--watch", "50ms")
 	waiting.expect(`^ +- +lonely +joining `)
 	waiting.expect(`^NATS at nats://127.0.0.1:1: `)
@@ -165,10 +168,10 @@ func TestHostsAndDoctor(t *testing.T) {
 	assert.Regexp(t, `"check":"site","status":"fail","text":"not joined: NATS at [^"]*","advice":"is the NATS server up`, r.out)
 	b.end(syscall.SIGTERM)
 
-	metrics := freeAddr(t)
-	s.broker("--no-proc", "--join", "embedded", "--host", "one", "--metrics", metrics).expect(`joined site`)
+	metrics, nats := freeAddr(t), freeAddr(t)
+	s.broker("--no-proc", "--join", "embedded", "--embedded-listen", nats, "--host", "one", "--metrics", metrics).expect(`joined site`)
 	assert.Regexp(t, `(?m)^ *\d+ +one +self +- +- +1\d\.\ds +0 +0 +0 +0 `, s.ok("hosts"))
-	assert.Regexp(t, `"check":"site","status":"ok","text":"host one, number \d+, of 1 host by .*, lease for 1`, s.run("cnbus", "doctor", "--json").out)
+	assert.Regexp(t, `"check":"site","status":"ok","text":"host one, number \d+, of 1 host by embedded, for others at nats://127[^ ]*, lease for 1`, s.run("cnbus", "doctor", "--json").out)
 	resp, err := http.Get("http://" + metrics + "/metrics")
 	require.NoError(t, err)
 	defer resp.Body.Close()
@@ -177,6 +180,10 @@ func TestHostsAndDoctor(t *testing.T) {
 	assert.Regexp(t, `(?m)^cnbus_site_joined\{host="one"\} 1$`, string(body))
 	assert.Regexp(t, `(?m)^cnbus_site_lease_seconds\{host="one"\} 1\d`, string(body))
 	assert.Regexp(t, `(?m)^cnbus_site_sent_bytes_total\{host="one"\} [1-9]`, string(body))
+	other := newSite(t)
+	again := other.broker("--no-proc", "--no-sock", "--no-rx", "--join", "nats://"+nats, "--host", "one")
+	m := again.expect(`msg="not joined, trying again" err="(a host named one has joined the site already \(number \d+\))"`)
+	assert.Contains(t, other.run("cnbus", "hosts").out, "\n"+m[1]+"\n")
 	r = s.run("cnbus", "hosts", "--watch", "-1s")
 	assert.Equal(t, 2, r.code)
 }
