@@ -71,19 +71,6 @@ func ErrorFromCode(code uint16) error {
 	return fmt.Errorf("error code %d: %w", code, ErrProtocol)
 }
 
-// CodeOf returns the number of the refusal that err wraps: 0 for nil, the
-// number of ErrInvalid for an error that wraps none.
-func CodeOf(err error) uint16 {
-	var e *Error
-	switch {
-	case err == nil:
-		return 0
-	case errors.As(err, &e):
-		return e.code
-	}
-	return ErrInvalid.code
-}
-
 // OpError says what failed, and for whom. Port and Group are zero where they
 // play no part; Err wraps one of the refusals above or a context's error.
 type OpError struct {
