@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -256,17 +257,33 @@ func (d *rxDebug) warn(text string) {
 
 // resolveRx returns the address of HOST or HOST:PORT.
 func resolveRx(ctx context.Context, target string) (netip.AddrPort, error) {
-	host, port := target, uint64(rxDefaultPort)
-	if _, err := netip.ParseAddr(target); err != nil {
-		if h, p, err := net.SplitHostPort(target); err == nil {
-			if port, err = strconv.ParseUint(p, 10, 16); err != nil || port == 0 {
-				return netip.AddrPort{}, cli.Usagef("%q is no port", p)
-			}
-			host = h
-		}
+	host, port, err := splitRx(target)
+	if err != nil {
+		return netip.AddrPort{}, err
 	}
 	addr, err := resolveHost(ctx, host)
-	return netip.AddrPortFrom(addr, uint16(port)), err
+	return netip.AddrPortFrom(addr, port), err
+}
+
+// splitRx takes HOST or HOST:PORT apart; an address of IPv6 may be in brackets, and before a port must be.
+func splitRx(target string) (host string, port uint16, err error) {
+	if inner, ok := strings.CutPrefix(target, "["); ok && strings.HasSuffix(inner, "]") {
+		target = strings.TrimSuffix(inner, "]")
+	}
+	host, port = target, rxDefaultPort
+	if _, err := netip.ParseAddr(target); err != nil {
+		if h, p, err := net.SplitHostPort(target); err == nil {
+			n, err := strconv.ParseUint(p, 10, 16)
+			if err != nil || n == 0 {
+				return "", 0, cli.Usagef("%q is no port", p)
+			}
+			host, port = h, uint16(n)
+		}
+	}
+	if host == "" {
+		return "", 0, cli.Usagef("%q names no host", target)
+	}
+	return host, port, nil
 }
 
 // resolveHost returns an address of host, one of IPv4 if there is one: AFS has no

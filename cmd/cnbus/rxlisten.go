@@ -106,13 +106,9 @@ called rxrpc_s:SERVICE:2, or rxrpc_s:SERVICE:2:VERSION:TYPE.`,
 
 // parseListen reads PORT or HOST:PORT.
 func parseListen(ctx context.Context, s string) (netip.AddrPort, error) {
-	host, port, err := net.SplitHostPort(s)
+	host, port, err := splitListen(s)
 	if err != nil {
-		host, port = "", s
-	}
-	n, err := strconv.ParseUint(port, 10, 16)
-	if err != nil {
-		return netip.AddrPort{}, cli.Usagef("%q is no port: PORT or HOST:PORT is wanted", s)
+		return netip.AddrPort{}, err
 	}
 	addr := netip.IPv4Unspecified()
 	if host != "" {
@@ -120,7 +116,20 @@ func parseListen(ctx context.Context, s string) (netip.AddrPort, error) {
 			return netip.AddrPort{}, err
 		}
 	}
-	return netip.AddrPortFrom(addr, uint16(n)), nil
+	return netip.AddrPortFrom(addr, port), nil
+}
+
+// splitListen takes PORT or HOST:PORT apart; without a host it is "".
+func splitListen(s string) (host string, port uint16, err error) {
+	host, p, err := net.SplitHostPort(s)
+	if err != nil {
+		host, p = "", s
+	}
+	n, err := strconv.ParseUint(p, 10, 16)
+	if err != nil {
+		return "", 0, cli.Usagef("%q is no port: PORT or HOST:PORT is wanted", s)
+	}
+	return host, uint16(n), nil
 }
 
 func rxListen(ctx context.Context, app *cli.App, f rxListenFlags, args []string) error {

@@ -170,3 +170,25 @@ func TestDependencies(t *testing.T) {
 	}
 	require.Greater(t, n, 10, "hardly any")
 }
+
+// TestFuzzCorpora asks for inputs in the tree for each fuzz target: what it has found, or its seeds, is tried by every run of the tests.
+func TestFuzzCorpora(t *testing.T) {
+	target := regexp.MustCompile(`(?m)^func (Fuzz\w+)\(`)
+	names, n := sourceNames(t), 0
+	has := make(map[string]bool)
+	for _, name := range names {
+		has[filepath.ToSlash(filepath.Dir(name))] = true
+	}
+	for _, name := range names {
+		if !strings.HasSuffix(name, "_test.go") {
+			continue
+		}
+		b, err := os.ReadFile(filepath.Join(root, name))
+		require.NoError(t, err)
+		for _, m := range target.FindAllStringSubmatch(string(b), -1) {
+			n++
+			assert.Contains(t, has, filepath.ToSlash(filepath.Dir(name))+"/testdata/fuzz/"+m[1], "no corpus of %s", name)
+		}
+	}
+	require.Greater(t, n, 60, "hardly any")
+}

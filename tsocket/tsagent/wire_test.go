@@ -275,6 +275,40 @@ func same(t *testing.T, want, got tsocket.Message) {
 	}
 }
 
+// FuzzReply is what an agent may send to a client that asked for anything.
+func FuzzReply(f *testing.F) {
+	for _, a := range testAddrs[1:] {
+		f.Add(AppendAddr(AppendAddr(Reply{Op: OpConnect, Sock: 1, Value: 2}.Append(nil), a), a))
+	}
+	f.Add(append(Reply{Op: OpStat, Errno: syscall.EPERM}.Append(nil), "the policy says no"...))
+	f.Add(append(Reply{Op: OpStat}.Append(nil), `{"stats":{"sockets":1},"sockets":[{"sock":1,"family":"ipv4"}]}`...))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		r, body, err := ParseReply(b)
+		if err != nil {
+			require.ErrorIs(t, err, syscall.EINVAL)
+			return
+		}
+		again, rest, err := ParseReply(append(r.Append(nil), body...))
+		require.NoError(t, err)
+		require.Equal(t, r, again)
+		require.Equal(t, string(body), string(rest))
+		if err := r.Err(body); r.Errno == 0 {
+			require.NoError(t, err)
+		} else {
+			require.ErrorIs(t, err, r.Errno)
+		}
+		if _, err := parseSnapshot(body); err != nil {
+			require.ErrorIs(t, err, syscall.EPROTO)
+		}
+		if local, remote, err := parseNames(body); err == nil {
+			l, m, err := parseNames(AppendAddr(AppendAddr(nil, local), remote))
+			require.NoError(t, err)
+			require.Equal(t, local, l)
+			require.Equal(t, remote, m)
+		}
+	})
+}
+
 func FuzzNotice(f *testing.F) {
 	f.Add(AppendNotice(nil, &tsocket.Notice{Dst: testAddrs[1], Offender: testAddrs[2], Errno: 5}))
 	f.Fuzz(func(t *testing.T, b []byte) {
