@@ -91,7 +91,8 @@ func (c *core) Unregister(id cbid.ID) {
 // deleteID deletes the key of an id that this host has given up, now or when the store can be asked.
 func (c *core) deleteID(id cbid.ID, rev uint64) {
 	c.store(storeDelete, bucketIDs, idKey(id), nil, rev, func(r storeResult) {
-		if r.err != nil && !errors.Is(r.err, errStoreExists) && !errors.Is(r.err, errStoreNotFound) {
+		// Another revision is another host's claim, or one of this host whose answer never came.
+		if r.err != nil && !errors.Is(r.err, errStoreNotFound) {
 			c.doubts[id.Key()] = struct{}{}
 		}
 	})

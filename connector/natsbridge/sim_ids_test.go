@@ -183,3 +183,21 @@ func TestOwnersAgreeAfterEverything(t *testing.T) {
 		}
 	}
 }
+
+// TestAnIDIsGivenBackWhateverItsRevision: the store has taken a claim again, and its answer was lost; then the agent goes.
+func TestAnIDIsGivenBackWhateverItsRevision(t *testing.T) {
+	s := newSim(t, 5, 2)
+	s.start()
+	a := s.hosts[0]
+	id := cbid.Make(0x200, 1)
+	a.register(id, false)
+	s.forward(1000 * ms)
+	require.Equal(t, "ok", a.granted[id])
+	k := s.keys[bucketIDs][idKey(id)]
+	s.store(storeOp{kind: storeUpdate, bucket: bucketIDs, key: idKey(id), value: k.value, rev: k.rev, then: func(r storeResult) { require.NoError(t, r.err) }})
+	a.core.Unregister(id)
+	a.turn()
+	s.forward(simLease)
+	assert.Empty(t, s.keys[bucketIDs])
+	s.owners([]cbid.ID{id})
+}
