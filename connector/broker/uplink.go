@@ -126,6 +126,20 @@ func (t *Site) Post(f func(*SiteLoop)) bool {
 	})
 }
 
+// Poster returns what has f run on the loop each time that it is called, like Post, but for which nothing is allocated.
+func (t *Site) Poster(f func(*SiteLoop)) func() bool {
+	l := &SiteLoop{t.s}
+	run := func() {
+		if t.s.h.site == t.s {
+			f(l)
+		}
+	}
+	return func() bool { return t.b.loop.post(run) }
+}
+
+// Flush has Uplink.Flush called at the end of this turn of the loop, when the clients were sent what is for them.
+func (l *SiteLoop) Flush() { l.s.busy = true }
+
 // Leave undoes Join: everything of other hosts goes, and the registrations for all hosts are this host's own again.
 // No method of the Uplink is called after it.
 func (t *Site) Leave(ctx context.Context) error {

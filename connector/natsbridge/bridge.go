@@ -26,8 +26,10 @@ type Bridge struct {
 	number uint16
 	run    uint64
 	site   atomic.Pointer[broker.Site]
+	line   *dialer
 	out    *outbox
-	in     chan *nats.Msg
+	in     chan *nats.Msg // what NATS's client has for the inbox
+	inbox  inbox
 	prefix string
 
 	ctx    context.Context // of the operations on the store
@@ -48,12 +50,6 @@ type Bridge struct {
 }
 
 const (
-	// inboxPackets is how many payloads NATS's client may have ready, and inboxBytes how much may wait for the broker, before more is
-	// dropped, as lost.
-	inboxPackets = 1 << 12
-	inboxBytes   = 64 << 20
-	// inboxBatch is how many of them are given to the broker at a time.
-	inboxBatch = 256
 	// storesMost is how many operations on the store are under way at a time.
 	storesMost = 32
 	// minPayload is what the NATS server must let pass.
@@ -106,7 +102,7 @@ func (g *Bridge) start(ctx context.Context, b *broker.Broker) error {
 	cfg.cred = g.cred
 	g.core = newCore(cfg, nil, g)
 	g.timer = time.AfterFunc(math.MaxInt64, func() { g.post(g.core.tick) })
-	g.out = newOutbox(g.nc, g.prefix, g.in, func(err error) { g.log.Error("NATS", "err", err) })
+	g.out = newOutbox(g.nc, g.line, g.prefix, g.in, func(err error) { g.log.Error("NATS", "err", err) })
 	for _, s := range []subject{{kind: packetBeacon}, {packetLink, uint32(g.number)}} {
 		if _, err := g.nc.ChanSubscribe(g.out.subject(s), g.in); err != nil {
 			return err
@@ -130,11 +126,12 @@ func (g *Bridge) start(ctx context.Context, b *broker.Broker) error {
 	if err != nil {
 		return err
 	}
+	g.inbox.wake = site.Poster(g.take)
 	g.site.Store(site)
 	close(g.joined)
 	g.wg.Go(g.out.run)
-	g.wg.Go(g.read)
 	g.wg.Go(g.spread)
+	g.inbox.open()
 	g.post(func() {
 		g.core.connected = g.nc.IsConnected()
 		g.core.tick()
@@ -172,61 +169,40 @@ func (g *Bridge) post(f func()) bool {
 	})
 }
 
-// read gives what comes to the broker, many payloads at a time; meanwhile it takes what comes next.
-func (g *Bridge) read() {
-	done := make(chan struct{}, 1)
-	var waiting inbox
-	var batch []*nats.Msg
-	take := func() {
-		for _, m := range batch {
-			if from, ok := subjectOf(m.Subject, g.prefix); ok {
-				g.core.receive(from, m.Data)
-			}
-		}
-		g.core.Flush()
-		done <- struct{}{}
-	}
-	var told time.Time // that it does not keep up
-	busy := false
-	put := func(m *nats.Msg) {
-		if waiting.put(m) {
-			return
-		}
-		g.slow.Add(1)
-		if now := time.Now(); now.Sub(told) >= slowAgain {
-			told = now
-			g.log.Warn("the broker does not keep up with the site, what comes is dropped", "bytes waiting", waiting.bytes)
-		}
-	}
+// gather takes what has come to the inbox, and wakes the broker. NATS's reader calls it before it waits for more.
+func (g *Bridge) gather() {
 	for {
 		select {
-		case <-g.ctx.Done():
-			return
-		case <-done:
-			busy = false
 		case m := <-g.in:
-			put(m)
-		}
-		for more := !busy; more && len(waiting.msgs) < inboxBatch; {
-			select {
-			case m := <-g.in:
-				put(m)
-			default:
-				more = false
+			if dropped, first := g.inbox.put(m); dropped {
+				g.slow.Add(1)
+				if first {
+					g.log.Warn("the broker does not keep up with the site, what comes is dropped", "bytes waiting", inboxBytes)
+				}
 			}
-		}
-		if !busy && len(waiting.msgs) > 0 {
-			batch = waiting.batch()
-			if busy = true; !g.post(take) {
-				return
-			}
+		default:
+			g.inbox.ready()
+			return
 		}
 	}
 }
 
+// take gives some of what has come to the core, on the broker's loop. What it brings about goes out when the clients have what is for
+// them.
+func (g *Bridge) take(l *broker.SiteLoop) {
+	g.core.hub = l
+	for _, m := range g.inbox.batch() {
+		if from, ok := subjectOf(m.Subject, g.prefix); ok {
+			g.core.receive(from, m.Data)
+		}
+	}
+	l.Flush()
+	g.inbox.taken()
+}
+
 // The wire of the core.
 
-func (g *Bridge) Packet(to subject, b []byte) { g.out.put(outItem{to: to, b: b}) }
+func (g *Bridge) Packet(to subject, b []byte) bool { return g.out.put(outItem{to: to, b: b}) }
 
 func (g *Bridge) Listen(group uint32, on bool) {
 	g.out.put(outItem{to: subject{packetGroup, group}, on: on})

@@ -28,7 +28,7 @@ func (g *Bridge) connect(ctx context.Context) (err error) {
 		nats.Name("cnbus " + g.cfg.Host), nats.NoEcho(), nats.MaxReconnects(-1), nats.ReconnectWait(connectAgain),
 		// Credentials that have ended may be renewed: their files are read again each time.
 		nats.IgnoreAuthErrorAbort(),
-		// The outbox gathers already: each payload is written at once, by its goroutine and not by another one of NATS's client.
+		// The core gathers already: each payload is written at once, by who publishes it and not by a goroutine of NATS's client.
 		nats.WriteBufferSize(1),
 		nats.ReconnectBufSize(-1), // what is said meanwhile is said again by who must be heard
 		nats.PingInterval(g.cfg.Lease / 4), nats.MaxPingsOutstanding(2), nats.Timeout(5 * time.Second),
@@ -40,13 +40,15 @@ func (g *Bridge) connect(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	opts = append(opts, more...)
+	g.line = &dialer{before: g.gather}
+	opts = append(append(opts, more...), g.line.option)
 	where, servers := g.cfg.URL, "NATS at "+hideSecrets(g.cfg.URL)
 	if g.cfg.Server != nil {
 		where, servers = "", "NATS in this process"
 	}
 	for {
 		if g.nc, err = nats.Connect(where, opts...); err == nil {
+			g.line.connected(g.nc.IsConnected)
 			break
 		}
 		if !passing(err) {
@@ -127,6 +129,7 @@ func (g *Bridge) connected(yes bool, err error) {
 		return
 	}
 	if yes {
+		g.line.connected(g.nc.IsConnected)
 		g.log.Info("NATS connection is back", "server", g.nc.ConnectedAddr())
 	} else {
 		g.log.Warn("NATS connection lost", "err", err)

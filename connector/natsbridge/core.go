@@ -38,8 +38,8 @@ type hub interface {
 
 // wire is what the core asks of the world outside: NATS, or a simulation. Nothing in it waits.
 type wire interface {
-	// Packet publishes b, which the core does not touch again.
-	Packet(to subject, b []byte)
+	// Packet publishes b. If it returns true it has a copy; otherwise nobody may touch b again.
+	Packet(to subject, b []byte) bool
 	// Listen begins or ends the subscription to a group.
 	Listen(group uint32, on bool)
 	// Store does op, and has its then called on the core's goroutine, later.
@@ -117,6 +117,8 @@ type core struct {
 	listAgain    bool
 	listAt       int64
 
+	spare packets
+
 	barriers    map[uint64]*barrier
 	lastBarrier uint64
 
@@ -162,10 +164,11 @@ func (c *core) header(kind packetType) packetHeader {
 	return packetHeader{kind: kind, host: c.host, run: c.run}
 }
 
-func (c *core) packet(to subject, b []byte) {
+// packet returns whether b can be used again.
+func (c *core) packet(to subject, b []byte) bool {
 	c.stats.PacketsOut++
 	c.stats.BytesOut += uint64(len(b))
-	c.wire.Packet(to, b)
+	return c.wire.Packet(to, b)
 }
 
 // soon has f run when the caller, the hub, is done.

@@ -14,7 +14,8 @@
 //
 // The core is the bridge without sockets, goroutines and clock. It lives on the broker's loop: what a client sends to another host is
 // a frame that the core puts into the packet for that host, and what comes is given to the other broker as if the client were
-// connected there. Around it a goroutine gives packets to NATS, one takes those that come, and each operation
-// on the store has one while it waits. The core is tested by simulation: sites of up to five hosts with loss, partitions
+// connected there. The loop itself gives packets to NATS's client: the connection under that takes them without waiting (see
+// natsConn); while a connection is made a goroutine does. What comes is given to the loop by the client's reader, all that one
+// read has brought at a time. Each operation on the store has a goroutine while it waits. The core is tested by simulation: sites of up to five hosts with loss, partitions
 // and deaths, reproducible from a seed.
 package natsbridge

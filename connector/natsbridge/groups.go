@@ -47,7 +47,7 @@ func (c *core) Publish(group, port uint32, cred connector.Cred, fr []byte) {
 		c.sendPublication(p)
 	}
 	if p.fill == nil {
-		p.fill = p.size.packet()
+		p.fill = c.spare.get(p.size)
 		p.first = p.next
 	}
 	p.fill = appendSend(p.fill, port, cred, fr)
@@ -92,7 +92,9 @@ func (c *core) sendPublication(p *publication) {
 	h.seq = p.first
 	h.put(p.fill)
 	p.size.was(len(p.fill))
-	c.packet(subject{packetGroup, p.group}, p.fill)
+	if c.packet(subject{packetGroup, p.group}, p.fill) {
+		c.spare.put(p.fill)
+	}
 	p.fill = nil
 }
 

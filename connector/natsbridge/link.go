@@ -23,9 +23,9 @@ const (
 // and no socket: times come in, packets go out through send. What goes in by record comes
 // out of the other end once, in order, or the link ends.
 type link struct {
-	own  packetHeader // kind, host, run, session
-	peer uint64       // session of the other end; 0: not known yet
-	send func([]byte)
+	own  packetHeader      // kind, host, run, session
+	peer uint64            // session of the other end; 0: not known yet
+	send func([]byte) bool // reports whether the packet can be used again
 
 	// Out.
 	last    uint64 // seq of the last packet made
@@ -36,6 +36,7 @@ type link struct {
 	most    int      // of these: the owner is to give the other end up
 	fill    []byte   // the packet that records are appended to; nil: none
 	size    sizeHint // of fill
+	spare   *packets // to fill
 	rto     int64
 	resend  int64 // when the first unacked packet is due again; 0: there is none
 
@@ -53,8 +54,9 @@ type link struct {
 }
 
 type sentPacket struct {
-	seq uint64
-	b   []byte
+	seq   uint64
+	b     []byte
+	alone bool // nobody else has b
 }
 
 // linkBarrier waits until the other end has taken the packet seq.
@@ -62,9 +64,9 @@ type linkBarrier struct {
 	seq, tag uint64
 }
 
-func newLink(own packetHeader, session uint64, send func([]byte)) *link {
+func newLink(own packetHeader, session uint64, spare *packets, send func([]byte) bool) *link {
 	own.kind, own.session = packetLink, session
-	return &link{own: own, send: send, rto: resendFirst, most: linkPending}
+	return &link{own: own, send: send, spare: spare, rto: resendFirst, most: linkPending}
 }
 
 // record returns the packet to append one record to; the caller puts it back into fill.
@@ -75,7 +77,7 @@ func (l *link) record() []byte {
 		l.fill = nil
 	}
 	if l.fill == nil {
-		l.fill = l.size.packet()
+		l.fill = l.spare.get(l.size)
 	}
 	return l.fill
 }
@@ -101,9 +103,9 @@ func (l *link) flush(now int64) {
 		l.last++
 		l.flight += len(l.pend[n])
 		l.pending -= len(l.pend[n])
-		l.unacked = append(l.unacked, sentPacket{l.last, l.pend[n]})
 		l.size.was(len(l.pend[n]))
-		l.out(l.last, l.pend[n])
+		alone := l.out(l.last, l.pend[n])
+		l.unacked = append(l.unacked, sentPacket{l.last, l.pend[n], alone})
 		l.pend[n] = nil
 		n++
 	}
@@ -112,17 +114,19 @@ func (l *link) flush(now int64) {
 		l.resend = now + l.rto
 	}
 	if l.ackNow || l.ackAt != 0 && l.ackAt <= now {
-		l.out(0, make([]byte, packetHeaderLen))
+		if b := l.spare.get(0); l.out(0, b) {
+			l.spare.put(b)
+		}
 	}
 }
 
 // out sends a packet with what is known now.
-func (l *link) out(seq uint64, b []byte) {
+func (l *link) out(seq uint64, b []byte) bool {
 	h := l.own
 	h.peer, h.seq, h.ack = l.peer, seq, l.taken
 	h.put(b)
 	l.ackAt, l.ackNow, l.ackOwed, l.ackOwedB = 0, false, 0, 0
-	l.send(b)
+	return l.send(b)
 }
 
 // receive takes a packet of the other end's session. Its records are to be handled if it says so.
@@ -163,6 +167,9 @@ func (l *link) acked(ack uint64, now int64) {
 	n := 0
 	for n < len(l.unacked) && l.unacked[n].seq <= ack {
 		l.flight -= len(l.unacked[n].b)
+		if l.unacked[n].alone {
+			l.spare.put(l.unacked[n].b)
+		}
 		l.unacked[n].b = nil
 		n++
 	}
@@ -223,19 +230,4 @@ func dropFirst[T any](s []T, n int) []T {
 		return nil
 	}
 	return s[:0]
-}
-
-// sizeHint is how long packets have been of late, so that the next one needs not to grow.
-type sizeHint int
-
-const (
-	packetLeast = 512
-	packetRoom  = fillPacket + 4<<10
-)
-
-func (h *sizeHint) was(n int) { *h = max(sizeHint(n), *h/2) }
-
-func (h *sizeHint) packet() []byte {
-	n := int(*h)
-	return make([]byte, packetHeaderLen, min(max(packetLeast, n+n/8), packetRoom))
 }

@@ -10,10 +10,11 @@ import (
 // outboxMost is how many bytes may wait for NATS before group messages, which are numbered, are dropped.
 const outboxMost = 64 << 20
 
-// outbox is what waits to be given to NATS, in order: a connection that does not take it holds up
-// nobody but the goroutine that empties it.
+// outbox gives packets to NATS, in order. As long as that waits for nothing, which a write to the connection does not, the broker's loop
+// does it itself; while NATS's client connects again, and for subscriptions, a goroutine does, and is all that is held up.
 type outbox struct {
 	nc     *nats.Conn
+	line   *dialer
 	prefix string
 	in     chan *nats.Msg // what comes for the subscriptions
 	fail   func(error)
@@ -21,12 +22,13 @@ type outbox struct {
 	mu      sync.Mutex // guards what follows
 	items   []outItem
 	bytes   int
+	busy    bool // the goroutine does some that were taken out
 	dropped uint64
 	closed  bool
 	more    sync.Cond
 
 	subs  map[uint32]*nats.Subscription // of the goroutine
-	names map[subject]string            // of the goroutine: those that are used
+	names map[subject]string            // those that are used; of the goroutine while it has something, else of the loop
 }
 
 // outItem is a packet, or with a nil one a subscription that begins or ends.
@@ -36,27 +38,42 @@ type outItem struct {
 	on bool
 }
 
-func newOutbox(nc *nats.Conn, prefix string, in chan *nats.Msg, fail func(error)) *outbox {
-	o := &outbox{nc: nc, prefix: prefix, in: in, fail: fail, subs: make(map[uint32]*nats.Subscription), names: make(map[subject]string)}
+func newOutbox(nc *nats.Conn, line *dialer, prefix string, in chan *nats.Msg, fail func(error)) *outbox {
+	o := &outbox{nc: nc, line: line, prefix: prefix, in: in, fail: fail, subs: make(map[uint32]*nats.Subscription), names: make(map[subject]string)}
 	o.more.L = &o.mu
 	return o
 }
 
-func (o *outbox) put(it outItem) {
+// put returns whether the packet is not kept. It is called on the broker's loop alone.
+func (o *outbox) put(it outItem) bool {
+	if o.keep(&it) {
+		return false
+	}
+	o.one(&it)
+	o.line.leave()
+	return true
+}
+
+// keep keeps an item for the goroutine, or drops it. If it returns false a packet can be sent at once, and line.leave is to be called
+// then.
+func (o *outbox) keep(it *outItem) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.closed {
-		return
-	}
-	if it.to.kind == packetGroup && it.b != nil && o.bytes > outboxMost {
+	switch {
+	case o.closed:
+		return true
+	case it.to.kind == packetGroup && it.b != nil && o.bytes+o.line.waiting() > outboxMost:
 		o.dropped++
-		return
+		return true
+	case it.b != nil && len(o.items) == 0 && !o.busy && o.line.enter():
+		return false
 	}
 	o.bytes += len(it.b)
-	o.items = append(o.items, it)
+	o.items = append(o.items, *it)
 	if len(o.items) == 1 {
 		o.more.Signal()
 	}
+	return true
 }
 
 // drops is how many group messages were dropped because NATS took none.
@@ -88,11 +105,15 @@ func (o *outbox) run() {
 		}
 		items, o.items = o.items, items[:0]
 		o.bytes = 0
+		o.busy = true
 		o.mu.Unlock()
 		for i := range items {
 			o.one(&items[i])
 			items[i].b = nil
 		}
+		o.mu.Lock()
+		o.busy = false
+		o.mu.Unlock()
 	}
 }
 
@@ -122,7 +143,7 @@ func (o *outbox) one(it *outItem) {
 // namesMost is how many subjects are remembered at a time.
 const namesMost = 1 << 13
 
-// name is subject, for the goroutine.
+// name is subject, remembered.
 func (o *outbox) name(to subject) string {
 	s, ok := o.names[to]
 	if !ok {

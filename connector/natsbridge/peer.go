@@ -58,9 +58,9 @@ func (c *core) newPeer(host uint16, run uint64) *peer {
 		flows: make(map[uint32]*flow), consumed: make(map[uint32]uint32),
 	}
 	to := subject{packetLink, uint32(host)}
-	p.link = newLink(c.header(packetLink), c.session, func(b []byte) {
+	p.link = newLink(c.header(packetLink), c.session, &c.spare, func(b []byte) bool {
 		p.bytesOut += uint64(len(b))
-		c.packet(to, b)
+		return c.packet(to, b)
 	})
 	p.link.onBarrier = c.barrierDone
 	c.peers[host] = p

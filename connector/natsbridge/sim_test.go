@@ -241,7 +241,7 @@ func (h *simHost) turn() { h.core.Flush() }
 
 // The wire.
 
-func (h *simHost) Packet(to subject, b []byte) {
+func (h *simHost) Packet(to subject, b []byte) bool {
 	s := h.s
 	for i, other := range s.hosts {
 		switch {
@@ -261,6 +261,7 @@ func (h *simHost) Packet(to subject, b []byte) {
 			}
 		})
 	}
+	return true
 }
 
 func (h *simHost) Listen(group uint32, on bool) { h.members[group] = on }
