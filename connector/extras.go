@@ -196,6 +196,9 @@ type Runner interface {
 	// Run has fn run there too, as such a callback: soon, between others, and it must not wait. What it posts where that would have to wait is refused
 	// with ErrWouldBlock. Run does not wait for it; false if the bus has ended.
 	Run(fn func()) bool
+	// PostHere is Post for such functions and callbacks, and for nobody else: it does not look where it is called, which costs a
+	// system call.
+	PostHere(m Message, to Dest) error
 }
 
 // Post calls b.Post if b can, and b.Send if not.

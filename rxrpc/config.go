@@ -27,6 +27,11 @@ type Config struct {
 	// has closed it; default 10 s, negative: not at all.
 	Retain time.Duration
 
+	// Later, if it is set, runs fn a moment later, when what was ready to be done by then has been done, on a goroutine of its choice; it
+	// does not wait for that, and returns false if it never will. An application with a loop of its own has what was wanted in one
+	// turn leave together at its end. nil: a goroutine of the endpoint does that.
+	Later func(fn func()) bool
+
 	// Hooks are told what happens; nil: nobody.
 	Hooks *Hooks
 	// Logger gets a record, at level Debug, of each connection and of each call that fails; at level

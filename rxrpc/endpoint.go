@@ -93,7 +93,7 @@ func makeEndpoint(d *tsocket.Dgram, cfg Config) *Endpoint {
 	e.p = proto.New(pc, e.now())
 	e.out.init()
 	e.reader = reader{msgs: make([]tsocket.Message, readBatch), handled: make(chan struct{}, 1), done: make(chan struct{})}
-	e.flusher.c, e.flusher.done = make(chan struct{}, 1), make(chan struct{})
+	e.flusher.init(e)
 	return e
 }
 

@@ -22,7 +22,7 @@ func OnEngine(far remote.Engine, cfg *Config) *Endpoint {
 		quit:      make(chan struct{}),
 	}
 	e.log = logger{e.cfg.Logger}
-	e.flusher.c, e.flusher.done = make(chan struct{}, 1), make(chan struct{})
+	e.flusher.init(e)
 	go e.flushLoop()
 	far.Start(e.ring)
 	return e

@@ -10,16 +10,30 @@ import (
 // added to the queue what it wanted. So the requests of many callers whose replies came in one
 // batch leave in one batch. Whoever submits something without running the queue wakes it, so
 // that nothing waits for the others longer than that.
+//
+// Where the application has said when that is (Config.Later), the goroutine is only there for when that is over.
 type flusher struct {
 	awake atomic.Bool
+	later func(fn func()) bool // nil: the goroutine does it
+	run   func()               // what later is given, bound once
 	c     chan struct{}
 	done  chan struct{}
 }
 
-func (f *flusher) wake() {
-	if !f.awake.Swap(true) {
-		f.c <- struct{}{} // there is room: awake was false
+func (f *flusher) init(e *Endpoint) {
+	f.c, f.done = make(chan struct{}, 1), make(chan struct{})
+	f.later = e.cfg.Later
+	f.run = func() {
+		f.awake.Store(false)
+		e.kick()
 	}
+}
+
+func (f *flusher) wake() {
+	if f.awake.Swap(true) || f.later != nil && f.later(f.run) {
+		return
+	}
+	f.c <- struct{}{} // there is room: awake was false
 }
 
 func (e *Endpoint) flushLoop() {
@@ -32,7 +46,6 @@ func (e *Endpoint) flushLoop() {
 			return
 		}
 		runtime.Gosched()
-		f.awake.Store(false)
-		e.kick()
+		f.run()
 	}
 }

@@ -32,6 +32,8 @@ func TestRecvPieces(t *testing.T) {
 	if !b.EnableGRO() {
 		return // this kernel has no UDP_GRO
 	}
+	_, err = b.TryRecvPieces(make([]tsocket.Piece, 1))
+	require.ErrorIs(t, err, syscall.EINVAL)
 	_, err = b.RecvPieces(ctx, nil)
 	require.ErrorIs(t, err, syscall.EINVAL)
 	_, err = b.RecvPieces(ctx, make([]tsocket.Piece, 1))
@@ -53,8 +55,17 @@ func TestRecvPieces(t *testing.T) {
 	n, _, err := b.RecvFrom(ctx, buf)
 	require.NoError(t, err)
 	require.Equal(t, out[0].Data, buf[:n])
+	tried := false
 	for got := 1; got < len(out); {
-		n, err := b.RecvPieces(ctx, pieces)
+		receive := func() (int, error) { return b.RecvPieces(ctx, pieces) }
+		if tried = !tried; tried {
+			receive = func() (int, error) { return b.TryRecvPieces(pieces) }
+		}
+		n, err := receive()
+		if tried && err != nil {
+			require.ErrorIs(t, err, tsocket.ErrAgain)
+			continue
+		}
 		require.NoError(t, err)
 		for _, p := range pieces[:n] {
 			require.Equal(t, a.LocalAddr(), p.Addr)
@@ -65,8 +76,14 @@ func TestRecvPieces(t *testing.T) {
 			}
 		}
 	}
+	_, err = b.TryRecvPieces(pieces)
+	require.ErrorIs(t, err, tsocket.ErrAgain)
+	require.NoError(t, a.Close())
 	short, stop := context.WithTimeout(ctx, time.Millisecond)
 	defer stop()
 	_, err = b.RecvPieces(short, pieces)
 	require.ErrorIs(t, err, syscall.ETIMEDOUT)
+	require.NoError(t, b.Close())
+	_, err = b.TryRecvPieces(pieces)
+	require.ErrorIs(t, err, tsocket.ErrClosed)
 }

@@ -119,17 +119,9 @@ func (s *udpDgram) TryRecvBatch(msgs []Message) (int, error) {
 // with the cost of one, each piece in memory of the caller. It returns how many pieces there are. ErrNotSupported on a
 // socket without EnableGRO, ErrInvalid if a Buf is shorter than 64 KiB; otherwise the errors are those of RecvBatch.
 func (d *Dgram) RecvPieces(ctx context.Context, pieces []Piece) (int, error) {
-	const op = "recvpieces"
-	s, ok := d.ops.(*udpDgram)
-	if !ok || !s.in.gro.Load() {
-		return 0, &OpError{Op: op, Err: ErrNotSupported}
-	}
-	refused := ErrInvalid
-	if validPieces(pieces) {
-		refused = d.word.enter(bitIn, mayRead)
-	}
-	if refused != nil {
-		return 0, &OpError{Op: op, Err: refused}
+	s, err := d.beginRecvPieces(pieces)
+	if err != nil {
+		return 0, err
 	}
 	n, err := d.recvPieces(ctx, s, pieces)
 	if err != nil {
@@ -139,6 +131,43 @@ func (d *Dgram) RecvPieces(ctx context.Context, pieces []Piece) (int, error) {
 	return n, err
 }
 
+// TryRecvPieces is RecvPieces that fails with ErrAgain where it would wait.
+func (d *Dgram) TryRecvPieces(pieces []Piece) (int, error) {
+	s, err := d.beginRecvPieces(pieces)
+	if err != nil {
+		return 0, err
+	}
+	n, err := d.recvPieces(nil, s, pieces)
+	switch {
+	case err == nil:
+	case isErr(err, ErrAgain):
+		n, err = 0, errRecvPiecesAgain
+	default:
+		n, err = 0, d.recvError(err)
+	}
+	d.word.leave(bitIn)
+	return n, err
+}
+
+var errRecvPiecesAgain error = &OpError{Op: "recvpieces", Err: ErrAgain}
+
+// beginRecvPieces says what is wrong with a receive; if nothing is, the receiving side is its until it leaves.
+func (d *Dgram) beginRecvPieces(pieces []Piece) (*udpDgram, error) {
+	s, ok := d.ops.(*udpDgram)
+	refused := ErrInvalid
+	switch {
+	case !ok || !s.in.gro.Load():
+		refused = ErrNotSupported
+	case validPieces(pieces):
+		refused = d.word.enter(bitIn, mayRead)
+	}
+	if refused != nil {
+		return nil, &OpError{Op: "recvpieces", Err: refused}
+	}
+	return s, nil
+}
+
+// recvPieces waits until ctx ends; without one it does not wait.
 func (d *Dgram) recvPieces(ctx context.Context, s *udpDgram, pieces []Piece) (int, error) {
 	in, p := &d.in, &pieces[0]
 	if in.isHeld {
@@ -154,7 +183,12 @@ func (d *Dgram) recvPieces(ctx context.Context, s *udpDgram, pieces []Piece) (in
 		return 1, nil
 	}
 	s.in.into = pieces
-	err := s.fill(ctx)
+	var err error
+	if ctx == nil {
+		err = s.tryFill()
+	} else {
+		err = s.fill(ctx)
+	}
 	s.in.into = nil
 	if err != nil {
 		return 0, err

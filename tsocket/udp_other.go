@@ -15,3 +15,8 @@ func (d *Dgram) EnableGRO() bool { return false }
 func (d *Dgram) RecvPieces(context.Context, []Piece) (int, error) {
 	return 0, &OpError{Op: "recvpieces", Err: ErrNotSupported}
 }
+
+// TryRecvPieces is for Linux only: ErrNotSupported.
+func (d *Dgram) TryRecvPieces([]Piece) (int, error) {
+	return 0, &OpError{Op: "recvpieces", Err: ErrNotSupported}
+}

@@ -64,6 +64,10 @@ func (s *Bus) Run(fn func()) bool {
 	return s.loop.post(fn)
 }
 
+// Loop is the broker's loop, for sockets of this process that are to be read where callbacks run that are marked by connector.Inline; what
+// is true of those is true of their handlers. The sockets are closed with it.
+func (s *Bus) Loop() *tsocket.Loop { return s.loop.sock }
+
 var errWithin = fmt.Errorf("called by a callback on the broker's loop, which it would wait for: %w", connector.ErrInvalid)
 
 // AddCallback implements connector.Bus.
@@ -171,6 +175,16 @@ func (s *Bus) Post(ctx context.Context, m connector.Message, to connector.Dest) 
 	if !over && !s.within() {
 		return s.Bus.Post(ctx, m, to)
 	}
+	return s.postWithin(&m, to, over)
+}
+
+// PostHere implements connector.Runner.
+func (s *Bus) PostHere(m connector.Message, to connector.Dest) error {
+	return s.postWithin(&m, to, s.loop.over.Load())
+}
+
+// postWithin is Post on the loop, or when that is over.
+func (s *Bus) postWithin(m *connector.Message, to connector.Dest, over bool) error {
 	var err error
 	switch {
 	case over: // what still runs in the place of the loop must not wait for it
@@ -182,7 +196,7 @@ func (s *Bus) Post(ctx context.Context, m connector.Message, to connector.Dest) 
 	case len(m.Data) > connector.MaxData:
 		err = connector.ErrTooBig
 	default:
-		if !s.post(&m, to) {
+		if !s.post(m, to) {
 			err = connector.ErrWouldBlock
 		}
 	}
@@ -194,8 +208,8 @@ func (s *Bus) Post(ctx context.Context, m connector.Message, to connector.Dest) 
 
 // PostMore implements connector.Corker.
 func (s *Bus) PostMore(ctx context.Context, m connector.Message, to connector.Dest) error {
-	if s.loop.over.Load() || s.within() {
-		return s.Post(ctx, m, to)
+	if over := s.loop.over.Load(); over || s.within() {
+		return s.postWithin(&m, to, over)
 	}
 	return s.Bus.PostMore(ctx, m, to)
 }

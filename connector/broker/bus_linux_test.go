@@ -444,6 +444,36 @@ func TestStopOnTheLoop(t *testing.T) {
 	require.NoError(t, post(0), "Go has come")
 }
 
+// TestPostHere: what is posted where Run's functions run goes as Post has it, and is refused where it would have to wait.
+func TestPostHere(t *testing.T) {
+	s, inside := newInside(t)
+	b := inside.(*broker.Bus)
+	u := s.user(t)
+	ctx := within(t)
+	errs := make(chan error, 1)
+	var n uint32
+	require.True(t, b.Run(func() {
+		if !b.Loop().Inside() {
+			errs <- connector.ErrInvalid
+			return
+		}
+		for ; ; n++ {
+			if err := b.PostHere(connector.Message{ID: echoID, Seq: n, Data: make([]byte, 8<<10)}, connector.Dest{Port: u.Port()}); err != nil {
+				errs <- err
+				return
+			}
+		}
+	}))
+	require.ErrorIs(t, <-errs, connector.ErrWouldBlock)
+	for i := range n {
+		ev, err := u.Recv(ctx)
+		require.NoError(t, err)
+		require.Equal(t, i, ev.Msg.Seq)
+	}
+	require.ErrorIs(t, b.PostHere(connector.Message{ID: echoID, Data: make([]byte, connector.MaxData+1)}, connector.Dest{}), connector.ErrTooBig)
+	require.ErrorIs(t, b.PostHere(connector.Message{ID: echoID}, connector.Dest{Port: 1, Group: 1}), connector.ErrInvalid)
+}
+
 // TestRunAtTheEnd: what is run when the loop has ended must not wait for it.
 func TestRunAtTheEnd(t *testing.T) {
 	const many = 200 // more than a loop runs in a turn

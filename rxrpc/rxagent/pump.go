@@ -289,10 +289,14 @@ func (o *owner) message(k *sock, b []byte) connector.Message {
 
 // post sends an event; on the goroutine of the bus it may be held instead. Elsewhere it waits while the owner does not read.
 func (o *owner) post(ctx context.Context, onLoop bool, m connector.Message) progress {
-	if !onLoop && o.a.runner != nil {
-		o.relay.loose = true
+	to := connector.Dest{Port: o.from.Port}
+	var err error
+	if onLoop {
+		err = o.a.runner.PostHere(m, to)
+	} else {
+		o.relay.loose = o.a.runner != nil
+		err = o.a.post(ctx, m, to)
 	}
-	err := o.a.post(ctx, m, connector.Dest{Port: o.from.Port})
 	switch {
 	case err == nil:
 		return sent

@@ -50,6 +50,7 @@ type Agent struct {
 	msgs    []tsocket.Message
 	names   rawNames
 	batch   BatchWriter
+	grant   [HeaderLen]byte
 }
 
 // account is what the sockets of a uid have in use.

@@ -15,7 +15,12 @@ func TestBatchesAllocateNothing(t *testing.T) {
 		t.Log("the race detector allocates")
 		return
 	}
-	s := onSink(t, tsagent.Config{})
+	for name, l := range map[string]*tsocket.Loop{"goroutine": nil, "loop": running(t)} {
+		t.Run(name, func(t *testing.T) { batchesAllocateNothing(t, onSink(t, tsagent.Config{Loop: l})) })
+	}
+}
+
+func batchesAllocateNothing(t *testing.T, s *site) {
 	c := s.client(t)
 	a, err := c.UDP(soon(t), local4(0), tsocket.Addr{})
 	require.NoError(t, err)

@@ -26,6 +26,10 @@ type ClientConfig struct {
 	// within one process, where its callback runs in the agent's goroutine, which saves one goroutine's turn
 	// for each message. No other may have it registered, and the agent must allow it (Config.Sinks).
 	Sink cbid.ID
+
+	// Room is an id likewise, for who has a Sink: to which the agent sends that there is room again for datagrams, from where they are sent.
+	// A goroutine of the agent would have to run for that otherwise, again and again while much is sent.
+	Room cbid.ID
 }
 
 // ErrDown is the error of a socket whose agent, or the bus to it, is gone. It is ECONNRESET. Another socket can be
@@ -80,13 +84,10 @@ func NewClient(ctx context.Context, bus connector.Bus, config *ClientConfig) (*C
 		return nil, err
 	}
 	c.ctx, c.stop = context.WithCancel(context.Background())
-	if c.cfg.Sink != (cbid.ID{}) {
-		h := connector.HandlerFunc(func(_ context.Context, d *connector.Delivery) { c.dispatch(&d.Msg, 0) })
-		if err := bus.AddCallback(ctx, c.cfg.Sink, "tsocket client", connector.Inline(h)); err != nil {
-			c.stop()
-			_ = c.ep.Close()
-			return nil, err
-		}
+	if err := c.addSinks(ctx); err != nil {
+		c.stop()
+		_ = c.ep.Close()
+		return nil, err
 	}
 	go c.receive()
 	if _, err := c.greet(ctx); err != nil {
@@ -110,9 +111,7 @@ func (c *Client) Close() error {
 	err := c.ep.Close()
 	<-c.done
 	c.wg.Wait()
-	if c.cfg.Sink != (cbid.ID{}) {
-		_ = c.bus.DelCallback(context.Background(), c.cfg.Sink)
-	}
+	c.delSinks()
 	return err
 }
 
@@ -390,7 +389,9 @@ func (c *Client) open(ctx context.Context, family, kind int, s func(num uint32, 
 	h := Header{Op: OpOpen, Arg: uint64(family) | uint64(kind)<<16}
 	var body []byte
 	if c.cfg.Sink != (cbid.ID{}) {
-		body = native.AppendUint32(native.AppendUint32(nil, c.cfg.Sink.Idx), c.cfg.Sink.Val)
+		for _, id := range c.sinks() {
+			body = native.AppendUint32(native.AppendUint32(body, id.Idx), id.Val)
+		}
 	}
 	o := c.callOpen(ctx, h, body)
 	if errors.Is(o.err, ErrDown) || o.err == nil && o.from != agent { // it may have come back in the meantime

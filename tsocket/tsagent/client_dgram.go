@@ -98,8 +98,7 @@ func (s *clientDgram) event(h Header, seq uint32, body []byte) {
 			s.interrupt(why)
 		}
 	case h.Op == EvWindow:
-		s.window += int(min(h.Arg, 1<<30))
-		s.limit = max(s.limit, s.window)
+		s.granted(h.Arg)
 	case h.Op == EvError:
 		s.failed(h, body)
 	}
@@ -110,6 +109,12 @@ func (s *clientDgram) event(h Header, seq uint32, body []byte) {
 	if pushes {
 		s.handOverQueue()
 	}
+}
+
+// granted takes room that the agent has again, s.mu held.
+func (s *clientDgram) granted(n uint64) {
+	s.window += int(min(n, 1<<30))
+	s.limit = max(s.limit, s.window)
 }
 
 // failed: a request without reply failed. One about datagrams is an error of theirs only.

@@ -39,6 +39,10 @@ type Config struct {
 	// sends (connector.Inline). On a bus with strangers the agent would send to whatever id they name.
 	Sinks bool
 
+	// Loop, if it is set, is where datagrams are received whose owner has a sink: the sink's callback runs in the handlers of that loop, and
+	// must not block them. nil: a goroutine of each socket receives.
+	Loop *tsocket.Loop
+
 	// Others, if it is not nil, returns sockets that STAT tells of besides, to root and to the agent's user: those that another
 	// agent of the process has for itself. Their Owner is not empty. It must not block.
 	Others func() []SocketInfo

@@ -18,9 +18,10 @@
 // # An engine in the same process
 //
 // An engine of datagrams, as that of package rxrpc, can have its UDP socket of an Agent on a loopback bus of its process, and loses
-// little by it: with Config{Sinks: true, Policy: AllowAll(), Window: 4 << 20} and ClientConfig{Sink: id, Window: 4 << 20} a batch is sent in
-// the goroutine of who sends, and what comes is handed over in the goroutine that received it (tsocket.PushOps). Nothing is
-// allocated on the way.
+// little by it: with Config{Sinks: true, Policy: AllowAll(), Window: 1 << 20} and ClientConfig{Sink: id, Room: another, Window: 1 << 20} a batch is
+// sent in the goroutine of who sends, and so is word of new room; what comes is handed over in the goroutine that received it
+// (tsocket.PushOps). Nothing is allocated on the way. With Config.Loop that is the goroutine of a loop, which waits for much else: no other
+// has to be woken.
 //
 // # Loss
 //

@@ -4,9 +4,11 @@ import (
 	"context"
 	"io"
 	"net/netip"
+	"sync"
 	"sync/atomic"
 	"testing"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnbus/cnbus/rxrpc"
@@ -73,6 +75,30 @@ func TestEngineOnTheAgentsSocket(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, request, reply)
 	}
+}
+
+// Engines that send more than there is room for go on, whoever sends: an application that writes, and what came from the network.
+func TestEnginesWithLittleRoom(t *testing.T) {
+	c, _ := engines(t, func(t testing.TB) *rxrpc.Endpoint {
+		s := onLoopback(t, &tsagent.Config{Sinks: true, Policy: tsagent.AllowAll(), Window: 128 << 10})
+		s.sink = true
+		return throughBus(s)(t)
+	})
+	callMany(t, c)
+}
+
+// callMany has several callers send much.
+func callMany(t *testing.T, c *rxrpc.Client) {
+	var all sync.WaitGroup
+	for range 4 {
+		all.Go(func() {
+			for range 4 {
+				_, err := c.Call(soon(t), 2, make([]byte, 2<<20))
+				assert.NoError(t, err)
+			}
+		})
+	}
+	all.Wait()
 }
 
 func BenchmarkEngineCall(b *testing.B) {

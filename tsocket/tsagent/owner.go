@@ -17,7 +17,7 @@ type owner struct {
 	a    *Agent
 	port uint32
 	cred connector.Cred
-	sink cbid.ID // where its events go instead; zero: to the port
+	sinks
 
 	ctx    context.Context
 	cancel context.CancelFunc
@@ -31,16 +31,22 @@ type owner struct {
 	unwatch func()
 }
 
+// sinks are where events go instead of to the owner's port; zero: they do not.
+type sinks struct {
+	sink cbid.ID
+	room cbid.ID // EvWindow of datagrams, without a number
+}
+
 // owner returns the owner with the port that r came from, a.mu held.
-func (a *Agent) owner(from connector.From, sink cbid.ID) (*owner, error) {
+func (a *Agent) owner(from connector.From, to sinks) (*owner, error) {
 	o := a.owners[from.Port]
 	if o != nil {
-		if o.sink != sink {
+		if o.sinks != to {
 			return nil, invalid("all sockets of a port have the same sink")
 		}
 		return o, nil
 	}
-	o = &owner{a: a, port: from.Port, cred: from.Cred, sink: sink, wake: make(chan struct{}, 1), socks: make(map[uint32]*sock)}
+	o = &owner{a: a, port: from.Port, cred: from.Cred, sinks: to, wake: make(chan struct{}, 1), socks: make(map[uint32]*sock)}
 	o.ctx, o.cancel = context.WithCancel(a.ctx)
 	a.owners[from.Port] = o
 	a.wg.Go(o.follow)
@@ -156,16 +162,20 @@ func (r *request) open() error {
 	if kind != kindStream && kind != kindDgram {
 		return &Error{syscall.EPROTONOSUPPORT, fmt.Sprintf("open: type %d is neither SOCK_STREAM nor SOCK_DGRAM", kind)}
 	}
-	var sink cbid.ID
-	switch {
-	case len(r.body) == 8:
-		if sink = cbid.Make(native.Uint32(r.body), native.Uint32(r.body[4:])); !a.cfg.Sinks {
-			return &Error{syscall.EOPNOTSUPP, "open: this agent sends events to ports only"}
+	var to sinks
+	switch n := len(r.body); {
+	case n == 0:
+	case n != 8 && n != 16:
+		return invalid("open: the body is neither empty nor one or two ids of 8 bytes")
+	case !a.cfg.Sinks:
+		return &Error{syscall.EOPNOTSUPP, "open: this agent sends events to ports only"}
+	default:
+		to.sink = cbid.Make(native.Uint32(r.body), native.Uint32(r.body[4:]))
+		if n == 16 {
+			to.room = cbid.Make(native.Uint32(r.body[8:]), native.Uint32(r.body[12:]))
 		}
-	case len(r.body) != 0:
-		return invalid("open: the body is neither empty nor an id of 8 bytes")
 	}
-	s, err := a.newSock(r.d.From, sink, family, kind, false)
+	s, err := a.newSock(r.d.From, to, family, kind, false)
 	if err != nil {
 		return err
 	}
@@ -180,7 +190,7 @@ func (r *request) open() error {
 }
 
 // newSock makes a socket, within the limits, or only a place for one.
-func (a *Agent) newSock(from connector.From, sink cbid.ID, family, kind int, reserved bool) (*sock, error) {
+func (a *Agent) newSock(from connector.From, to sinks, family, kind int, reserved bool) (*sock, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.closed {
@@ -198,7 +208,7 @@ func (a *Agent) newSock(from connector.From, sink cbid.ID, family, kind int, res
 		a.cfg.exceeded(from.Cred, "bytes", l.Bytes)
 		return nil, &Error{syscall.ENOBUFS, fmt.Sprintf("the sockets of uid %d take %d bytes, and another window is beyond the limit", from.Cred.UID, uid.bytes)}
 	}
-	o, err := a.owner(from, sink)
+	o, err := a.owner(from, to)
 	if err != nil {
 		return nil, err
 	}

@@ -1,6 +1,7 @@
 package tsagent
 
 import (
+	"context"
 	"errors"
 
 	"github.com/cnbus/cnbus/tsocket"
@@ -19,20 +20,27 @@ type pieceReader struct {
 const (
 	// pieceCount is how many pieces are received at a time.
 	pieceCount = 8
+	// piecesAtOnce is how many of them on a loop, where others wait for their turn.
+	piecesAtOnce = 4
 	// smallPiece is how long a piece is that is rather copied than sent alone.
 	smallPiece = 4096
 	pieceRoom  = 1 << 16
 )
 
-// receive receives and sends once. It reports false, and has done nothing, where there are no pieces.
-func (p *pieceReader) receive(s *sock) (done bool, err error) {
+// receive receives and sends once. It reports false, and has done nothing, where there are no pieces. Without ctx it does not wait.
+func (p *pieceReader) receive(ctx context.Context, s *sock) (done bool, err error) {
 	if p.never {
 		return false, nil
 	}
 	if p.mem == nil && !p.prepare(s) {
 		return false, nil
 	}
-	n, err := s.dgram.RecvPieces(s.ctx, p.pieces)
+	n := 0
+	if ctx == nil {
+		n, err = s.dgram.TryRecvPieces(p.pieces[:piecesAtOnce])
+	} else {
+		n, err = s.dgram.RecvPieces(ctx, p.pieces)
+	}
 	if errors.Is(err, tsocket.ErrNotSupported) {
 		p.never = true
 		*p = pieceReader{never: true}

@@ -58,7 +58,7 @@ func (s *site) start(t testing.TB, c *tsagent.Config) {
 func (s *site) client(t testing.TB) *tsagent.Client {
 	var c *tsagent.ClientConfig
 	if s.sink {
-		c = &tsagent.ClientConfig{Sink: cbid.Make(0x5000, 1), Window: s.window}
+		c = &tsagent.ClientConfig{Sink: cbid.Make(0x5000, 1), Room: cbid.Make(0x5000, 2), Window: s.window}
 	}
 	client, err := tsagent.NewClient(soon(t), s.bus(t), c)
 	require.NoError(t, err)
@@ -83,9 +83,29 @@ func onEach(t *testing.T, c *tsagent.Config, test func(t *testing.T, s *site)) {
 		s.sink = true
 		test(t, s)
 	})
+	t.Run("loopback, sink, loop", func(t *testing.T) {
+		withSinks := *c
+		withSinks.Sinks, withSinks.Loop = true, running(t)
+		s := onLoopback(t, &withSinks)
+		s.sink = true
+		test(t, s)
+	})
 	if onBroker != nil {
 		t.Run("broker", func(t *testing.T) { test(t, onBroker(t, c)) })
 	}
+}
+
+// running is a loop that runs until the end of the test.
+func running(t testing.TB) *tsocket.Loop {
+	l, err := tsocket.NewLoop(nil)
+	require.NoError(t, err)
+	ended := make(chan error, 1)
+	go func() { ended <- l.Run(background) }()
+	t.Cleanup(func() {
+		assert.NoError(t, l.Close())
+		assert.NoError(t, <-ended)
+	})
+	return l
 }
 
 // onBroker makes a site on a broker, where there are brokers.

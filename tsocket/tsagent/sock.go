@@ -89,6 +89,7 @@ type inSide struct {
 	op      *operation
 	want    int // of op
 	running bool
+	loop    *loopIn // who runs, if it is no goroutine
 	ended   bool
 	err     error // why it ended
 
@@ -205,16 +206,6 @@ func (s *sock) pushError(op Op, err error) {
 	s.mu.Unlock()
 }
 
-// room grants n bytes to the owner, soon: not for every few of them. s.mu is held.
-func (s *sock) room(n int) {
-	s.out.due += n
-	if s.out.due >= s.a.cfg.Window/4 {
-		s.news.window += s.out.due
-		s.out.due = 0
-		s.own.tell(s)
-	}
-}
-
 // wakeIn wakes who reads.
 func (s *sock) wakeIn() {
 	select {
@@ -254,7 +245,9 @@ func (s *sock) window(r *request) error {
 	}
 	s.in.pushing = true
 	s.in.credit += int64(n)
-	s.startIn(loop)
+	if !s.receiveOnLoop() {
+		s.startIn(loop)
+	}
 	r.done(s.num, 0, nil)
 	return nil
 }

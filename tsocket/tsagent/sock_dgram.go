@@ -44,14 +44,23 @@ func (s *sock) sendTo(r *request) error {
 	if r.wantsReply() {
 		return s.sendFor(r, msgs[:ok], refusal, limit)
 	}
+	grant, err := s.sendPosted(msgs, ok, refusal, len(body))
+	if grant > 0 {
+		s.grantHere(grant)
+	}
+	return err
+}
+
+// sendPosted sends for a request without a reply; the first ok of msgs may go, and size is what they count for. It returns what its owner is to be
+// granted at once.
+func (s *sock) sendPosted(msgs []tsocket.Message, ok int, refusal error, size int) (grant int, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err := s.makeDgram(); err != nil {
-		return err
+		return 0, err
 	}
-	if s.out.bytes+len(body) > a.cfg.Window {
-		s.room(len(body))
-		return &Error{syscall.ENOBUFS, "sendto: more was sent than the window allows"}
+	if s.out.bytes+size > s.a.cfg.Window {
+		return s.roomHere(size), &Error{syscall.ENOBUFS, "sendto: more was sent than the window allows"}
 	}
 	for {
 		s.post(msgs[:ok])
@@ -63,12 +72,11 @@ func (s *sock) sendTo(r *request) error {
 		ok, refusal = s.mayAllSend(msgs)
 	}
 	if n := len(s.out.queue); s.out.running && n > 0 {
-		s.out.queue[n-1].size += len(body)
-		s.out.bytes += len(body)
-	} else {
-		s.room(len(body))
+		s.out.queue[n-1].size += size
+		s.out.bytes += size
+		return 0, nil
 	}
-	return nil
+	return s.roomHere(size), nil
 }
 
 // mayAllSend returns how many of msgs may be sent before one may not, and why.
@@ -282,10 +290,7 @@ const recvBatchSize = 64
 
 // recvLoop receives for RECVFROM, or as much as WINDOW says, which goes out as EvDatagrams.
 func (s *sock) recvLoop() {
-	msgs := make([]tsocket.Message, recvBatchSize)
-	var w BatchWriter
-	var held *tsocket.Message
-	var in pieceReader
+	var in receiver
 	for {
 		o, want, _, ok := s.nextIn()
 		if !ok {
@@ -293,34 +298,49 @@ func (s *sock) recvLoop() {
 			return
 		}
 		if o != nil {
-			held = s.recvFor(o, want, held, &w)
+			in.held = s.recvFor(o, want, in.held, &in.w)
 			continue
 		}
-		if held == nil {
-			if done, err := in.receive(s); done {
-				if err != nil && s.ctx.Err() == nil {
-					s.recvFailed(err)
-				}
-				continue
-			}
-		}
-		n, err := 0, error(nil)
-		w.Reset(append(w.B[:0], zeroHeader[:]...))
-		if held != nil {
-			msgs[0], held, n = *held, nil, 1
-		} else {
-			n, err = s.dgram.RecvBatch(s.ctx, msgs)
-		}
-		if err != nil {
-			if s.ctx.Err() != nil {
-				continue
-			}
+		if err := in.receive(s.ctx, s); err != nil && s.ctx.Err() == nil {
 			s.recvFailed(err)
-			continue
 		}
-		s.received(&w, msgs[:n])
-		s.sendBatch(w.Body(), false)
 	}
+}
+
+// A receiver receives, and sends what has come to the owner.
+type receiver struct {
+	pieces pieceReader
+	msgs   []tsocket.Message
+	held   *tsocket.Message // was received before
+	w      BatchWriter
+}
+
+// receive receives once. Without ctx it does not wait: tsocket.ErrAgain.
+func (in *receiver) receive(ctx context.Context, s *sock) error {
+	if in.held == nil {
+		if done, err := in.pieces.receive(ctx, s); done {
+			return err
+		}
+	}
+	if in.msgs == nil {
+		in.msgs = make([]tsocket.Message, recvBatchSize)
+	}
+	n, err := 0, error(nil)
+	in.w.Reset(append(in.w.B[:0], zeroHeader[:]...))
+	switch {
+	case in.held != nil:
+		in.msgs[0], in.held, n = *in.held, nil, 1
+	case ctx == nil:
+		n, err = s.dgram.TryRecvBatch(in.msgs)
+	default:
+		n, err = s.dgram.RecvBatch(ctx, in.msgs)
+	}
+	if err != nil {
+		return err
+	}
+	s.received(&in.w, in.msgs[:n])
+	s.sendBatch(in.w.Body(), false)
+	return nil
 }
 
 // sendBatch sends a batch, or a part of one that has more, as EvDatagrams. m begins with room for a header.

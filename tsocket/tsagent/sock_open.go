@@ -459,7 +459,7 @@ func (s *sock) pauseAfter(failures int) {
 // acceptOne accepts a connection as a new socket of the same owner. The place for it is taken before, so that a
 // connection for which there is none goes on to wait.
 func (s *sock) acceptOne(ctx context.Context) (*sock, error) {
-	ns, err := s.a.newSock(connectorFrom(s.own), s.own.sink, s.family, kindStream, true)
+	ns, err := s.a.newSock(connectorFrom(s.own), s.own.sinks, s.family, kindStream, true)
 	if err != nil {
 		return nil, err
 	}

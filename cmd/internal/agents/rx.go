@@ -37,17 +37,17 @@ func startRx(ctx context.Context, cfg *Config) *RxAgent {
 	if cfg.NoRx {
 		return &RxAgent{Err: ErrOff}
 	}
-	udp, err := newInside(ctx, cfg)
-	if err != nil {
-		return &RxAgent{Err: err}
-	}
 	open := cfg.Open
 	if cfg.OpenRx != nil {
 		open = cfg.OpenRx
 	}
 	bus, err := open(ctx)
 	if err != nil {
-		udp.close()
+		return &RxAgent{Err: err}
+	}
+	udp, err := newInside(ctx, cfg, bus)
+	if err != nil {
+		bus.Close()
 		return &RxAgent{Err: err}
 	}
 	c := rxagent.Config{
@@ -61,8 +61,8 @@ func startRx(ctx context.Context, cfg *Config) *RxAgent {
 	c.Keys = keyPolicy{rxkeys.New(&keys), cfg.Allow, cfg.Quota}
 	a, err := rxagent.New(ctx, bus, &c)
 	if err != nil {
-		bus.Close()
 		udp.close()
+		bus.Close()
 		return &RxAgent{Err: err}
 	}
 	return &RxAgent{agent: a, bus: bus, udp: udp, log: cfg.Log}
@@ -104,8 +104,16 @@ type inside struct {
 	user   connector.Bus
 	agent  *tsagent.Agent
 	client *tsagent.Client
+	later  func(fn func()) bool // rxrpc.Config.Later
 	port   uint16
 	log    *slog.Logger
+}
+
+// looped is a bus with a loop that calls what is marked by connector.Inline: it receives for the endpoints too, and what its callbacks want of
+// them leaves at the end of its turn. So short calls cost no change of goroutine.
+type looped interface {
+	connector.Runner
+	Loop() *tsocket.Loop
 }
 
 // sockets are the UDP sockets of the endpoints.
@@ -120,15 +128,30 @@ func (in *inside) sockets() []tsagent.SocketInfo {
 	return all
 }
 
-// sink is the id on the loopback bus to which datagrams are sent.
-var sink = cbid.ID{Idx: cbid.TSocket.Idx, Val: 2}
+// The ids on the loopback bus to which datagrams are sent, and word of room for those of the engine.
+var (
+	sink = cbid.ID{Idx: cbid.TSocket.Idx, Val: 2}
+	room = cbid.ID{Idx: cbid.TSocket.Idx, Val: 3}
+)
 
-func newInside(ctx context.Context, cfg *Config) (*inside, error) {
+// udpWindow is how much of an endpoint's datagrams may be under way between it and its socket, each way: what one system call brings can let
+// that much be sent, and who has to wait for room takes turns with other goroutines.
+const udpWindow = 1 << 20
+
+// newInside makes it for the agent that is going to be on bus.
+func newInside(ctx context.Context, cfg *Config, bus connector.Bus) (*inside, error) {
 	hub := loopback.New(&loopback.Config{Log: cfg.Log})
 	in := &inside{bus: hub.Open(), user: hub.Open(), port: cfg.RxPort, log: cfg.Log}
+	c := tsagent.Config{
+		Policy: tsagent.AllowAll(), Sinks: true, Logger: cfg.Log,
+		Window: udpWindow, BytesPerUID: math.MaxInt32, // the agent of RxRPC has limits
+	}
+	if b, ok := bus.(looped); ok {
+		c.Loop, in.later = b.Loop(), b.Run
+	}
 	var err error
-	if in.agent, err = tsagent.New(ctx, in.bus, &tsagent.Config{Policy: tsagent.AllowAll(), Sinks: true, Logger: cfg.Log}); err == nil {
-		in.client, err = tsagent.NewClient(ctx, in.user, &tsagent.ClientConfig{Sink: sink})
+	if in.agent, err = tsagent.New(ctx, in.bus, &c); err == nil {
+		in.client, err = tsagent.NewClient(ctx, in.user, &tsagent.ClientConfig{Sink: sink, Room: room, Window: udpWindow})
 	}
 	if err == nil && in.port != 0 {
 		err = in.probe(ctx)
@@ -168,6 +191,7 @@ func (in *inside) open(local netip.AddrPort, cfg *rxrpc.Config) (*rxrpc.Endpoint
 	if cfg != nil {
 		c = *cfg
 	}
+	c.Later = in.later
 	if c.Retain = retain; local.Port() != 0 {
 		c.Retain = -1
 	}

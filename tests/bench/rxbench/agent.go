@@ -11,8 +11,11 @@ import (
 	"github.com/cnbus/cnbus/tests/bench/role"
 )
 
-// busUDPSink is the id to which datagrams are sent on a loopback bus.
-var busUDPSink = cbid.ID{Idx: cbid.TSocket.Idx, Val: 2}
+// The ids to which datagrams are sent on a loopback bus, and word of room for those of the engine.
+var (
+	busUDPSink = cbid.ID{Idx: cbid.TSocket.Idx, Val: 2}
+	busUDPRoom = cbid.ID{Idx: cbid.TSocket.Idx, Val: 3}
+)
 
 // AgentExperiments are about RxRPC through the agent of a broker, for the suite of agents.
 func AgentExperiments() []harness.Experiment {

@@ -40,7 +40,8 @@ func runBroker(ctx context.Context, p *role.Proc) error {
 		return err
 	}
 	defer bus.Close()
-	udp, err := newBusUDP(ctx)
+	inside := bus.(*broker.Bus)
+	udp, err := newBusUDP(ctx, inside)
 	if err != nil {
 		return err
 	}
@@ -58,14 +59,21 @@ type busUDP struct {
 	agent  *tsagent.Agent
 	client *tsagent.Client
 	buses  []*loopback.Bus
+	later  func(func()) bool
 }
 
-func newBusUDP(ctx context.Context) (*busUDP, error) {
+// newBusUDP opens them; on the loop of the bus within a broker's process, if there is one.
+func newBusUDP(ctx context.Context, inside *broker.Bus) (*busUDP, error) {
 	hub := loopback.New(nil)
 	u := &busUDP{buses: []*loopback.Bus{hub.Open(), hub.Open()}}
+	const window = 1 << 20 // as in cnbus serve
+	c := &tsagent.Config{Policy: tsagent.AllowAll(), Sinks: true, Window: window}
+	if inside != nil {
+		c.Loop, u.later = inside.Loop(), inside.Run
+	}
 	var err error
-	if u.agent, err = tsagent.New(ctx, u.buses[0], &tsagent.Config{Policy: tsagent.AllowAll(), Sinks: true}); err == nil {
-		u.client, err = tsagent.NewClient(ctx, u.buses[1], &tsagent.ClientConfig{Sink: busUDPSink})
+	if u.agent, err = tsagent.New(ctx, u.buses[0], c); err == nil {
+		u.client, err = tsagent.NewClient(ctx, u.buses[1], &tsagent.ClientConfig{Sink: busUDPSink, Room: busUDPRoom, Window: window})
 	}
 	if err != nil {
 		u.close()
@@ -83,7 +91,12 @@ func (u *busUDP) open(local netip.AddrPort, cfg *rxrpc.Config) (*rxrpc.Endpoint,
 	if err != nil {
 		return nil, err
 	}
-	e, err := rxrpc.OpenOn(d, cfg)
+	var c rxrpc.Config
+	if cfg != nil {
+		c = *cfg
+	}
+	c.Later = u.later
+	e, err := rxrpc.OpenOn(d, &c)
 	if err != nil {
 		_ = d.Close()
 	}
@@ -126,7 +139,7 @@ func (a *endArgs) openEndpoint(ctx context.Context) (e *rxrpc.Endpoint, done fun
 		}
 		return e, done, err
 	case a.BusUDP:
-		u, err := newBusUDP(ctx)
+		u, err := newBusUDP(ctx, nil)
 		if err != nil {
 			return nil, nil, err
 		}

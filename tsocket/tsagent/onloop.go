@@ -1,0 +1,58 @@
+package tsagent
+
+import (
+	"errors"
+
+	"github.com/cnbus/cnbus/cbid"
+	"github.com/cnbus/cnbus/tsocket"
+)
+
+// loopIn receives on Config.Loop: the goroutine that works on what comes, and sends what follows from it, is the one that has waited
+// for it, and for much else.
+type loopIn struct {
+	receiver
+	watch  *tsocket.Watch
+	paused bool // there was no credit; of s.mu
+}
+
+// receiveOnLoop has the loop receive, unless it is a goroutine's to do. s.mu is held.
+func (s *sock) receiveOnLoop() bool {
+	if in := s.in.loop; in != nil {
+		if in.paused && s.in.credit > 0 {
+			in.paused = false
+			in.watch.Want(tsocket.Readable)
+		}
+		return true
+	}
+	l := s.a.cfg.Loop
+	if l == nil || s.own.sink == (cbid.ID{}) || s.dgram == nil || s.in.running || s.in.ended || s.closed {
+		return false
+	}
+	in := &loopIn{}
+	w, err := l.Watch(s.dgram, tsocket.Readable, func(tsocket.Ready) { s.receiveHere(in) })
+	if err != nil {
+		return false
+	}
+	in.watch = w
+	s.in.loop, s.in.running = in, true
+	return true
+}
+
+// receiveHere receives what has come, on the loop.
+func (s *sock) receiveHere(in *loopIn) {
+	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		return
+	}
+	if in.paused = s.in.credit <= 0; in.paused {
+		in.watch.Want(0)
+		s.mu.Unlock()
+		return
+	}
+	s.mu.Unlock()
+	err := in.receive(nil, s)
+	if err != nil && !errors.Is(err, tsocket.ErrAgain) && s.ctx.Err() == nil {
+		s.recvFailed(err)
+	}
+}
