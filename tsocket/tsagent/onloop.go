@@ -38,21 +38,39 @@ func (s *sock) receiveOnLoop() bool {
 	return true
 }
 
-// receiveHere receives what has come, on the loop.
+// What is received in a turn of the loop, in which others want theirs: a few large pieces, or many small datagrams. What they cause to be sent
+// leaves together.
+const (
+	turnBytes = 256 << 10
+	turnTimes = 16
+)
+
+// receiveHere receives what has come, on the loop. What is left is told again.
 func (s *sock) receiveHere(in *loopIn) {
+	begin := s.bytesIn.Load()
+	for range turnTimes {
+		if s.bytesIn.Load()-begin >= turnBytes || !s.mayReceiveHere(in) {
+			return
+		}
+		err := in.receive(nil, s)
+		if errors.Is(err, tsocket.ErrAgain) || s.ctx.Err() != nil {
+			return
+		}
+		if err != nil {
+			s.recvFailed(err)
+		}
+	}
+}
+
+// mayReceiveHere reports whether the owner has room. If not, nothing is asked for until it has.
+func (s *sock) mayReceiveHere(in *loopIn) bool {
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	if s.closed {
-		s.mu.Unlock()
-		return
+		return false
 	}
 	if in.paused = s.in.credit <= 0; in.paused {
 		in.watch.Want(0)
-		s.mu.Unlock()
-		return
 	}
-	s.mu.Unlock()
-	err := in.receive(nil, s)
-	if err != nil && !errors.Is(err, tsocket.ErrAgain) && s.ctx.Err() == nil {
-		s.recvFailed(err)
-	}
+	return !in.paused
 }

@@ -20,8 +20,6 @@ type pieceReader struct {
 const (
 	// pieceCount is how many pieces are received at a time.
 	pieceCount = 8
-	// piecesAtOnce is how many of them on a loop, where others wait for their turn.
-	piecesAtOnce = 4
 	// smallPiece is how long a piece is that is rather copied than sent alone.
 	smallPiece = 4096
 	pieceRoom  = 1 << 16
@@ -37,7 +35,7 @@ func (p *pieceReader) receive(ctx context.Context, s *sock) (done bool, err erro
 	}
 	n := 0
 	if ctx == nil {
-		n, err = s.dgram.TryRecvPieces(p.pieces[:piecesAtOnce])
+		n, err = s.dgram.TryRecvPieces(p.pieces)
 	} else {
 		n, err = s.dgram.RecvPieces(ctx, p.pieces)
 	}

@@ -351,6 +351,7 @@ func (s *sock) sendBatch(m []byte, more bool) {
 	s.pieces(EvDatagrams, m, more)
 }
 
+// received puts msgs into w.
 func (s *sock) received(w *BatchWriter, msgs []tsocket.Message) {
 	sum := 0
 	for i := range msgs {
