@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/netip"
 
+	"github.com/cnbus/cnbus/connector"
 	"github.com/cnbus/cnbus/connector/broker"
 	"github.com/cnbus/cnbus/connector/client"
 	"github.com/cnbus/cnbus/connector/loopback"
@@ -40,7 +41,7 @@ func runBroker(ctx context.Context, p *role.Proc) error {
 		return err
 	}
 	defer bus.Close()
-	inside := bus.(*broker.Bus)
+	inside, _ := bus.(looped)
 	udp, err := newBusUDP(ctx, inside)
 	if err != nil {
 		return err
@@ -62,8 +63,14 @@ type busUDP struct {
 	later  func(func()) bool
 }
 
+// looped is a bus within a broker's process.
+type looped interface {
+	connector.Runner
+	Loop() *tsocket.Loop
+}
+
 // newBusUDP opens them; on the loop of the bus within a broker's process, if there is one.
-func newBusUDP(ctx context.Context, inside *broker.Bus) (*busUDP, error) {
+func newBusUDP(ctx context.Context, inside looped) (*busUDP, error) {
 	hub := loopback.New(nil)
 	u := &busUDP{buses: []*loopback.Bus{hub.Open(), hub.Open()}}
 	const window = 1 << 20 // as in cnbus serve
