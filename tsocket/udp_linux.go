@@ -137,7 +137,7 @@ func (d *Dgram) TryRecvPieces(pieces []Piece) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	n, err := d.recvPieces(nil, s, pieces)
+	n, err := d.recvPieces(noWait, s, pieces)
 	switch {
 	case err == nil:
 	case isErr(err, ErrAgain):
@@ -148,6 +148,9 @@ func (d *Dgram) TryRecvPieces(pieces []Piece) (int, error) {
 	d.word.leave(bitIn)
 	return n, err
 }
+
+// noWait is the context of what does not wait.
+var noWait context.Context
 
 var errRecvPiecesAgain error = &OpError{Op: "recvpieces", Err: ErrAgain}
 

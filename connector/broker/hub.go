@@ -71,7 +71,7 @@ type tuning struct {
 }
 
 func defaultTuning() tuning {
-	return tuning{queue: 1 << 20, hard: 2 << 20, replies: 4 << 20, share: 64 << 10, window: 256 << 10, overrun: 1 << 20, waits: 1024, hello: 10e9, bye: 5e9}
+	return tuning{queue: 1 << 20, hard: 2 << 20, replies: 4 << 20, share: 64 << 10, window: 1 << 20, overrun: 1 << 20, waits: 1024, hello: 10e9, bye: 5e9}
 }
 
 // reg is a registered id.

@@ -2,6 +2,7 @@ package broker
 
 import (
 	"log/slog"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -239,4 +240,29 @@ func TestAHostSpeaksOfItsOwnPortsOnly(t *testing.T) {
 	assert.Empty(t, user.c.farStops)
 	require.NoError(t, a.loop.Deliver(2, user.c.port, frame.Header{Type: frame.Gone, Port: agent.c.port}.Append(nil)))
 	user.one(frame.Gone)
+}
+
+// TestAHostWithSmallQueuesTakesAWholeWindow: the window of a sender on another host is that host's, and nothing of it is refused here, however small
+// the queues of this one are. What can be no window is.
+func TestAHostWithSmallQueuesTakesAWholeWindow(t *testing.T) {
+	s := newSiteSim(t, 2, nil)
+	a, b := s.hosts[0], s.hosts[1]
+	a.h.tune.queue, a.h.tune.hard, a.h.tune.replies, a.h.tune.overrun = 64<<10, 128<<10, 256<<10, 64<<10
+	full := a.root()
+	full.write(frame.Header{Type: frame.Hold})
+	far := connector.SitePort(2, 1)
+	fr := msg(frame.Header{Port: full.c.port}, id1, 1, 2, strings.Repeat("x", 8<<10))
+	window := b.h.tune.window
+	for n := len(fr); n <= window; n += len(fr) {
+		require.NoError(t, a.loop.Input(far, connector.Cred{}, "host2", append([]byte(nil), fr...)))
+	}
+	require.True(t, a.loop.s.proxies[far].paused, "it waits")
+	var err error
+	for range 64 << 20 / len(fr) {
+		if err = a.loop.Input(far, connector.Cred{}, "host2", append([]byte(nil), fr...)); err != nil {
+			break
+		}
+	}
+	require.ErrorIs(t, err, connector.ErrProtocol)
+	require.LessOrEqual(t, len(a.loop.s.proxies[far].in), proxyMost)
 }

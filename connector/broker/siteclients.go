@@ -43,7 +43,7 @@ func (l *SiteLoop) Input(port uint32, cred connector.Cred, name string, fr []byt
 		s.h.recred(c, cred)
 	}
 	if c.paused || len(c.in) > 0 {
-		if len(c.in)+len(fr) > 2*s.h.tune.replies {
+		if len(c.in)+len(fr) > max(2*s.h.tune.replies, proxyMost) {
 			return fmt.Errorf("port %#x sends on while %d bytes of it wait: %w", port, len(c.in), connector.ErrProtocol)
 		}
 		c.in = append(c.in, fr...)
@@ -54,6 +54,10 @@ func (l *SiteLoop) Input(port uint32, cred connector.Cred, name string, fr []byt
 	}
 	return nil
 }
+
+// proxyMost is what a proxy's input may at least be before its host is refused: that host knows this one's window, but not how small its
+// queues may be.
+const proxyMost = 4 << 20
 
 // openProxy makes the conn that stands for a client of another host.
 func (h *hub) openProxy(port uint32, cred connector.Cred, name string) *conn {

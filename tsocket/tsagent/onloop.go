@@ -1,6 +1,7 @@
 package tsagent
 
 import (
+	"context"
 	"errors"
 
 	"github.com/cnbus/cnbus/cbid"
@@ -45,6 +46,9 @@ const (
 	turnTimes = 16
 )
 
+// noWait is the context of a receive that does not wait.
+var noWait context.Context
+
 // receiveHere receives what has come, on the loop. What is left is told again.
 func (s *sock) receiveHere(in *loopIn) {
 	begin := s.bytesIn.Load()
@@ -52,7 +56,7 @@ func (s *sock) receiveHere(in *loopIn) {
 		if s.bytesIn.Load()-begin >= turnBytes || !s.mayReceiveHere(in) {
 			return
 		}
-		err := in.receive(nil, s)
+		err := in.receive(noWait, s)
 		if errors.Is(err, tsocket.ErrAgain) || s.ctx.Err() != nil {
 			return
 		}
