@@ -71,8 +71,7 @@ func (o *outbox) flush() {
 	o.mu.Unlock()
 	from := 0
 	if !stuck {
-		o.pace.arm()
-		from = o.post(&o.pace, &o.cur)
+		from = o.post(o.pace.arm(), &o.cur)
 		o.pace.disarm()
 	}
 	if from == len(o.cur.msgs) {
@@ -155,28 +154,41 @@ func (b *batch) clear() {
 	b.mem, b.msgs = b.mem[:0], b.msgs[:0]
 }
 
-// A pacer is a context that ends a moment after it was armed, and can be used again. Its timer runs from when somebody waits for it.
-type pacer struct {
-	mu      sync.Mutex
+// A pacer has a context that ends a moment after it was armed, and is used again until it has ended once: a context that has is over for good, as
+// what was derived from it may look at it later.
+type pacer struct{ cur *pace }
+
+// arm returns the context. The owner of the pacer calls it, and disarm.
+func (p *pacer) arm() *pace {
+	if p.cur == nil || p.cur.Err() != nil {
+		p.cur = &pace{done: make(chan struct{})}
+	}
+	p.cur.arm()
+	return p.cur
+}
+
+func (p *pacer) disarm() { p.cur.disarm() }
+
+// A pace is the context of a pacer. Its timer runs from when somebody waits for it.
+type pace struct {
+	done chan struct{}
+
+	mu      sync.Mutex // guards what follows
 	t       *time.Timer
 	armed   bool
 	ticking bool
 	over    bool
-	done    chan struct{}
 }
 
-var _ context.Context = (*pacer)(nil)
+var _ context.Context = (*pace)(nil)
 
-func (p *pacer) arm() {
+func (p *pace) arm() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.done == nil || p.over {
-		p.done, p.over = make(chan struct{}), false
-	}
 	p.armed = true
 }
 
-func (p *pacer) disarm() {
+func (p *pace) disarm() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.ticking {
@@ -187,7 +199,7 @@ func (p *pacer) disarm() {
 }
 
 // fire may come too late: after disarm it does nothing, and after the next arm that is over a little early.
-func (p *pacer) fire() {
+func (p *pace) fire() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.armed && !p.over {
@@ -196,10 +208,10 @@ func (p *pacer) fire() {
 	}
 }
 
-func (p *pacer) Deadline() (time.Time, bool) { return time.Time{}, false }
-func (p *pacer) Value(any) any               { return nil }
+func (p *pace) Deadline() (time.Time, bool) { return time.Time{}, false }
+func (p *pace) Value(any) any               { return nil }
 
-func (p *pacer) Done() <-chan struct{} {
+func (p *pace) Done() <-chan struct{} {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.armed && !p.ticking {
@@ -213,7 +225,7 @@ func (p *pacer) Done() <-chan struct{} {
 	return p.done
 }
 
-func (p *pacer) Err() error {
+func (p *pace) Err() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.over {

@@ -14,22 +14,24 @@ func TestPacer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var p pacer
 		for range 3 {
-			p.arm()
-			assert.NoError(t, p.Err())
+			ctx := p.arm()
+			assert.NoError(t, ctx.Err())
 			began := time.Now()
-			<-p.Done()
+			<-ctx.Done()
 			assert.Equal(t, patience, time.Since(began))
-			assert.ErrorIs(t, p.Err(), context.DeadlineExceeded)
+			assert.ErrorIs(t, ctx.Err(), context.DeadlineExceeded)
 			p.disarm()
-			p.arm()
-			done := p.Done()
+			again := p.arm()
+			assert.ErrorIs(t, ctx.Err(), context.DeadlineExceeded, "for good: package context relies on it")
+			<-ctx.Done()
+			done := again.Done()
 			p.disarm()
 			select {
 			case <-done:
 				t.Error("it was disarmed")
 			case <-time.After(2 * patience):
 			}
-			assert.NoError(t, p.Err())
+			assert.NoError(t, again.Err())
 		}
 	})
 }
@@ -40,9 +42,8 @@ func TestPacerCostsNothing(t *testing.T) {
 	p.arm()
 	p.disarm()
 	assert.Zero(t, testing.AllocsPerRun(100, func() {
-		p.arm()
-		_ = p.Err()
+		_ = p.arm().Err()
 		p.disarm()
 	}))
-	assert.Nil(t, p.t)
+	assert.Nil(t, p.cur.t)
 }
