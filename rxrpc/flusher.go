@@ -11,7 +11,8 @@ import (
 // batch leave in one batch. Whoever submits something without running the queue wakes it, so
 // that nothing waits for the others longer than that.
 //
-// Where the application has said when that is (Config.Later), the goroutine is only there for when that is over.
+// Where the application has said when that is (Config.Later), the goroutine is only there for when that is over,
+// and for what is left because there is always more.
 type flusher struct {
 	awake atomic.Bool
 	later func(fn func()) bool // nil: the goroutine does it
@@ -33,7 +34,15 @@ func (f *flusher) wake() {
 	if f.awake.Swap(true) || f.later != nil && f.later(f.run) {
 		return
 	}
-	f.c <- struct{}{} // there is room: awake was false
+	f.hand()
+}
+
+// hand has the goroutine go on, whatever Later is: what waits for what is in the queue may be the goroutine that Later means.
+func (f *flusher) hand() {
+	select {
+	case f.c <- struct{}{}:
+	default: // it has not begun yet, and will find all
+	}
 }
 
 func (e *Endpoint) flushLoop() {

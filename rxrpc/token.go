@@ -125,7 +125,7 @@ func (e *Endpoint) take() {
 		if rounds == maxRounds && !t.closed {
 			t.held = false
 			t.mu.Unlock()
-			e.flusher.wake()
+			e.flusher.hand()
 			return
 		}
 		calls, inbox, news, tasks, tick := t.calls, t.inbox, t.news, t.tasks, t.tick
