@@ -35,6 +35,7 @@ func newLoop(*hub, *slog.Logger) (*loop, error) {
 
 func (l *loop) run() error                             { return connector.ErrNotSupported }
 func (l *loop) end()                                   {}
+func (l *loop) flush()                                 {}
 func (l *loop) post(func()) bool                       { return false }
 func (l *loop) do(context.Context, func()) error       { return connector.ErrNotSupported }
 func (l *loop) drain(string, time.Duration)            {}

@@ -132,6 +132,7 @@ func (t *Site) Poster(f func(*SiteLoop)) func() bool {
 	run := func() {
 		if t.s.h.site == t.s {
 			f(l)
+			t.b.loop.flush() // or what follows in this turn finds its receivers full
 		}
 	}
 	return func() bool { return t.b.loop.post(run) }

@@ -88,7 +88,7 @@ func (d *dialer) connected(is func() bool) {
 // enter reports whether to publish waits for nothing; then leave must follow. A dial that begins in between fails.
 func (d *dialer) enter() bool {
 	d.publish.Store(true)
-	if up := d.up.Load(); up != 0 && up == d.dials.Load() {
+	if up := d.up.Load(); up != 0 && up == d.dials.Load() && d.waiting() <= keepMost {
 		return true
 	}
 	d.publish.Store(false)
@@ -105,7 +105,21 @@ func (d *dialer) waiting() int {
 	return 0
 }
 
-// keepMost is how much memory is kept for what does not fit the next time.
+// room waits until most of what the connection was given is gone, or it has broken: a ping and the renewal of a lease that came behind all
+// that waits for a slow network would be late.
+func (d *dialer) room() {
+	c := d.conn.Load()
+	if c == nil {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for c.err == nil && c.waits.Load() > keepMost {
+		c.less.Wait()
+	}
+}
+
+// keepMost is how much a connection may have to write before more waits elsewhere, and how much memory is kept for it.
 const keepMost = 1 << 20
 
 // natsConn is a connection to NATS whose Write does not wait. What does not fit is kept, and written by a goroutine that there is
@@ -124,11 +138,13 @@ type natsConn struct {
 	err     error // of a write; further ones are dropped
 	kept    []byte
 	writing bool // there is a goroutine
+	less    sync.Cond
 }
 
 func newNATSConn(under net.Conn, before func()) *natsConn {
 	c := &natsConn{Conn: under, before: before}
-	if s, ok := under.(syscall.Conn); ok && canTry {
+	c.less.L = &c.mu
+	if s, ok := under.(*net.TCPConn); ok && canTry { // nothing that embeds one: it may do more than write
 		if raw, err := s.SyscallConn(); err == nil {
 			c.raw, c.try = raw, c.tryFD
 		}
@@ -188,14 +204,15 @@ func (c *natsConn) write() {
 		b, c.kept = c.kept, b[:0]
 		c.mu.Unlock()
 		_, err := c.Conn.Write(b)
+		c.mu.Lock()
 		c.waits.Add(-int64(len(b)))
 		if err != nil {
-			c.mu.Lock()
 			c.err = err
 			c.waits.Add(-int64(len(c.kept)))
 			c.kept = nil
-			c.mu.Unlock()
 		}
+		c.less.Broadcast()
+		c.mu.Unlock()
 		if cap(b) > keepMost {
 			b = nil
 		}

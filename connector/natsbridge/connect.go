@@ -32,8 +32,8 @@ func (g *Bridge) connect(ctx context.Context) (err error) {
 		nats.WriteBufferSize(1),
 		nats.ReconnectBufSize(-1), // what is said meanwhile is said again by who must be heard
 		nats.PingInterval(g.cfg.Lease / 4), nats.MaxPingsOutstanding(2), nats.Timeout(5 * time.Second),
-		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) { g.connected(false, err) }),
-		nats.ReconnectHandler(func(*nats.Conn) { g.connected(true, nil) }),
+		nats.DisconnectErrHandler(func(nc *nats.Conn, err error) { g.connected(nc, false, err) }),
+		nats.ReconnectHandler(func(nc *nats.Conn) { g.connected(nc, true, nil) }),
 		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { g.asyncError(err) }),
 	}
 	more, err := g.cfg.options()
@@ -124,13 +124,13 @@ func (g *Bridge) identify(ctx context.Context) error {
 	return err
 }
 
-func (g *Bridge) connected(yes bool, err error) {
+func (g *Bridge) connected(nc *nats.Conn, yes bool, err error) {
 	if g.ctx.Err() != nil {
 		return
 	}
 	if yes {
-		g.line.connected(g.nc.IsConnected)
-		g.log.Info("NATS connection is back", "server", g.nc.ConnectedAddr())
+		g.line.connected(nc.IsConnected)
+		g.log.Info("NATS connection is back", "server", nc.ConnectedAddr())
 	} else {
 		g.log.Warn("NATS connection lost", "err", err)
 		g.wg.Go(g.explain)

@@ -12,8 +12,9 @@ const (
 	// more is dropped, as lost.
 	inboxPackets = 1 << 12
 	inboxBytes   = 64 << 20
-	// inboxBatch is how many of them are given to the broker at a time.
+	// inboxBatch is how many of them are given to the broker at a time, and inboxTurn after how many bytes no more are.
 	inboxBatch = 256
+	inboxTurn  = 256 << 10
 )
 
 // inbox is what has come from NATS and waits for the broker's loop, bounded in bytes: what is beyond is dropped, as the network might have
@@ -78,7 +79,10 @@ func (q *inbox) taken() {
 func (q *inbox) batch() []*nats.Msg {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	n := min(len(q.msgs), inboxBatch)
+	n := 0
+	for sum := 0; n < len(q.msgs) && n < inboxBatch && sum < inboxTurn; n++ {
+		sum += len(q.msgs[n].Data)
+	}
 	b := append(q.spare[:0], q.msgs[:n]...)
 	q.spare = b
 	rest := copy(q.msgs, q.msgs[n:])

@@ -14,7 +14,7 @@ const (
 	linkFlight = 4 << 20
 	// linkPending is how many bytes may wait so before the other end is given up: whoever sends has a window of its own, but there
 	// may be any number of them.
-	linkPending = 256 << 20
+	linkPending = 1 << 30
 	// resendBurst is how many packets are sent again at a time.
 	resendBurst = 64
 )

@@ -108,6 +108,9 @@ func (o *outbox) run() {
 		o.busy = true
 		o.mu.Unlock()
 		for i := range items {
+			if items[i].b != nil {
+				o.line.room()
+			}
 			o.one(&items[i])
 			items[i].b = nil
 		}
