@@ -48,7 +48,7 @@ type Config struct {
 	// means DefaultLease, the least is a second.
 	Lease time.Duration
 
-	// Replicas is how many servers of the cluster keep the site's store, 1, 3 or 5. 0 means 3, or 1 where there are no three. A store that is on
+	// Replicas is how many servers of the cluster keep the site's store, 1 to 5. 0 means 3, or 1 where there are no three. A store that is on
 	// fewer is brought to so many by who joins.
 	Replicas int
 

@@ -63,36 +63,42 @@ func (s *natsStore) spread(ctx context.Context) error {
 	if s.auto {
 		want = replicasOfCluster
 	}
-	groups, err := s.listStreams(ctx)
+	for _, name := range []string{s.bucketStream("hosts"), s.bucketStream("ids")} {
+		if err := s.raise(ctx, name, want); isAPIError(err, noCluster) {
+			return nil
+		} else if err != nil {
+			return err
+		}
+	}
+	groups, err := s.listStreams(ctx) // who makes one from now on reads the number of the store
 	if err != nil {
 		return err
 	}
-	names := []string{s.bucketStream("hosts"), s.bucketStream("ids")}
-	buckets := len(names)
 	for group := range groups {
-		names = append(names, s.streamName(group))
-	}
-	for i, name := range names {
-		stream, err := s.js.Stream(ctx, name)
-		switch {
-		case i >= buckets && errors.Is(err, jetstream.ErrStreamNotFound):
-			continue // it was ended
-		case err != nil:
+		err := s.alone(ctx, group, func(ctx context.Context) error { return s.raise(ctx, s.streamName(group), want) })
+		if err != nil && !errors.Is(err, jetstream.ErrStreamNotFound) { // it was ended
 			return err
-		}
-		cfg := stream.CachedInfo().Config
-		if cfg.Replicas >= want {
-			continue
-		}
-		cfg.Replicas = want
-		switch _, err := s.js.UpdateStream(ctx, cfg); {
-		case isAPIError(err, noCluster):
-			return nil
-		case err != nil:
-			return fmt.Errorf("%s is on %d, not on %d: %w", name, stream.CachedInfo().Config.Replicas, want, err)
 		}
 	}
 	return nil
+}
+
+// raise has one stream on as many servers as are wanted, or more.
+func (s *natsStore) raise(ctx context.Context, name string, want int) error {
+	stream, err := s.js.Stream(ctx, name)
+	if err != nil {
+		return err
+	}
+	cfg := stream.CachedInfo().Config
+	has := cfg.Replicas
+	if has >= want {
+		return nil
+	}
+	cfg.Replicas = want
+	if _, err = s.js.UpdateStream(ctx, cfg); err != nil {
+		err = fmt.Errorf("%s is on %d, not on %d: %w", name, has, want, err)
+	}
+	return err
 }
 
 // spread tries natsStore.spread for a while.

@@ -146,8 +146,15 @@ func (s *natsStore) openStream(ctx context.Context, group uint32, want connector
 	}
 	info := stream.CachedInfo()
 	if has := historyOf(&info.Config); update && has != want {
-		cfg.Replicas = info.Config.Replicas
-		if stream, err = s.js.UpdateStream(ctx, cfg); err != nil {
+		err = s.alone(ctx, group, func(ctx context.Context) (err error) {
+			if stream, err = s.js.Stream(ctx, cfg.Name); err != nil {
+				return err
+			}
+			cfg.Replicas = stream.CachedInfo().Config.Replicas // which another host may just have raised
+			stream, err = s.js.UpdateStream(ctx, cfg)
+			return err
+		})
+		if err != nil {
 			return r, err
 		}
 		info = stream.CachedInfo()
