@@ -158,7 +158,7 @@ func (f *rxKeyAdd) fromKeytab(typ keyring.Type, description string) ([]newKey, e
 		}
 	}()
 	var keys []newKey
-	var names []string
+	var names, mine []string // principals: all, and those whose keys are wanted
 	for i := range all {
 		k := &all[i]
 		if !slices.Contains(names, k.Principal) {
@@ -166,6 +166,9 @@ func (f *rxKeyAdd) fromKeytab(typ keyring.Type, description string) ([]newKey, e
 		}
 		if name, _, _ := strings.Cut(k.Principal, "@"); f.principal == "" || f.principal == k.Principal || f.principal == name {
 			keys = append(keys, newKey{k.Description(uint16(service)), k.Key.AppendTo(nil)})
+			if !slices.Contains(mine, k.Principal) {
+				mine = append(mine, k.Principal)
+			}
 		}
 	}
 	switch {
@@ -173,8 +176,11 @@ func (f *rxKeyAdd) fromKeytab(typ keyring.Type, description string) ([]newKey, e
 		return nil, fmt.Errorf("%s has no keys of a type that can be used", f.keytab)
 	case len(keys) == 0:
 		return nil, fmt.Errorf("%s has no keys of %s, but of %s", f.keytab, f.principal, strings.Join(names, ", "))
-	case f.principal == "" && len(names) > 1:
-		return nil, cli.Usagef("%s has keys of %s: which, --principal?", f.keytab, strings.Join(names, ", "))
+	case len(mine) > 1:
+		for i := range keys {
+			clear(keys[i].payload)
+		}
+		return nil, cli.Usagef("%s has keys of %s: which, --principal?", f.keytab, strings.Join(mine, ", "))
 	}
 	return keys, nil
 }

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jcmturner/gokrb5/v8/keytab"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
@@ -299,6 +300,13 @@ func TestRxKeyFromAKeytab(t *testing.T) {
 	s.private("none.keytab", afs[:2])
 	s.private("open.keytab", afs)
 	require.NoError(t, os.Chmod(filepath.Join(s.dir, "open.keytab"), 0o644))
+	realms := keytab.New()
+	for _, realm := range []string{"KLOG.TEST", "OTHER.TEST"} {
+		require.NoError(t, realms.AddEntry("afs/klog.test", realm, "password", time.Now(), 7, 18))
+	}
+	b, err := realms.Marshal()
+	require.NoError(t, err)
+	s.private("realms.keytab", b)
 	s.broker("--no-proc")
 	add := func(args string) result { return s.key("", strings.Fields("add rxrpc_s "+args)...) }
 	for _, c := range []struct {
@@ -306,6 +314,7 @@ func TestRxKeyFromAKeytab(t *testing.T) {
 		code       int
 	}{
 		{"1234 --keytab both.keytab", "afs/klog.test@KLOG.TEST, host/x.klog.test@KLOG.TEST: which", 2},
+		{"1234 --keytab realms.keytab --principal afs/klog.test", "afs/klog.test@KLOG.TEST, afs/klog.test@OTHER.TEST: which", 2},
 		{"1234 --keytab both.keytab --principal nobody", "has no keys of nobody, but of afs", 1},
 		{"1234 --keytab bad.keytab", "a damaged one", 1},
 		{"1234 --keytab none.keytab", "no keys", 1},
