@@ -10,6 +10,9 @@ import (
 // openPath opens a path as a name only, which follows no symbolic link at its end.
 func openPath(path string) (fd int, st unix.Stat_t, err error) {
 	fd, err = unix.Open(path, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if err == unix.EMFILE || err == unix.ENFILE {
+		return -1, st, unix.Lstat(path, &st) // the socket has the inode
+	}
 	if err != nil {
 		return -1, st, err
 	}
@@ -22,6 +25,9 @@ func openPath(path string) (fd int, st unix.Stat_t, err error) {
 
 // chmodPath changes what openPath has opened, and nothing that has come to the path since. Kernels before 6.6 can do so by /proc alone.
 func chmodPath(fd int, _ string, mode uint32) error {
+	if fd < 0 {
+		return unix.EMFILE
+	}
 	if unix.Fchmodat(fd, "", mode, unix.AT_EMPTY_PATH) == nil {
 		return nil
 	}

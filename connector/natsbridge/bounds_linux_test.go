@@ -104,7 +104,7 @@ func TestWhatAStreamSaysBeforeJoinHasReturnedIsNotLost(t *testing.T) {
 	early.Stream(streamOp{kind: streamOpen, group: kept1, want: connector.History{Messages: 10, Durable: true}, then: func(r streamResult) { said <- r }})
 	require.Eventually(t, func() bool {
 		return early.store.doStream(t.Context(), &streamOp{kind: streamLook, group: kept1}).err == nil && len(early.reads.ops) == 0
-	}, 30*time.Second, 5*time.Millisecond)
+	}, 2*time.Minute, 5*time.Millisecond)
 	assert.Empty(t, said)
 	early.site.Store(h.bridge.site.Load())
 	close(early.joined)

