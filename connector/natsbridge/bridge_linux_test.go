@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -148,6 +149,16 @@ func (s *siteOfHosts) Bus(t testing.TB, opt bustest.BusOptions) connector.Bus {
 	return h.dial(t, opt.Name)
 }
 
+// meet returns when each host knows the others: Join does not wait for that.
+func (s *siteOfHosts) meet(t testing.TB) {
+	for _, h := range s.hosts {
+		require.Eventually(t, func() bool {
+			rows, err := h.bridge.Hosts(t.Context())
+			return err == nil && len(rows) == len(s.hosts) && !slices.ContainsFunc(rows[1:], func(r HostRow) bool { return r.State != "reachable" || r.Name == "" })
+		}, 2*time.Minute, time.Millisecond)
+	}
+}
+
 func (s *siteOfHosts) Close() {
 	for _, h := range s.hosts {
 		h.stop()
@@ -180,6 +191,7 @@ func TestBus(t *testing.T) {
 			cfg.Local = func(uint32) bool { return false }
 			s.hosts = append(s.hosts, startHost(t, cfg, queue))
 		}
+		s.meet(t)
 		return s
 	}})
 }
@@ -211,6 +223,7 @@ func TestDurableHistories(t *testing.T) {
 			cfg.Local = func(uint32) bool { return false }
 			s.hosts = append(s.hosts, startHost(t, cfg, queue))
 		}
+		s.meet(t)
 		return s
 	}})
 }
