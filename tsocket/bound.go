@@ -48,18 +48,23 @@ func (b *BoundTCP) Dial(ctx context.Context, remote Addr) (*Stream, error) {
 	if !b.take() {
 		return nil, d.fail(ErrClosed)
 	}
+	return d.on(ctx, b.fd, remote.kind == addrInet && remote.is4() == b.local.is4())
+}
+
+// on connects a socket that is bound; fits says that the remote address is of its kind.
+func (d *dialJob) on(ctx context.Context, fd int, fits bool) (*Stream, error) {
 	var err error
 	switch {
 	case ctx.Err() != nil:
 		err = ctxError(ctx)
-	case remote.kind != addrInet || remote.is4() != b.local.is4():
+	case !fits:
 		err = ErrInvalid
 	}
 	if err != nil {
-		_ = unix.Close(b.fd)
+		_ = unix.Close(fd)
 		return nil, d.fail(err)
 	}
-	if err := d.start(b.fd); err != nil {
+	if err := d.start(fd); err != nil {
 		return nil, err
 	}
 	return d.finish(ctx)

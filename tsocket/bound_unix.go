@@ -61,29 +61,11 @@ func (b *BoundUnix) Dial(ctx context.Context, remote Addr) (*Stream, error) {
 		return nil, d.fail(ErrClosed)
 	}
 	defer b.file.let()
-	s, err := b.dial(ctx, d)
+	s, err := d.on(ctx, b.fd, d.remote.IsUnix())
 	if err != nil {
 		_ = b.file.remove()
 	}
 	return s, err
-}
-
-func (b *BoundUnix) dial(ctx context.Context, d *dialJob) (*Stream, error) {
-	var err error
-	switch {
-	case ctx.Err() != nil:
-		err = ctxError(ctx)
-	case !d.remote.IsUnix():
-		err = ErrInvalid
-	}
-	if err != nil {
-		_ = unix.Close(b.fd)
-		return nil, d.fail(err)
-	}
-	if err := d.start(b.fd); err != nil {
-		return nil, err
-	}
-	return d.finish(ctx)
 }
 
 // Listen makes the socket listen. It is used up, whatever the outcome, which is that of ListenUnix; ErrClosed if it was before.
