@@ -3,6 +3,7 @@ package rxrpc
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/netip"
 	"sync"
 	"syscall"
@@ -134,8 +135,11 @@ func (c *call) outcome(gaveUp error) error {
 	case r.Completion == proto.Running:
 		return refused
 	}
-	if gaveUp == nil {
+	switch {
+	case gaveUp == nil:
 		gaveUp = r.Err
+	case r.Err != nil:
+		gaveUp = fmt.Errorf("%w: %w", gaveUp, r.Err)
 	}
 	return resultError(&r, gaveUp)
 }

@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -171,26 +172,34 @@ func TestRestart(t *testing.T) {
 	require.NoError(t, sock.Close())
 }
 
-// TestCallsEndWithTheirContextsWhileTheAgentIsAway: nobody waits longer than he wants to.
+// TestCallsEndWithTheirContextsWhileTheAgentIsAway: nobody waits longer than he wants to, and what he has waited for is said.
 func TestCallsEndWithTheirContextsWhileTheAgentIsAway(t *testing.T) {
 	h := newHost(t)
 	c, err := h.site().conn(t).Dial("127.0.0.1:7003", nil)
 	require.NoError(t, err)
 	h.end()
-	for {
-		ctx, cancel := context.WithCancel(soon(t))
-		done := make(chan error, 1)
-		go func() {
+	for _, want := range []error{context.DeadlineExceeded, context.Canceled} {
+		for {
+			ctx, cancel := context.WithCancelCause(soon(t))
+			stop := context.AfterFunc(short(t), func() { cancel(want) })
 			_, err := c.Call(ctx, 1, nil)
-			done <- err
-		}()
-		cancel()
-		if err := <-done; !errors.Is(err, rxclient.ErrDown) {
-			require.ErrorIs(t, err, context.Canceled)
-			break
+			stop()
+			cancel(nil)
+			gaveUp, down := errors.Is(err, want), errors.Is(err, rxclient.ErrDown)
+			require.True(t, gaveUp || down, "%v", err)
+			if gaveUp && down { // it has begun when the loss was known
+				break
+			}
 		}
 	}
 	require.NoError(t, c.Close())
+}
+
+// short is a context that ends soon.
+func short(t *testing.T) context.Context {
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	t.Cleanup(cancel)
+	return ctx
 }
 
 // TestTheBrokerEndsDuringTransfers of much data both ways: every call ends, with all of its data or with an error.

@@ -273,6 +273,9 @@ func (c *farCall) abort(r proto.Result) {
 	if c.s != nil && (c.sent || !c.client) {
 		c.s.abortTag(c.tag, r.Code)
 	}
+	if c.waits {
+		r.Err = c.e.away // what it has waited for in vain
+	}
 	c.fail(r)
 }
 

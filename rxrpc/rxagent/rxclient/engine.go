@@ -27,6 +27,7 @@ type engine struct {
 	keyed  map[Key]*farClient // of calls that a key secures
 	begun  uint64             // the last tag
 	live   int                // calls
+	away   error              // why the socket that holds the port has gone; nil while there is one
 	events []*farCall         // with news, from head on
 	head   int
 	free   []*farCall
@@ -90,7 +91,8 @@ var _ remote.Engine = (*engine)(nil)
 
 // Open makes an endpoint on a local address, as rxrpc.Open does, whose protocol the agent runs: its port is the agent's, what others see
 // are packets of the agent. Its clients and servers are those of package rxrpc. When the agent goes calls in progress fail with ErrDown, once; the
-// endpoint gets a new socket, at the same port, and its services, as soon as the agent is back, and calls that begin meanwhile wait for that.
+// endpoint gets a new socket, at the same port, and its services, as soon as the agent is back, and calls that begin meanwhile wait for that; those that
+// end before, as their context or a time-out has it, say ErrDown too.
 //
 // Of cfg the Logger counts; the rest is the agent's to say. Errors: an *rxrpc.EndpointError with the errno, EADDRINUSE, EACCES (the agent's policy), ...
 func (c *Conn) Open(local netip.AddrPort, cfg *rxrpc.Config) (*rxrpc.Endpoint, error) {

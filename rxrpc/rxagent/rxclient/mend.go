@@ -113,6 +113,9 @@ func (e *engine) mendClient(f *farClient) bool {
 	if err == nil {
 		e.install(s, func() bool { return f.s == nil }, func() {
 			f.s = s
+			if f == e.plain {
+				e.away = nil
+			}
 			waiting := f.waiting
 			f.waiting = nil
 			for _, c := range waiting {

@@ -215,6 +215,9 @@ func (e *engine) lostSocket(s *farSocket, err error) {
 	for _, f := range e.clients() {
 		if f.s == s {
 			f.s = nil
+			if f == e.plain {
+				e.away = err
+			}
 		}
 	}
 	if !e.closed {
