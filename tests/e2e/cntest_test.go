@@ -253,13 +253,14 @@ func TestCnTestSoakInterrupted(t *testing.T) {
 	p.expect(`"event":"summary".*"ok":true`)
 }
 
-// timeout(1) signals the process and its group: that is one wish to end it, not two.
+// timeout(1) signals the process and its group: that is one wish to end it, not two. It does so also when it is signalled itself.
 func TestCnTestUnderTimeout(t *testing.T) {
 	s := newSite(t)
 	s.broker("--no-proc")
-	r := s.run("timeout", "-s", "INT", "--preserve-status", "0.5", "cn-test", "soak", "--duration", "1h", "--json")
-	assert.Equal(t, 130, r.code)
-	assert.Contains(t, r.out, `"event":"summary"`)
+	p := s.start("timeout", "-s", "INT", "--preserve-status", "1h", "cn-test", "soak", "--duration", "1h", "--json")
+	p.expect(`"event":"progress"`)
+	assert.Equal(t, 130, p.end(syscall.SIGINT))
+	p.expect(`"event":"summary"`)
 }
 
 // Against the real kernel.

@@ -5,6 +5,7 @@ package e2e
 import (
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -17,9 +18,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// freeAddr is an address on which nobody listens.
+// freeAddr is an address on which nobody listens, nor will: who asks for any port, or connects, meanwhile gets one of 127.0.0.1.
 func freeAddr(t *testing.T) string {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := net.Listen("tcp", fmt.Sprintf("127.%d.%d.%d:0", rand.IntN(256), rand.IntN(256), 2+rand.IntN(253)))
 	require.NoError(t, err)
 	defer l.Close()
 	return l.Addr().String()
