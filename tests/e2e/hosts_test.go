@@ -62,7 +62,7 @@ func TestHostsDoc(t *testing.T) {
 			if last = p.all(); i == len(lines)-1 {
 				require.Len(t, last, 3)
 				assert.Regexp(t, `^ *\d+ +two +self `, last[1])
-				assert.Regexp(t, `^ *\d+ +one +reachable .* +[12] +0 +1 +1 +\S+ \S+ +\S+ \S+ +0 +0$`, last[2])
+				assert.Regexp(t, `^ *\d+ +one +reachable .* +[12] +0 +1 +1 +\S+ \S+ +\S+ \S+ +\d+ +0$`, last[2]) // on a slow machine something is sent again
 			}
 		}
 	}
@@ -171,15 +171,15 @@ func TestHostsAndDoctor(t *testing.T) {
 
 	metrics, nats := freeAddr(t), freeAddr(t)
 	s.broker("--no-proc", "--join", "embedded", "--embedded-listen", nats, "--host", "one", "--metrics", metrics).expect(`joined site`)
-	assert.Regexp(t, `(?m)^ *\d+ +one +self +- +- +1\d\.\ds +0 +0 +0 +0 `, s.ok("hosts"))
-	assert.Regexp(t, `"check":"site","status":"ok","text":"host one, number \d+, of 1 host by embedded, for others at nats://127[^ ]*, lease for 1`, s.run("cnbus", "doctor", "--json").out)
+	assert.Regexp(t, `(?m)^ *\d+ +one +self +- +- +\d+\.\ds +0 +0 +0 +0 `, s.ok("hosts"))
+	assert.Regexp(t, `"check":"site","status":"ok","text":"host one, number \d+, of 1 host by embedded, for others at nats://127[^ ]*, lease for \d`, s.run("cnbus", "doctor", "--json").out)
 	resp, err := http.Get("http://" + metrics + "/metrics")
 	require.NoError(t, err)
 	defer resp.Body.Close()
 	body, err := io.ReadAll(resp.Body)
 	require.NoError(t, err)
 	assert.Regexp(t, `(?m)^cnbus_site_joined\{host="one"\} 1$`, string(body))
-	assert.Regexp(t, `(?m)^cnbus_site_lease_seconds\{host="one"\} 1\d`, string(body))
+	assert.Regexp(t, `(?m)^cnbus_site_lease_seconds\{host="one"\} \d`, string(body))
 	assert.Regexp(t, `(?m)^cnbus_site_sent_bytes_total\{host="one"\} [1-9]`, string(body))
 	other := newSite(t)
 	again := other.broker("--no-proc", "--no-sock", "--no-rx", "--join", "nats://"+nats, "--host", "one")

@@ -103,11 +103,22 @@ func TestRxKey(t *testing.T) {
 	require.NoError(t, err)
 	s.ok("call", "rxrpc", "--hex", hex.EncodeToString(request))
 	assert.Equal(t, "53:2", s.keyLines()[0].Description, "the key is what it was")
+	s.run("cnbus", "send", "300:1", "--group", "300", "the end") // nobody listens; who watches has seen all that was before
+	mon.expect(`"the end"`)
+	monJSON.expect(`"text":"the end"`)
+	var file []byte
+	for deadline := s.deadline(); !strings.Contains(string(file), "the end"); {
+		select {
+		case <-deadline:
+			require.Fail(t, "the file ends too early", "%q", file)
+		case <-time.After(20 * time.Millisecond):
+		}
+		file, err = os.ReadFile(filepath.Join(s.dir, "keys.pcapng"))
+		require.NoError(t, err)
+	}
 	for _, m := range []*program{mon, monJSON, pcap} {
 		m.end(syscall.SIGINT)
 	}
-	file, err := os.ReadFile(filepath.Join(s.dir, "keys.pcapng"))
-	require.NoError(t, err)
 	watched := strings.Join(mon.all(), "\n")
 	assert.Contains(t, watched, "KEY_ADD")
 	watched += strings.Join(monJSON.all(), "\n") + string(file)
