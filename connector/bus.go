@@ -124,6 +124,7 @@ const (
 	EventUp                           // it is back, memberships and registrations are restored
 )
 
+// String returns the kind in one lower-case word.
 func (k EventKind) String() string {
 	switch k {
 	case EventMessage:

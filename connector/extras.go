@@ -22,23 +22,27 @@ type WatchBus interface {
 // no duplicate between them. After ChangeResync (the connection was interrupted,
 // or the watcher read too slowly to be told each change) the same begins again.
 type Watcher interface {
+	// Next returns the next change; it waits for one until ctx ends. After Close, or the bus's end, it is ErrClosed.
 	Next(ctx context.Context) (Change, error)
+	// Close ends the stream. Next returns, if somebody waits in it.
 	Close() error
 }
 
 // ChangeKind tells the elements of a Watcher's stream apart.
 type ChangeKind uint8
 
+// Kinds of changes.
 const (
-	ChangePresent ChangeKind = iota + 1
-	ChangeMarker
-	ChangeAdded
-	ChangeRemoved
-	ChangeResync
+	ChangePresent ChangeKind = iota + 1 // an id that was registered before
+	ChangeMarker                        // those were all; no Info
+	ChangeAdded                         // an id was registered
+	ChangeRemoved                       // one is no more
+	ChangeResync                        // all of it begins again: ChangePresent comes next; no Info
 	// ChangeUnknown: the host of the id cannot be reached. ChangeAdded follows when it can, or ChangeRemoved.
 	ChangeUnknown
 )
 
+// String returns the kind in one lower-case word.
 func (k ChangeKind) String() string {
 	switch k {
 	case ChangePresent:
@@ -90,6 +94,7 @@ type History struct {
 // HistoryBus can make a group keep a history. Who has a callback registered with
 // id.Idx equal to group, or is privileged, may set it.
 type HistoryBus interface {
+	// SetHistory bounds the history of a group from now on; the zero History ends it.
 	SetHistory(ctx context.Context, group uint32, h History) error
 }
 
@@ -97,7 +102,7 @@ type HistoryBus interface {
 // start anew, as they do when a broker without a stored history restarts.
 type Position struct {
 	Epoch uint64
-	Pos   uint64
+	Pos   uint64 // messages are numbered from 1
 }
 
 // HistoryEndpoint can join a group at a position of its history.

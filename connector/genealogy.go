@@ -76,6 +76,7 @@ const (
 	ClassForeign                    // seq and ack of a call, but of another id or from another port
 )
 
+// String returns the class in one lower-case word.
 func (c Class) String() string {
 	switch c {
 	case ClassNew:

@@ -51,6 +51,7 @@ const (
 	SiteLost                           // another host has the id now: for this host only
 )
 
+// String returns the state in words.
 func (s SiteState) String() string {
 	switch s {
 	case SiteInForce:

@@ -40,6 +40,7 @@ var ctlNames = map[ControlType]string{
 	CtlChargeAccept: "CHARGE_ACCEPT",
 }
 
+// String returns the name that linux/rxrpc.h has: "RXRPC_USER_CALL_ID"; "RXRPC_99" where it has none.
 func (t ControlType) String() string {
 	if n, ok := ctlNames[t]; ok {
 		return "RXRPC_" + n

@@ -20,6 +20,7 @@ const (
 	MarkNewCall                 // a call waits for AcceptCall or RejectCall
 )
 
+// String returns the name in capitals: "FINAL_ACK".
 func (m Mark) String() string {
 	names := [...]string{"DATA", "FINAL_ACK", "BUSY", "REMOTE_ABORT", "NET_ERROR", "LOCAL_ERROR", "NEW_CALL"}
 	if int(m) < len(names) {

@@ -18,12 +18,13 @@ type Snapshot struct {
 
 // A CallStatus is a call that is running.
 type CallStatus struct {
+	// Local and Remote are the addresses of the two sides.
 	Local   netip.AddrPort `json:"local"`
 	Remote  netip.AddrPort `json:"remote"`
 	Service uint16         `json:"service"`
 	Conn    uint32         `json:"conn"` // cid with the channel, 0 while it waits for one
 	Epoch   uint32         `json:"epoch"`
-	Call    uint32         `json:"call"`
+	Call    uint32         `json:"call"`   // number, in its channel
 	Client  bool           `json:"client"` // this side has made it
 	State   string         `json:"state"`  // Linux's name: "ClAwtRpl"
 	Queued  int            `json:"queued"` // packets that are not acknowledged, or not sent yet
@@ -40,36 +41,38 @@ type CallStatus struct {
 
 // A ConnStatus is a connection, with calls or without.
 type ConnStatus struct {
+	// Local and Remote are the addresses of the two sides.
 	Local         netip.AddrPort `json:"local"`
 	Remote        netip.AddrPort `json:"remote"`
 	Service       uint16         `json:"service"`
 	Conn          uint32         `json:"conn"` // cid
 	Epoch         uint32         `json:"epoch"`
-	Client        bool           `json:"client"`
+	Client        bool           `json:"client"`   // this side has made it
 	Security      uint8          `json:"security"` // class: 0 none, 2 rxkad
-	Level         uint8          `json:"level"`
+	Level         uint8          `json:"level"`    // rxkad: 0 plain, 1 auth, 2 encrypt
 	Authenticated bool           `json:"authenticated"`
-	Aborted       bool           `json:"aborted"`
-	Active        int            `json:"active"` // calls that are running
-	Serial        uint32         `json:"serial"` // of the last packet sent
-	Highest       uint32         `json:"highest"`
-	Calls         [4]uint32      `json:"calls"` // number of the last call of each channel
+	Aborted       bool           `json:"aborted"` // as a whole: there are no calls of it any more
+	Active        int            `json:"active"`  // calls that are running
+	Serial        uint32         `json:"serial"`  // of the last packet sent
+	Highest       uint32         `json:"highest"` // serial received
+	Calls         [4]uint32      `json:"calls"`   // number of the last call of each channel
 	PacketsIn     uint32         `json:"packets_in"`
 	PacketsOut    uint32         `json:"packets_out"`
 }
 
 // A PeerStatus is what is known of a peer.
 type PeerStatus struct {
+	// Local and Remote are the addresses of the two sides.
 	Local    netip.AddrPort `json:"local"`
 	Remote   netip.AddrPort `json:"remote"`
 	Conns    int            `json:"conns"`
-	RTT      time.Duration  `json:"rtt_ns"` // smoothed, 0 if none was measured
-	RTO      time.Duration  `json:"rto_ns"`
-	MTU      int            `json:"mtu"` // bytes of datagrams that are known to arrive
-	BytesIn  uint64         `json:"bytes_in"`
-	BytesOut uint64         `json:"bytes_out"`
-	Sent     uint64         `json:"sent"` // DATA packets
-	Resent   uint64         `json:"resent"`
+	RTT      time.Duration  `json:"rtt_ns"`    // smoothed, 0 if none was measured
+	RTO      time.Duration  `json:"rto_ns"`    // retransmission time-out
+	MTU      int            `json:"mtu"`       // bytes of datagrams that are known to arrive
+	BytesIn  uint64         `json:"bytes_in"`  // of packets, without their headers
+	BytesOut uint64         `json:"bytes_out"` // likewise
+	Sent     uint64         `json:"sent"`      // DATA packets
+	Resent   uint64         `json:"resent"`    // DATA packets sent again
 }
 
 var stateNames = [...]string{

@@ -24,14 +24,14 @@ type Stats struct {
 
 	DataIn        uint64 // DATA packets, each of a jumbo datagram
 	DataOut       uint64 // first transmissions
-	Resent        uint64
-	Duplicates    uint64
-	OutOfOrder    uint64
-	OutsideWindow uint64
+	Resent        uint64 // DATA packets sent again
+	Duplicates    uint64 // DATA packets received again
+	OutOfOrder    uint64 // DATA packets that came before an earlier one
+	OutsideWindow uint64 // DATA packets refused because they were beyond the receive window
 	JumboIn       uint64 // datagrams with more than one packet
-	JumboOut      uint64
-	PingsOut      uint64
-	AcksStale     uint64
+	JumboOut      uint64 // likewise
+	PingsOut      uint64 // PING acks sent
+	AcksStale     uint64 // acks that were older than one before them
 
 	Dropped        uint64 // datagrams that were not used
 	Rejected       uint64 // answered by an ABORT of no call
@@ -42,9 +42,9 @@ type Stats struct {
 	HalfOpenEvicted uint64 // connections of clients that had not proven themselves, forgotten to make room
 
 	ClientCalls  uint64 // begun
-	ServiceCalls uint64
-	CallsOK      uint64
-	CallsFailed  uint64
+	ServiceCalls uint64 // likewise
+	CallsOK      uint64 // of both kinds
+	CallsFailed  uint64 // likewise
 	Timeouts     uint64 // retransmission time-outs
 	FastRecovery uint64
 	MTUProbes    uint64

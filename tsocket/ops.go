@@ -82,7 +82,9 @@ type PeerCredOps interface {
 
 // AddrOps is for streams and datagram sockets that have addresses.
 type AddrOps interface {
+	// LocalAddr returns the address that the socket is bound to.
 	LocalAddr() Addr
+	// RemoteAddr returns the peer's address; the zero Addr where there is no peer.
 	RemoteAddr() Addr
 }
 

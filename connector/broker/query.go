@@ -28,7 +28,7 @@ type IDRow struct {
 	Group    uint32    `json:"group"`
 	Owner    Owner     `json:"owner"`
 	Since    time.Time `json:"since"`
-	Messages uint64    `json:"messages"`
+	Messages uint64    `json:"messages"`          // that its callback was given
 	Members  int       `json:"members"`           // of the group
 	Held     bool      `json:"held"`              // the agent is busy and asked to wait
 	Site     bool      `json:"site,omitempty"`    // registered for all hosts
@@ -54,18 +54,18 @@ type ConnRow struct {
 type GroupRow struct {
 	Group     uint32      `json:"group"`
 	Members   int         `json:"members"`
-	Published uint64      `json:"published"`
-	Dropped   uint64      `json:"dropped"`
+	Published uint64      `json:"published"` // messages
+	Dropped   uint64      `json:"dropped"`   // messages for full members, one for each of them
 	History   *HistoryRow `json:"history,omitempty"`
 }
 
 // HistoryRow is what a group keeps.
 type HistoryRow struct {
-	First    uint64        `json:"first"`
-	Last     uint64        `json:"last"`
-	Bytes    int           `json:"bytes"`
-	Store    int           `json:"store"`
-	Messages int           `json:"max_messages"`
+	First    uint64        `json:"first"`        // position of the oldest message
+	Last     uint64        `json:"last"`         // and of the newest; 0 before there was one
+	Bytes    int           `json:"bytes"`        // that the messages take
+	Store    int           `json:"store"`        // bytes that there is room for now
+	Messages int           `json:"max_messages"` // bounds; 0 is none
 	MaxBytes int           `json:"max_bytes"`
 	Age      time.Duration `json:"max_age_ns"`
 	Epoch    uint64        `json:"epoch"`
@@ -77,25 +77,25 @@ type UserRow struct {
 	UID           uint32            `json:"uid"`
 	Connections   int               `json:"connections"`
 	Registrations int               `json:"registrations"`
-	Memberships   int               `json:"memberships"`
-	Watches       int               `json:"watches"`
-	Follows       int               `json:"follows"`
+	Memberships   int               `json:"memberships"` // of groups
+	Watches       int               `json:"watches"`     // Watchers and notify requests
+	Follows       int               `json:"follows"`     // ports whose end is to be told
 	QueuedBytes   int64             `json:"queued_bytes"`
 	HistoryBytes  int64             `json:"history_bytes"`
-	Exceeded      map[string]uint64 `json:"exceeded,omitempty"`
+	Exceeded      map[string]uint64 `json:"exceeded,omitempty"` // how often a limit refused something, by its name
 	Limits        Limits            `json:"limits"`
 }
 
 // StatRow is the broker as a whole.
 type StatRow struct {
-	Instance uint64    `json:"instance"`
+	Instance uint64    `json:"instance"` // of this run of the broker
 	PID      uint32    `json:"pid"`
 	UID      uint32    `json:"uid"`
 	Time     time.Time `json:"time"`
 	Clients  int       `json:"clients"`
 	IDs      int       `json:"ids"`
 	Groups   int       `json:"groups"`
-	Monitors int       `json:"monitors"`
+	Monitors int       `json:"monitors"` // clients that see everything that passes
 	Stats
 	Denied map[string]uint64 `json:"denied"` // what agents were not let do for clients, by the key of the policy
 	Users  []UserRow         `json:"users"`

@@ -5,9 +5,9 @@ import "github.com/cnbus/cnbus/connector"
 // Stats counts what a broker did since it began.
 type Stats struct {
 	Accepted     uint64            `json:"accepted"`      // connections
-	Closed       uint64            `json:"closed"`        //
+	Closed       uint64            `json:"closed"`        // connections
 	Refused      uint64            `json:"refused"`       // connections, by policy or limit
-	AcceptErrors uint64            `json:"accept_errors"` //
+	AcceptErrors uint64            `json:"accept_errors"` // connections that the system could not give
 	Violations   uint64            `json:"violations"`    // of the protocol; each ended a connection
 	Limited      uint64            `json:"limited"`       // requests refused by a limit
 	Sent         uint64            `json:"sent"`          // messages taken from clients
@@ -28,12 +28,12 @@ func (s *Stats) refused(err *connector.Error) {
 
 // ConnStats counts what one client did.
 type ConnStats struct {
-	FramesIn  uint64 `json:"frames_in"`
-	BytesIn   uint64 `json:"bytes_in"`
-	BytesOut  uint64 `json:"bytes_out"`
-	Sent      uint64 `json:"sent"`
-	SentBytes uint64 `json:"sent_bytes"`
-	Failed    uint64 `json:"failed"`
-	Delivered uint64 `json:"delivered"`
-	Lost      uint64 `json:"lost"`
+	FramesIn  uint64 `json:"frames_in"`  // messages and requests
+	BytesIn   uint64 `json:"bytes_in"`   // all that was read
+	BytesOut  uint64 `json:"bytes_out"`  // all that was written
+	Sent      uint64 `json:"sent"`       // messages
+	SentBytes uint64 `json:"sent_bytes"` // of frames with messages
+	Failed    uint64 `json:"failed"`     // messages that were refused
+	Delivered uint64 `json:"delivered"`  // messages queued for it
+	Lost      uint64 `json:"lost"`       // messages dropped because it was full
 }

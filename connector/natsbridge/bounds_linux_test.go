@@ -43,7 +43,7 @@ func TestTheLeaseIsRenewedWhileManyIDsAreClaimed(t *testing.T) {
 		g.stores <- struct{}{}
 	}
 	held := make(chan storeResult, 1)
-	g.Store(storeOp{kind: storeGet, bucket: bucketIDs, key: "i.1.1", then: func(r storeResult) { held <- r }})
+	carrier{g}.Store(storeOp{kind: storeGet, bucket: bucketIDs, key: "i.1.1", then: func(r storeResult) { held <- r }})
 	var before uint64
 	g.on(t, func() {
 		before = g.core.lease.rev
@@ -77,7 +77,7 @@ func TestWhatTheStoreSaysBeforeJoinHasReturnedIsNotLost(t *testing.T) {
 	defer early.cancel()
 	said := make(chan storeResult, 1)
 	key := idKey(cbid.Make(0x200, 1))
-	early.Store(storeOp{kind: storeCreate, bucket: bucketIDs, key: key, value: []byte("x"), then: func(r storeResult) { said <- r }})
+	carrier{early}.Store(storeOp{kind: storeCreate, bucket: bucketIDs, key: key, value: []byte("x"), then: func(r storeResult) { said <- r }})
 	require.Eventually(t, func() bool {
 		return early.store.do(t.Context(), &storeOp{kind: storeGet, bucket: bucketIDs, key: key}).err == nil
 	}, 2*time.Minute, 5*time.Millisecond)
@@ -101,7 +101,7 @@ func TestWhatAStreamSaysBeforeJoinHasReturnedIsNotLost(t *testing.T) {
 	defer early.wg.Wait()
 	defer early.cancel()
 	said := make(chan streamResult, 1)
-	early.Stream(streamOp{kind: streamOpen, group: kept1, want: connector.History{Messages: 10, Durable: true}, then: func(r streamResult) { said <- r }})
+	carrier{early}.Stream(streamOp{kind: streamOpen, group: kept1, want: connector.History{Messages: 10, Durable: true}, then: func(r streamResult) { said <- r }})
 	require.Eventually(t, func() bool {
 		return early.store.doStream(t.Context(), &streamOp{kind: streamLook, group: kept1}).err == nil && len(early.reads.ops) == 0
 	}, 2*time.Minute, 5*time.Millisecond)

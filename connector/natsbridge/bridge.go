@@ -100,7 +100,7 @@ func (g *Bridge) start(ctx context.Context, b *broker.Broker) error {
 		clock: func() int64 { return int64(time.Since(began)) + int64(time.Hour) }, log: g.log,
 	}
 	cfg.cred = g.cred
-	g.core = newCore(cfg, nil, g)
+	g.core = newCore(cfg, nil, carrier{g})
 	g.timer = time.AfterFunc(math.MaxInt64, func() { g.post(g.core.tick) })
 	g.out = newOutbox(g.nc, g.line, g.prefix, g.in, func(err error) { g.log.Error("NATS", "err", err) })
 	for _, s := range []subject{{kind: packetBeacon}, {packetLink, uint32(g.number)}} {
@@ -200,19 +200,20 @@ func (g *Bridge) take(l *broker.SiteLoop) {
 	g.inbox.taken()
 }
 
-// The wire of the core.
+// carrier is the wire of a bridge's core.
+type carrier struct{ *Bridge }
 
-func (g *Bridge) Packet(to subject, b []byte) bool { return g.out.put(outItem{to: to, b: b}) }
+func (g carrier) Packet(to subject, b []byte) bool { return g.out.put(outItem{to: to, b: b}) }
 
-func (g *Bridge) Listen(group uint32, on bool) {
+func (g carrier) Listen(group uint32, on bool) {
 	g.out.put(outItem{to: subject{packetGroup, group}, on: on})
 }
-func (g *Bridge) Soon()         { g.post(g.core.runLater) }
-func (g *Bridge) Wake(at int64) { g.timer.Reset(max(0, time.Duration(at-g.core.clock()))) }
+func (g carrier) Soon()         { g.post(g.core.runLater) }
+func (g carrier) Wake(at int64) { g.timer.Reset(max(0, time.Duration(at-g.core.clock()))) }
 
 // Store does op on a goroutine of its own. A few are under way at a time; those for the host's lease wait for none of the others,
 // or it would end while many ids are claimed.
-func (g *Bridge) Store(op storeOp) {
+func (g carrier) Store(op storeOp) {
 	g.wg.Go(func() {
 		if op.bucket != bucketHosts || op.key != leaseKey(g.number) {
 			select {

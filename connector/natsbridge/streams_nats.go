@@ -379,7 +379,7 @@ func (s *natsStore) durableGroups(ctx context.Context) (map[uint32]connector.His
 }
 
 // Stream does op on a goroutine of its own.
-func (g *Bridge) Stream(op streamOp) {
+func (g carrier) Stream(op streamOp) {
 	g.wg.Go(func() {
 		select {
 		case g.reads.ops <- struct{}{}:
@@ -441,7 +441,7 @@ func (r *readers) disconnected() {
 }
 
 // Follow begins or ends the reading of a group.
-func (g *Bridge) Follow(group uint32, reader, seq uint64) {
+func (g carrier) Follow(group uint32, reader, seq uint64) {
 	if end := g.reads.live[group]; end != nil {
 		end()
 		delete(g.reads.live, group)

@@ -18,6 +18,7 @@ const (
 	Connector Protocol = 11
 )
 
+// String returns the name that the kernel's headers have: "NETLINK_CONNECTOR".
 func (p Protocol) String() string {
 	switch p {
 	case UserSock:

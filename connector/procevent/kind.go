@@ -45,6 +45,7 @@ var kindNames = []struct {
 	{Lost, "lost"},
 }
 
+// String returns the name that ParseKind and Mask have: "exec"; of a kind that is not known "kind-0x400".
 func (k Kind) String() string {
 	for _, n := range kindNames {
 		if n.kind == k {

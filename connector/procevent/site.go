@@ -24,6 +24,7 @@ const (
 	HostRefused                       // it lets nobody subscribe (Err); it is asked again unless its policy says so
 )
 
+// String returns the change in one word.
 func (c HostChange) String() string {
 	switch c {
 	case HostHere:

@@ -6,6 +6,7 @@ import (
 	"time"
 )
 
+// String returns "key 7".
 func (id ID) String() string { return "key " + strconv.Itoa(int(id)) }
 
 // Link puts a key into a keyring, in place of one of the same type and description. Errors: ErrNoKey, ErrNoRing, ErrDenied,

@@ -94,6 +94,7 @@ func (c *Credential) Install(to Installer) error {
 // Wipe forgets the session key.
 func (c *Credential) Wipe() { c.Token.Wipe() }
 
+// String tells whose it is, for which service and until when; no part of the key.
 func (c Credential) String() string {
 	return fmt.Sprintf("%s for %s until %s", c.Client, c.Service, c.Expires.UTC().Format(time.RFC3339))
 }

@@ -20,6 +20,7 @@ const (
 
 var stateNames = []string{"not initialized", "precall", "active", "dally", "hold", "reset"}
 
+// String returns the name that rxdebug has, or the number.
 func (s CallState) String() string { return nameOf(stateNames, uint8(s)) }
 
 // MarshalText returns the name.
@@ -38,6 +39,7 @@ const (
 
 var modeNames = []string{"unknown", "sending", "receiving", "error", "eof"}
 
+// String returns the name that rxdebug has, or the number.
 func (m CallMode) String() string { return nameOf(modeNames, uint8(m)) }
 
 // MarshalText returns the name.
@@ -116,6 +118,7 @@ const (
 
 var classNames = []string{"unknown", "rxnull", "rxvab", "rxkad", "rxgk"}
 
+// String returns the name that rxdebug has, or the number.
 func (c Class) String() string { return nameOf(classNames, uint8(c)) }
 
 // MarshalText returns the name.
@@ -131,6 +134,7 @@ const (
 	Crypt Level = 2
 )
 
+// String returns clear, auth, crypt, or "unknown".
 func (l Level) String() string {
 	if l > Crypt {
 		return "unknown"

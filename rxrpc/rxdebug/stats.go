@@ -27,6 +27,7 @@ type Stats struct {
 // Letter is a version of the debug protocol.
 type Letter byte
 
+// String returns the letter, "?" if it is none.
 func (l Letter) String() string {
 	if l < '!' || l > '~' {
 		return "?"
@@ -37,16 +38,34 @@ func (l Letter) String() string {
 // MarshalText returns the letter.
 func (l Letter) MarshalText() ([]byte, error) { return []byte(l.String()), nil }
 
-// HasSecurity and the others report what an endpoint of this version tells.
-func (l Letter) HasSecurity() bool    { return byte(l) >= wire.DebugVersionSecStats }
-func (l Letter) HasAllConns() bool    { return byte(l) >= wire.DebugVersionAllConn }
-func (l Letter) HasRxStats() bool     { return byte(l) >= wire.DebugVersionAllConn }
-func (l Letter) HasWaiting() bool     { return byte(l) >= wire.DebugVersionWaiters }
+// What an endpoint of this version tells. The letters are those of OpenAFS's rx.h, RX_DEBUGI_VERSION_W_*.
+
+// HasSecurity reports whether connections tell what their security class knows ('L').
+func (l Letter) HasSecurity() bool { return byte(l) >= wire.DebugVersionSecStats }
+
+// HasAllConns reports whether all connections can be asked for, not only those in use ('M').
+func (l Letter) HasAllConns() bool { return byte(l) >= wire.DebugVersionAllConn }
+
+// HasRxStats reports whether there are RxStats ('M').
+func (l Letter) HasRxStats() bool { return byte(l) >= wire.DebugVersionAllConn }
+
+// HasWaiting reports whether Stats.Waiting is told ('N').
+func (l Letter) HasWaiting() bool { return byte(l) >= wire.DebugVersionWaiters }
+
+// HasIdleThreads reports whether Stats.IdleThreads is told ('O').
 func (l Letter) HasIdleThreads() bool { return byte(l) >= wire.DebugVersionIdleThreads }
-func (l Letter) HasCbufStats() bool   { return byte(l) >= wire.DebugVersionPacketTypes }
-func (l Letter) HasPeers() bool       { return byte(l) >= wire.DebugVersionPeers }
-func (l Letter) HasWaited() bool      { return byte(l) >= wire.DebugVersionWaited }
-func (l Letter) HasPackets() bool     { return byte(l) >= wire.DebugVersionPackets }
+
+// HasCbufStats reports whether RxStats tell of failures to get continuation buffers ('P').
+func (l Letter) HasCbufStats() bool { return byte(l) >= wire.DebugVersionPacketTypes }
+
+// HasPeers reports whether peers can be asked for ('Q').
+func (l Letter) HasPeers() bool { return byte(l) >= wire.DebugVersionPeers }
+
+// HasWaited reports whether Stats.Waited is told ('R').
+func (l Letter) HasWaited() bool { return byte(l) >= wire.DebugVersionWaited }
+
+// HasPackets reports whether Stats.Packets is told ('S').
+func (l Letter) HasPackets() bool { return byte(l) >= wire.DebugVersionPackets }
 
 // Stats asks for them.
 func (c *Client) Stats(ctx context.Context) (Stats, error) {

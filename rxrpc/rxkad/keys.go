@@ -20,6 +20,7 @@ type KeyQuery struct {
 // DES is the EncType of 8-byte DES keys.
 const DES int32 = 0
 
+// String describes the key that is asked for: "service 52, DES key 3".
 func (q KeyQuery) String() string {
 	if q.EncType == DES {
 		return fmt.Sprintf("service %d, DES key %d", q.Service, q.Version)

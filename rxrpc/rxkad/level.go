@@ -17,6 +17,7 @@ const (
 
 var levelNames = [...]string{"plain", "auth", "encrypt"}
 
+// String returns plain, auth or encrypt; "level(3)" for what is none of them.
 func (l Level) String() string {
 	if int(l) < len(levelNames) {
 		return levelNames[l]

@@ -55,6 +55,7 @@ func (t *Token) expired(now time.Time) bool {
 // Wipe forgets the session key.
 func (t *Token) Wipe() { t.Session.Wipe() }
 
+// String tells the kind of the ticket, its length and when it expires; nothing of the session key.
 func (t Token) String() string {
 	kind := fmt.Sprintf("Kerberos 4, key version %d", t.Version)
 	switch t.Version {

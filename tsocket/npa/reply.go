@@ -12,6 +12,7 @@ const (
 	MessageMode FileType = 2
 )
 
+// String returns "byte mode", "message mode" or the number.
 func (t FileType) String() string {
 	switch t {
 	case ByteMode:
@@ -32,6 +33,7 @@ const (
 	StatusInvalidLevel Status = 0xC0000148
 )
 
+// Error returns the name: "NT_STATUS_ACCESS_DENIED", or the number in hexadecimal where this package has none.
 func (s Status) Error() string {
 	switch s {
 	case StatusOK:

@@ -44,6 +44,7 @@ func (o Option) values() int {
 	return 0
 }
 
+// String returns the name in lower case: "nodelay"; "option 99" where there is none.
 func (o Option) String() string {
 	if o >= OptNoDelay && o <= OptPathMTU {
 		return optNames[o]

@@ -77,6 +77,7 @@ var eventNames = [...]string{
 	"greeting", "data", "end", "window", "write error", "hangup", "datagrams", "notice", "receive error", "accepted", "error",
 }
 
+// String returns the name in lower case, the same for a request and its reply: "sendto"; of an op that is not known "op 0x63".
 func (o Op) String() string {
 	switch base := o &^ ReplyBit; {
 	case base >= OpHello && base <= lastOp:

@@ -21,6 +21,7 @@ const (
 	NetworkError    // by the path: an errno
 )
 
+// String says it in words.
 func (c Completion) String() string {
 	switch c {
 	case Running:

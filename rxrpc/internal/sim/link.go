@@ -27,6 +27,7 @@ type Link struct {
 	At      time.Duration
 }
 
+// String lists what is not zero.
 func (l Link) String() string {
 	var b strings.Builder
 	add := func(on bool, f string, a ...any) {

@@ -101,6 +101,7 @@ const (
 	Shutdown                   // its endpoint closes in order, and is gone
 )
 
+// String returns the fault in one word.
 func (k FaultKind) String() string {
 	return [...]string{"partition", "rebind", "restart", "refuse", "shutdown"}[k]
 }

@@ -53,6 +53,7 @@ func (c AbortCode) Name() string {
 	return ""
 }
 
+// String returns the name, or the number in decimal.
 func (c AbortCode) String() string {
 	if name := c.Name(); name != "" {
 		return name

@@ -33,6 +33,7 @@ func (r AckReason) name() string {
 	return ""
 }
 
+// String returns the name, or "reason(99)".
 func (r AckReason) String() string {
 	if name := r.name(); name != "" {
 		return name

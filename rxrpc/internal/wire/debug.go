@@ -36,6 +36,7 @@ func (t DebugType) name() string {
 	return ""
 }
 
+// String returns the name, or "DEBUG(99)".
 func (t DebugType) String() string {
 	if name := t.name(); name != "" {
 		return name

@@ -18,6 +18,7 @@ const ToolEpoch Epoch = 999
 // Random reports whether the epoch identifies a connection without its address.
 func (e Epoch) Random() bool { return e&RandomEpoch != 0 }
 
+// String returns eight hexadecimal digits.
 func (e Epoch) String() string { return fmt.Sprintf("%08x", uint32(e)) }
 
 // Channels is how many calls a connection carries at a time.
@@ -39,6 +40,7 @@ func (c CID) Channel() int { return int(c & channelMask) }
 // above the second do not count.
 func (c CID) WithChannel(ch int) CID { return c.ConnID() | CID(ch)&channelMask }
 
+// String returns eight hexadecimal digits.
 func (c CID) String() string { return fmt.Sprintf("%08x", uint32(c)) }
 
 // CallNumber counts the calls of a channel from 1; 0 is the connection itself.
@@ -111,6 +113,7 @@ func (i SecurityIndex) name() string {
 	return ""
 }
 
+// String returns the name, or "security(99)".
 func (i SecurityIndex) String() string {
 	if name := i.name(); name != "" {
 		return name

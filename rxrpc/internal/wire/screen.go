@@ -19,6 +19,7 @@ type Screening struct {
 	Why     string    // constant, for counters and traces; "" when accepted
 }
 
+// String says what becomes of the packet, and why.
 func (s Screening) String() string {
 	switch s.Verdict {
 	case Accept:

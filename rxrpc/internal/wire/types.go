@@ -34,6 +34,7 @@ func (t PacketType) name() string {
 	return ""
 }
 
+// String returns the name in capitals, or "TYPE(99)".
 func (t PacketType) String() string {
 	if name := t.name(); name != "" {
 		return name

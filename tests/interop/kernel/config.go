@@ -32,7 +32,8 @@ const (
 	// Slirp needs no right: the host reaches the ports that are forwarded, the
 	// guest finds the host's loopback at SlirpHost. No ICMP, no IPv6.
 	Slirp Network = "slirp"
-	None  Network = "none"
+	// None leaves the guest alone.
+	None Network = "none"
 )
 
 // SlirpHost is the host's loopback address for a guest with Slirp.
