@@ -31,10 +31,11 @@ func testRole(ctx context.Context, p *Proc) error {
 	Handle(p, "now", func(context.Context, struct{}) (int64, error) { return Now(), nil })
 	Handle(p, "burn", func(_ context.Context, d time.Duration) (int, error) {
 		n := 0
-		for end := time.Now().Add(d); time.Now().Before(end); {
+		begun, err := selfCPU()
+		for now := begun; err == nil && now-begun < d; now, err = selfCPU() {
 			n++
 		}
-		return n, nil
+		return n, err
 	})
 	return p.Serve(ctx, "ready "+strconv.Itoa(first))
 }
@@ -97,9 +98,9 @@ func TestCPUIsThatOfTheRole(t *testing.T) {
 	require.NoError(t, p.Do(t.Context(), "burn", burn, nil))
 	after, err := p.CPU(t.Context())
 	require.NoError(t, err)
-	assert.Greater(t, after-before, burn/20, "even on a busy machine")
-	if _, err := os.Stat("/proc/self/stat"); err == nil {
-		assert.Greater(t, OwnCPU()-own, burn/20-10*time.Millisecond, "the roles count as our own")
+	assert.GreaterOrEqual(t, after-before, burn)
+	if _, err := os.Stat("/proc/self/stat"); err == nil { // to the hundredth of a second, for the user and for the kernel
+		assert.GreaterOrEqual(t, OwnCPU()-own, burn-20*time.Millisecond, "the roles count as our own")
 	}
 }
 
