@@ -13,7 +13,7 @@ import (
 
 // Patience is how long anything that must come is waited for: starts of
 // servers, ends of commands.
-const Patience = 60 * time.Second
+const Patience = 2 * time.Minute
 
 // needOpenAFS skips the test if OpenAFS is not there.
 func needOpenAFS(t testing.TB) {
