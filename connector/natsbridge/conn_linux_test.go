@@ -69,10 +69,11 @@ func TestADialHoldsUpNobody(t *testing.T) {
 	one, two := startHost(t, cfg, 0), startHost(t, config(e, 2), 0)
 	defer two.stop()
 	defer one.stop()
+	meet(t, one, two)
 	sender, receiver := one.dial(t, "sender"), two.dial(t, "receiver")
 	defer sender.Close()
 	defer receiver.Close()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	const group = 0x200
 	from, err := sender.Endpoint(ctx)

@@ -60,7 +60,7 @@ func TestAWriteDoesNotWait(t *testing.T) {
 			_, err := io.ReadFull(peer, got)
 			require.NoError(t, err)
 			require.True(t, bytes.Equal(want.Bytes(), got))
-			require.Eventually(t, func() bool { return c.waits.Load() == 0 }, 20*time.Second, time.Millisecond)
+			require.Eventually(t, func() bool { return c.waits.Load() == 0 }, 2*time.Minute, time.Millisecond)
 			go func() { _, _ = c.Write([]byte("more")) }()
 			_, err = io.ReadFull(peer, got[:4])
 			require.NoError(t, err)
@@ -79,7 +79,7 @@ func TestWhatWaitsEndsWithTheConnection(t *testing.T) {
 		require.NoError(t, err)
 	}
 	require.NoError(t, c.Close())
-	require.Eventually(t, func() bool { return c.waits.Load() == 0 }, 20*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return c.waits.Load() == 0 }, 2*time.Minute, time.Millisecond)
 	_, err := c.Write([]byte("x"))
 	require.NoError(t, err)
 	assert.Zero(t, c.waits.Load(), "it is dropped")
@@ -99,7 +99,7 @@ func TestWhatTheServerSaidLastIsRead(t *testing.T) {
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		return c.err != nil
-	}, 20*time.Second, time.Millisecond)
+	}, 2*time.Minute, time.Millisecond)
 	got, _ := io.ReadAll(c)
 	assert.Equal(t, "-ERR because", string(got))
 }

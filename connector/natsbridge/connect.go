@@ -83,8 +83,11 @@ func passing(err error) bool {
 			return true
 		}
 	}
-	return errors.As(err, &ne) && ne.Timeout()
+	return errors.As(err, &ne) && ne.Timeout() || strings.Contains(strings.ToLower(err.Error()), tooSlow)
 }
+
+// tooSlow is what a server says that has not seen in time who connects, as it or this host is busy; nats.go has no error of its own for it.
+const tooSlow = "authentication timeout"
 
 // asyncError takes what NATS has to say of what was done before.
 func (g *Bridge) asyncError(err error) {

@@ -12,25 +12,39 @@ import (
 // hostNumber finds the number of the host with that name, and keeps it for it.
 func (s *natsStore) hostNumber(ctx context.Context, name string) (uint16, error) {
 	first := firstNumber(name)
-	for i := range connector.MaxHost {
+	for i := 0; i < connector.MaxHost; {
 		n := uint16((int(first)-1+i)%connector.MaxHost + 1)
 		op := storeOp{kind: storeCreate, bucket: bucketIDs, key: numberKey(n), value: leaseValue(n, 0, name)}
 		r := s.do(ctx, &op)
 		if r.err == nil {
 			return n, nil
 		}
-		if !errors.Is(r.err, errStoreExists) {
-			return 0, fmt.Errorf("host number: %w", r.err)
+		if errors.Is(r.err, errStoreExists) {
+			op = storeOp{kind: storeGet, bucket: bucketIDs, key: numberKey(n)}
+			r = s.do(ctx, &op)
 		}
-		op = storeOp{kind: storeGet, bucket: bucketIDs, key: numberKey(n)}
-		if r = s.do(ctx, &op); r.err != nil {
+		switch {
+		case r.err == nil:
+		case s.late(ctx, r.err):
+			continue
+		default:
 			return 0, fmt.Errorf("host number: %w", r.err)
 		}
 		if v, err := parseNamed(r.value); err == nil && v.name == name {
 			return n, nil
 		}
+		i++
 	}
 	return 0, errSiteFull
+}
+
+// late reports whether err is that of a store which took too long, for one that has more time: it may have done what it was asked for.
+func (s *natsStore) late(ctx context.Context, err error) bool {
+	if ctx.Err() != nil || !errors.Is(err, context.DeadlineExceeded) || s.refused() != nil {
+		return false
+	}
+	s.trying(fmt.Errorf("JetStream does not answer: %w", err))
+	return true
 }
 
 // nameTaken is why a host does not join whose name another one has. It is an ErrDuplicate.
@@ -46,33 +60,34 @@ func (e *nameTaken) Error() string {
 func (e *nameTaken) Unwrap() error { return connector.ErrDuplicate }
 
 // takeLease gets the lease of a host. One that is there may be of a run of it that has just ended: it is waited
-// for, unless somebody renews it.
+// for, unless somebody renews it. The store ends it when it gets to it.
 func (s *natsStore) takeLease(ctx context.Context, number uint16, run uint64, name string, lease time.Duration) (rev uint64, err error) {
-	value := leaseValue(number, run, name)
-	end := time.Now().Add(2*lease + time.Second) // the store ends keys when it gets to it
+	key, value := leaseKey(number), leaseValue(number, run, name)
+	op := storeOp{kind: storeCreate, bucket: bucketHosts, key: key, value: value}
 	var first uint64
 	for {
-		op := storeOp{kind: storeCreate, bucket: bucketHosts, key: leaseKey(number), value: value}
 		r := s.do(ctx, &op)
 		if r.err == nil {
 			return r.rev, nil
 		}
-		if !errors.Is(r.err, errStoreExists) {
-			if ctx.Err() == nil && errors.Is(r.err, context.DeadlineExceeded) {
-				continue
-			}
-			return 0, fmt.Errorf("lease: %w", r.err)
+		op = storeOp{kind: storeCreate, bucket: bucketHosts, key: key, value: value}
+		if errors.Is(r.err, errStoreExists) {
+			r = s.do(ctx, &storeOp{kind: storeGet, bucket: bucketHosts, key: key})
 		}
-		op = storeOp{kind: storeGet, bucket: bucketHosts, key: leaseKey(number)}
-		r = s.do(ctx, &op)
 		switch {
-		case errors.Is(r.err, errStoreNotFound), ctx.Err() == nil && errors.Is(r.err, context.DeadlineExceeded):
+		case errors.Is(r.err, errStoreNotFound), s.late(ctx, r.err):
 			continue
 		case r.err != nil:
 			return 0, fmt.Errorf("lease: %w", r.err)
-		case first == 0:
+		}
+		if v, err := parseNamed(r.value); err == nil && v.run == run { // what came too late was done
+			op = storeOp{kind: storeUpdate, bucket: bucketHosts, key: key, value: value, rev: r.rev}
+			continue
+		}
+		if first == 0 {
 			first = r.rev
-		case r.rev != first || time.Now().After(end):
+		}
+		if r.rev != first {
 			return 0, &nameTaken{name, number}
 		}
 		s.trying(fmt.Errorf("a host named %s has joined the site already (number %d): if that was the last run of this one, its lease ends soon", name, number))

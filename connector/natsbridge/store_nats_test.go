@@ -1,9 +1,12 @@
 package natsbridge
 
 import (
+	"bufio"
 	"context"
 	"fmt"
+	"io"
 	"log/slog"
+	"net"
 	"testing"
 	"time"
 
@@ -71,6 +74,7 @@ func TestTheStoreIsTheOneOfTheSimulation(t *testing.T) {
 
 func TestNumbersStayAndLeasesEnd(t *testing.T) {
 	s := testStore(t, time.Second)
+	s.renewal = storeTime // whatever the lease: the machine may be busy
 	a, err := s.hostNumber(t.Context(), "a")
 	require.NoError(t, err)
 	again, err := s.hostNumber(t.Context(), "a")
@@ -95,29 +99,103 @@ func TestNumbersStayAndLeasesEnd(t *testing.T) {
 }
 
 func TestASecondHostOfTheSameNameIsRefused(t *testing.T) {
-	s := testStore(t, time.Second)
+	s := testStore(t, time.Minute) // the first one is not too late, however busy the machine is
 	rev, err := s.takeLease(t.Context(), 7, 1, "a", time.Second)
 	require.NoError(t, err)
+	seen := make(chan struct{}, 1)
+	s.trying = func(error) {
+		select {
+		case seen <- struct{}{}:
+		default:
+		}
+	}
 	refused := make(chan error, 1)
 	go func() {
 		_, err := s.takeLease(t.Context(), 7, 2, "a", time.Second)
 		refused <- err
 	}()
-	renew := time.NewTicker(100 * time.Millisecond)
-	defer renew.Stop()
-	for {
-		select {
-		case err := <-refused:
-			require.ErrorIs(t, err, connector.ErrDuplicate)
-			assert.EqualError(t, err, "a host named a has joined the site already (number 7)")
-			return
-		case <-renew.C:
-			op := storeOp{kind: storeUpdate, bucket: bucketHosts, key: leaseKey(7), value: leaseValue(7, 1, "a"), rev: rev}
-			r := s.do(t.Context(), &op)
-			require.NoError(t, r.err)
-			rev = r.rev
+	<-seen
+	r := s.do(t.Context(), &storeOp{kind: storeUpdate, bucket: bucketHosts, key: leaseKey(7), value: leaseValue(7, 1, "a"), rev: rev})
+	require.NoError(t, r.err)
+	err = <-refused
+	require.ErrorIs(t, err, connector.ErrDuplicate)
+	assert.EqualError(t, err, "a host named a has joined the site already (number 7)")
+}
+
+// lateStore does what it is asked for, and its answer comes too late: the first n times.
+type lateStore struct {
+	jetstream.KeyValue
+	n int
+}
+
+func (l *lateStore) Create(ctx context.Context, key string, value []byte, opts ...jetstream.KVCreateOpt) (uint64, error) {
+	rev, err := l.KeyValue.Create(ctx, key, value, opts...)
+	if l.n--; l.n >= 0 {
+		return 0, fmt.Errorf("x: %w", context.DeadlineExceeded)
+	}
+	return rev, err
+}
+
+// TestAStoreThatAnswersLate has given the host its number and its lease: it goes by what is in the store.
+func TestAStoreThatAnswersLate(t *testing.T) {
+	s := testStore(t, time.Minute)
+	for b, kv := range s.buckets {
+		s.buckets[b] = &lateStore{kv, 1}
+	}
+	said := 0
+	s.trying = func(error) { said++ }
+	n, err := s.hostNumber(t.Context(), "a")
+	require.NoError(t, err)
+	assert.Equal(t, firstNumber("a"), n)
+	rev, err := s.takeLease(t.Context(), n, 1, "a", time.Minute)
+	require.NoError(t, err)
+	r := s.do(t.Context(), &storeOp{kind: storeUpdate, bucket: bucketHosts, key: leaseKey(n), value: leaseValue(n, 1, "a"), rev: rev})
+	require.NoError(t, r.err)
+	assert.Equal(t, 2, said)
+
+	over, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, err = s.hostNumber(over, "b")
+	require.ErrorIs(t, err, context.Canceled)
+}
+
+// TestALeaseThatEndsLate is waited for as long as nobody renews it: the store is busy, and nobody has the name.
+func TestALeaseThatEndsLate(t *testing.T) {
+	s := testStore(t, time.Minute)
+	rev, err := s.takeLease(t.Context(), 7, 1, "a", time.Second)
+	require.NoError(t, err)
+	tries := 0
+	s.trying = func(error) {
+		if tries++; tries == 70 { // of 50 ms: more than twice the lease
+			assert.NoError(t, s.do(t.Context(), &storeOp{kind: storeDelete, bucket: bucketHosts, key: leaseKey(7), rev: rev}).err)
 		}
 	}
+	_, err = s.takeLease(t.Context(), 7, 2, "a", time.Second)
+	require.NoError(t, err)
+	assert.Equal(t, 70, tries)
+}
+
+// TestAServerThatHasNoTime to look who connects is asked again.
+func TestAServerThatHasNoTime(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer l.Close()
+	go func() {
+		c, err := l.Accept()
+		if err != nil {
+			return
+		}
+		defer c.Close()
+		_, _ = io.WriteString(c, "INFO {\"max_payload\":1048576}\r\n")
+		for in := bufio.NewScanner(c); in.Scan() && in.Text() != "PING"; {
+			continue
+		}
+		_, _ = io.WriteString(c, "-ERR 'Authentication Timeout'\r\n")
+	}()
+	_, err = nats.Connect("nats://"+l.Addr().String(), nats.Timeout(2*time.Minute))
+	require.ErrorContains(t, err, "uthentication")
+	assert.True(t, passing(err), "%v", err)
+	assert.False(t, passing(nats.ErrAuthorization))
 }
 
 // TestAClusterThatStarts is waited for: not all of its servers are there at once. What is wrong for good is not.

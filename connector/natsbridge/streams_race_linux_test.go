@@ -6,7 +6,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -27,9 +26,7 @@ func TestAStreamIsMadeWhileItIsDeleted(t *testing.T) {
 		t.Cleanup(nc.Close)
 		js, err := jetstream.New(nc)
 		require.NoError(t, err)
-		slow := config(e, i+1)
-		slow.Lease = time.Minute // whoever stands still for a while has the key all the same
-		cfg, err := slow.withDefaults()
+		cfg, err := config(e, i+1).withDefaults()
 		require.NoError(t, err)
 		s, err := openStore(t.Context(), js, cfg, func() error { return nil })
 		require.NoError(t, err)
