@@ -163,13 +163,28 @@ func TestConnectIsGivenUp(t *testing.T) {
 	assert.Equal(t, uint16(opCancel), uint16(d.Msg.Data[0]))
 	assert.Zero(t, n.Stats().Streams)
 
-	ctx, cancel = context.WithTimeout(soon(t), 10*time.Millisecond)
-	defer cancel()
-	_, err = n.Dial(ctx, listenID)
+	ctx, cancel = context.WithCancel(soon(t))
+	dialed := make(chan error, 1)
+	go func() {
+		_, err := n.Dial(expiring{ctx}, listenID)
+		dialed <- err
+	}()
+	<-asked
+	cancel()
+	err = <-dialed
 	require.ErrorIs(t, err, tsocket.ErrTimeout)
 	require.ErrorIs(t, err, context.DeadlineExceeded)
 	<-asked
-	<-asked
+}
+
+// expiring is a context whose deadline passes when it is cancelled.
+type expiring struct{ context.Context }
+
+func (c expiring) Err() error {
+	if c.Context.Err() == nil {
+		return nil
+	}
+	return context.DeadlineExceeded
 }
 
 func TestDatagramsThatFindNoRoom(t *testing.T) {

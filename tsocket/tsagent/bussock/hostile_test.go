@@ -55,6 +55,14 @@ func (r raw) post(to *bussock.Node, own uint32, data []byte) {
 // connect opens a stream with a number of its own, and returns that of the other end.
 func (r raw) connect(to *bussock.Node, own uint32) uint32 {
 	r.t.Helper()
+	theirs := r.ask(to, own)
+	r.post(to, own, frame(opWindow, 0, theirs, window))
+	return theirs
+}
+
+// ask is connect that does not say yet that it knows of the stream.
+func (r raw) ask(to *bussock.Node, own uint32) uint32 {
+	r.t.Helper()
 	ev, err := r.ep.Call(soon(r.t), connector.Message{ID: listenID, Data: frame(opConnect, 0, own, 1)}, connector.Dest{})
 	require.NoError(r.t, err)
 	d := ev.Msg.Data
@@ -63,9 +71,7 @@ func (r raw) connect(to *bussock.Node, own uint32) uint32 {
 	require.Zero(r.t, binary.LittleEndian.Uint64(d[8:]))
 	require.Equal(r.t, to.Port(), binary.LittleEndian.Uint32(d[16:]))
 	require.EqualValues(r.t, window, binary.LittleEndian.Uint32(d[20:]))
-	theirs := binary.LittleEndian.Uint32(d[4:])
-	r.post(to, own, frame(opWindow, 0, theirs, window))
-	return theirs
+	return binary.LittleEndian.Uint32(d[4:])
 }
 
 // reset waits until the stream with that number is reset, and returns the errno.
@@ -108,13 +114,45 @@ func TestConnectionsThatSayNothing(t *testing.T) {
 	require.Equal(t, syscall.EPIPE, r.reset(70_009), "it comes too late")
 	waitFor(t, "one that is quick enough", func() bool {
 		s, err := n.Dial(soon(t), listenID)
-		require.NoError(t, err)
-		defer s.Close()
+		if err == nil {
+			defer s.Close()
+		} else {
+			require.ErrorIs(t, err, syscall.ECONNREFUSED, "those of before wait to be accepted")
+		}
 		ctx, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
 		defer cancel()
 		a, err := l.Accept(ctx)
 		return err == nil && a.Close() == nil
 	})
+}
+
+// Who connects, and hears of it when the listener is closed already, is told that, but is not waited for for ever.
+func TestConnectionsThatTheListenerDoesNotOutlive(t *testing.T) {
+	b := bus(t)
+	n := node(t, b, nil)
+	closed := func(h time.Duration, own ...uint32) (r raw, theirs []uint32) {
+		l, err := n.Listen(soon(t), listenID, &bussock.ListenConfig{Handshake: h})
+		require.NoError(t, err)
+		r = newRaw(t, b)
+		for _, o := range own {
+			theirs = append(theirs, r.ask(n, o))
+		}
+		require.NoError(t, l.Close())
+		return r, theirs
+	}
+	r, theirs := closed(patience, 70_000, 70_001, 70_002)
+	require.Equal(t, 3, n.Stats().Streams)
+	r.post(n, 70_001, frame(opWindow, 0, theirs[1], window))
+	require.Equal(t, syscall.ECONNRESET, r.reset(70_001))
+	r.post(n, 70_000, frame(opReset, 0, theirs[0], uint64(syscall.EPIPE)))
+	waitFor(t, "the one that has said nothing", func() bool { return n.Stats().Streams == 1 })
+	require.NoError(t, r.ep.Close())
+	waitFor(t, "nothing", func() bool { return n.Stats().Streams == 0 && n.Stats().Peers == 0 })
+
+	r, theirs = closed(time.Millisecond, 70_000)
+	waitFor(t, "nothing", func() bool { return n.Stats().Streams == 0 && n.Stats().Peers == 0 })
+	r.post(n, 70_000, frame(opWindow, 0, theirs[0], window))
+	require.Equal(t, syscall.EPIPE, r.reset(70_000), "it comes too late")
 }
 
 // A peer that breaks the rules loses that stream, at once, and nothing else.

@@ -188,7 +188,7 @@ var nobodyListens = answer{errno: syscall.ECONNREFUSED, text: "nobody listens an
 func (s *stream) ungreeted() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.backlog != nil {
+	if s.backlog != nil || s.rejectedBy != nil {
 		s.failLocked(&Error{Errno: syscall.ETIMEDOUT, Text: "the other end has not said that it knows of the connection"}, false)
 	}
 }
@@ -222,12 +222,12 @@ func (l *Listener) ready(s *stream) {
 	l.mu.Unlock()
 }
 
-// forget takes a stream out of the backlog.
+// forget takes a stream out of the backlog; one that Close has rejected waits beyond that.
 func (l *Listener) forget(s *stream) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	key := origin{s.peer, s.peerNum}
-	if l.pending[key] == s {
+	if l.closed || l.pending[key] == s {
 		l.drop(key, s)
 	}
 }
@@ -298,18 +298,12 @@ func (l *Listener) Close() error {
 		return nil
 	}
 	l.closed = true
-	for _, s := range l.pending {
-		if s.greeting != nil {
-			s.greeting.Stop()
-		}
-	}
 	all := append(values(l.pending), l.waiting...)
 	l.pending, l.waiting = nil, nil
 	close(l.gone)
 	l.mu.Unlock()
 	for _, s := range all {
-		s.fail(&Error{Errno: syscall.ECONNRESET, Text: "the listener was closed"}, true)
-		s.shut()
+		s.reject(l, &Error{Errno: syscall.ECONNRESET, Text: "the listener was closed"})
 	}
 	l.n.mu.Lock()
 	if l.n.listeners[l.id] == l {

@@ -28,6 +28,8 @@ type stream struct {
 	isReady bool      // the other end knows this one: it may be sent to
 	backlog *Listener // that it waits at to be accepted
 
+	rejectedBy *Listener // it was over before the other end knew, which is told so when it does
+
 	greeting *time.Timer // until the other end must have said that it knows; guarded by the listener
 
 	broken   error // why it is over for both directions; what has arrived can be read still
@@ -68,6 +70,7 @@ func (s *stream) happened(port, number uint32, h header, body []byte) bool {
 		return false
 	}
 	if s.broken != nil {
+		s.known(h.op)
 		s.mu.Unlock()
 		return true
 	}
@@ -140,6 +143,7 @@ func (s *stream) fail(why *Error, tell bool) {
 
 func (s *stream) failLocked(why *Error, tell bool) {
 	if s.broken != nil {
+		s.letGo() // there is nobody to be told
 		return
 	}
 	s.broken = why
@@ -158,6 +162,40 @@ func (s *stream) failLocked(why *Error, tell bool) {
 	s.settle()
 	wake(s.readable)
 	wake(s.writable)
+}
+
+// reject ends a stream that nobody has accepted. An end that does not know of it yet is told when it has said that it does,
+// unless that takes too long.
+func (s *stream) reject(l *Listener, why *Error) {
+	s.mu.Lock()
+	if s.broken == nil && !s.isReady {
+		s.rejectedBy, s.backlog = l, nil
+	}
+	s.failLocked(why, true)
+	s.mu.Unlock()
+	s.shut()
+}
+
+// known is told that the other end of a stream that is over has sent something. s.mu is held.
+func (s *stream) known(by op) {
+	if s.rejectedBy == nil {
+		return
+	}
+	s.isReady = true
+	if why, ok := s.broken.(*Error); ok && by != opReset {
+		s.out.reset = why
+		s.kick(true)
+	}
+	s.letGo()
+}
+
+// letGo ends the wait for the other end of a stream that was rejected. s.mu is held.
+func (s *stream) letGo() {
+	if l := s.rejectedBy; l != nil {
+		s.rejectedBy = nil
+		l.forget(s)
+		s.settle()
+	}
 }
 
 // orphaned is told that the other end's endpoint is no more. One that had said goodbye is not missed.
@@ -186,7 +224,7 @@ func (s *stream) undelivered(port uint32, why error) {
 
 // settle takes the stream off the node when nothing of it is to be sent any more. s.mu is held.
 func (s *stream) settle() {
-	if (s.closed || s.broken != nil) && !s.out.posting && !s.out.scheduled && !s.out.due(s) {
+	if (s.closed || s.broken != nil) && s.rejectedBy == nil && !s.out.posting && !s.out.scheduled && !s.out.due(s) {
 		s.n.forget(s)
 	}
 }
