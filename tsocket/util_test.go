@@ -65,19 +65,22 @@ func pollOut(t testing.TB, s *tsocket.Stream, ms int) {
 
 // waitReadable waits until bytes, the end or an error are there to be read.
 func waitReadable(t testing.TB, s *tsocket.Stream) {
-	require.NoError(t, s.SyscallFD(func(fd int) error {
-		for {
-			p := [1]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
-			n, err := unix.Poll(p[:], 10_000)
-			if err == syscall.EINTR {
-				continue
-			}
-			if n == 0 {
-				return syscall.ETIMEDOUT
-			}
-			return err
+	t.Helper()
+	require.NoError(t, s.SyscallFD(untilReadable))
+}
+
+func untilReadable(fd int) error {
+	for {
+		p := [1]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
+		n, err := unix.Poll(p[:], 120_000)
+		switch {
+		case err == syscall.EINTR:
+			continue
+		case err == nil && n == 0:
+			return syscall.ETIMEDOUT
 		}
-	}))
+		return err
+	}
 }
 
 // readAll reads n bytes.
