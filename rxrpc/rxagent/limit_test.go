@@ -53,7 +53,7 @@ func TestMessagesWithoutDataCount(t *testing.T) {
 		h.Flags |= rxmsg.FlagFurther
 	}
 	late := rxmsg.Header{Op: rxmsg.OpSendmsg, Sock: s, Flags: rxmsg.FlagDeadline}
-	_, _, err := c.do(late, within(time.Second, message(t, rxrpc.Msg{Control: control(11)})))
+	_, _, err := c.do(late, within(time.Minute, message(t, rxrpc.Msg{Control: control(11)})))
 	require.ErrorIs(t, err, syscall.ENOBUFS)
 	assert.EqualValues(t, most<<10, w.agent.Sockets()[0].Bytes)
 	require.NoError(t, c.command(s, aborting(10)))
@@ -61,6 +61,16 @@ func TestMessagesWithoutDataCount(t *testing.T) {
 	_, _, err = c.do(late, within(10*time.Millisecond, message(t, rxrpc.Msg{Control: control(11)})))
 	require.ErrorIs(t, err, syscall.ETIMEDOUT, "there is room for it, but no channel")
 	assert.Zero(t, w.agent.Pending())
+}
+
+// TestAnsweredRequestsDoNotCount: who has the answer to the one request that may wait can make the next one.
+func TestAnsweredRequestsDoNotCount(t *testing.T) {
+	c := newWorld(t, &rxagent.Config{Limits: rxagent.Limits{Requests: 1}}).client(t)
+	for range 2000 {
+		c.must(rxmsg.Header{Op: rxmsg.OpNullKey}, []byte("example.org"))
+		_, _, err := c.do(rxmsg.Header{Op: rxmsg.OpKeyList}, nil)
+		require.ErrorIs(t, err, syscall.EOPNOTSUPP)
+	}
 }
 
 // TestNullKeys: there is nothing to use up.

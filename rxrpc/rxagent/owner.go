@@ -144,8 +144,8 @@ func (o *owner) close() []*sock {
 	bye, over := context.WithTimeout(context.WithoutCancel(o.ctx), farewell)
 	context.AfterFunc(bye, over)
 	o.bye = bye
+	o.cancel() // with gone: whoever sees one sees the other
 	o.mu.Unlock()
-	o.cancel()
 	a.reading.drop(o)
 	for _, k := range socks {
 		k.close()
@@ -266,6 +266,7 @@ func (o *owner) later(r *request, l *lane, do func(*request)) {
 		return
 	}
 	n := r.detach()
+	n.leave = sync.OnceFunc(func() { o.waiting.Add(-1) })
 	p := o.pend(n)
 	if r.h.Op != rxmsg.OpClose { // which is done, however little it lingers
 		p.by(func(no syscall.Errno, told func(bool)) {
@@ -277,7 +278,7 @@ func (o *owner) later(r *request, l *lane, do func(*request)) {
 		})
 	}
 	l.put(&o.a.wg, 0, func() {
-		defer o.waiting.Add(-1)
+		defer n.leave()
 		switch {
 		case !p.start():
 		case o.ctx.Err() != nil:
@@ -328,14 +329,16 @@ func (o *owner) keyOp(r *request) (value uint32, body []byte, err error) {
 func (o *owner) answer(r *request, p rxmsg.Reply, body []byte, err error) {
 	if err != nil {
 		o.fail(r, err)
-	} else if r.p.done() {
+		return
+	}
+	if r.left(); r.p.done() {
 		o.a.reply(o.replying(), r, p, body)
 	}
 }
 
 // fail completes a request with an error, or has its sender told by an event; it does not wait.
 func (o *owner) fail(r *request, err error) {
-	if r.p.done() {
+	if r.left(); r.p.done() {
 		o.refuse(r, err)
 	}
 }

@@ -183,7 +183,7 @@ func (o *owner) cancelRequest(r *request) {
 			p.Value = 1
 		}
 		o.replies.put(&o.a.wg, 0, func() {
-			defer o.cancels.Add(-1)
+			o.cancels.Add(-1)
 			o.answer(r, p, nil, nil)
 		})
 	}

@@ -40,7 +40,7 @@ func (o *owner) most() int { return 4 * o.a.cfg.Limits.Requests }
 // complete completes a request from where nothing may wait. Completions do not wait for events, which
 // the client may not be reading while it waits for them.
 func (o *owner) complete(r *request, p rxmsg.Reply, body []byte) {
-	if r.p.done() && !r.noReply() {
+	if r.left(); r.p.done() && !r.noReply() {
 		o.replies.put(&o.a.wg, 0, func() { o.a.reply(o.replying(), r, p, body) })
 	}
 }

@@ -18,6 +18,14 @@ type request struct {
 	body   []byte
 	within time.Duration // 0: no deadline
 	p      *pending      // nil: nobody can give it up
+	leave  func()        // it counts among those that wait, until this is called once or more; nil: it does not
+}
+
+// left is before the request completes: its sender may make the next one at once, and must have room for it.
+func (r *request) left() {
+	if r.leave != nil {
+		r.leave()
+	}
 }
 
 // noReply reports whether failures are told by an event.

@@ -73,7 +73,7 @@ func (k *sock) submit(r *request, m *rxrpc.Msg) {
 	x.k, x.tag, x.size, x.more = k, m.Control.CallID, len(m.Data), m.Flags&rxrpc.MsgMore != 0
 	x.d = *r.d
 	x.d.Msg.Data = nil
-	x.r = request{d: &x.d, h: r.h, within: r.within, p: r.p}
+	x.r = request{d: &x.d, h: r.h, within: r.within, p: r.p, leave: r.leave}
 	if r.noReply() {
 		m.Flags &^= rxrpc.MsgDontWait // nobody would learn how much was taken
 	}
