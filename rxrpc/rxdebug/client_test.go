@@ -132,7 +132,7 @@ func TestStopsWhenNobodyWantsMore(t *testing.T) {
 	c, ctx := dial(t, serve(t, "udp4", "127.0.0.1:0", func(h wire.Header, body []byte) [][]byte {
 		asked.Add(1)
 		return r.answer(h, body)
-	}), nil)
+	}), &rxdebug.Config{Wait: time.Hour}) // nothing is asked twice
 	for range c.Conns(ctx, true) {
 		break
 	}

@@ -13,7 +13,7 @@ import (
 
 // soon is a context that ends long after everything should have happened.
 func soon(t *T) context.Context {
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	t.Cleanup(cancel)
 	return ctx
 }

@@ -210,7 +210,7 @@ func testCloseAmidCalls(t *T) {
 	} {
 		s := serve(t, nil, map[uint16]rxrpc.Handler{1: echo, 2: echoStream})
 		e := open(t, local4, nil)
-		c := e.Client(s.Endpoint().LocalAddr(), &rxrpc.ClientConfig{Timeouts: rxrpc.Timeouts{Normal: 2 * time.Second}})
+		c := e.Client(s.Endpoint().LocalAddr(), &rxrpc.ClientConfig{Timeouts: rxrpc.Timeouts{Normal: time.Minute}})
 		var wg sync.WaitGroup
 		started := make(chan struct{}, 1)
 		for g := range 40 {
