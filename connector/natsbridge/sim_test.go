@@ -454,20 +454,27 @@ func (h *simHost) GroupLost(group uint32, n uint64, unknown bool) {
 func (h *simHost) RemoteInterest(group uint32, hosts []uint32) { h.interest[group] = hosts }
 func (h *simHost) MembersDone(group uint32)                    { h.done[group]++ }
 
+// knows requires that the broker has the id, or has not. Testify would look at each one that there is.
+func (h *simHost) knows(id cbid.ID, yes bool) {
+	if _, ok := h.ids[id]; ok != yes {
+		require.Equal(h.s.t, yes, ok, "the broker knows %v", id)
+	}
+}
+
 func (h *simHost) IDAdded(info connector.IDInfo) error {
-	require.NotContains(h.s.t, h.ids, info.ID)
+	h.knows(info.ID, false)
 	h.ids[info.ID] = info
 	return nil
 }
 
 func (h *simHost) IDRemoved(id cbid.ID) {
-	require.Contains(h.s.t, h.ids, id)
+	h.knows(id, true)
 	delete(h.ids, id)
 	delete(h.unknown, id)
 }
 
 func (h *simHost) IDUnknown(id cbid.ID, yes bool) {
-	require.Contains(h.s.t, h.ids, id)
+	h.knows(id, true)
 	h.unknown[id] = yes
 }
 
