@@ -114,7 +114,7 @@ func TestIntegrationIgnoreOnSignal(t *testing.T) {
 			t.Logf("%v is ignored (nohup): nobody dies of it", sig)
 			continue
 		}
-		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 		defer cancel()
 		cmd := exec.CommandContext(ctx, "/proc/self/exe")
 		cmd.Env = append(os.Environ(), childMark+"=listen", "GOTRACEBACK=none")

@@ -45,7 +45,7 @@ func until(t *testing.T, c interface {
 }, done func(*Event) bool,
 ) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	for {
 		e, err := c.Recv(ctx)

@@ -236,7 +236,7 @@ func next(t testing.TB, c interface {
 },
 ) Event {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	e, err := c.Recv(ctx)
 	require.NoError(t, err)
