@@ -185,7 +185,7 @@ func kernelRestarts(t *testing.T, vm rig.Machine) {
 	_, err = kx.Await(soon(t), regexp.MustCompile("listening"))
 	require.NoError(t, err)
 	began, gone := make(chan struct{}), make(chan error, 1)
-	s := rxrpc.NewServer(open(t, netip.AddrPortFrom(vm.Host(), 0), &rxrpc.Config{Timers: rxrpc.Timers{HeardNothing: 3e9}}), nil)
+	s := rxrpc.NewServer(open(t, netip.AddrPortFrom(vm.Host(), 0), &rxrpc.Config{Timers: rxrpc.Timers{HeardNothing: 8e9}}), nil)
 	t.Cleanup(func() { _ = s.Close() })
 	require.NoError(t, s.Handle(1, rxrpc.HandlerFunc(func(ctx context.Context, call *rxrpc.ServerCall) error {
 		_, err := io.Copy(io.Discard, call)
@@ -197,7 +197,7 @@ func kernelRestarts(t *testing.T, vm rig.Machine) {
 	_, err = vm.Start(fmt.Sprintf("kx client -to %v -svc 1", s.Endpoint().LocalAddr()))
 	require.NoError(t, err)
 	<-began
-	c := dial(t, netip.AddrPortFrom(vm.Addr(), 7013), &rxrpc.Config{Timers: rxrpc.Timers{HeardNothing: 3e9}})
+	c := dial(t, netip.AddrPortFrom(vm.Addr(), 7013), &rxrpc.Config{Timers: rxrpc.Timers{HeardNothing: 8e9}})
 	_, err = c.Do(soon(t), rxp.Nop, 1)
 	require.NoError(t, err)
 	slow := make(chan error, 1)

@@ -76,7 +76,7 @@ func TestAllChannels(t *testing.T) {
 // do while they write to disk; and for good.
 func TestServerHangs(t *testing.T) {
 	p := rig.Peer(t, netip.AddrPort{})
-	c := dial(t, p.Addr, &rxrpc.Config{Timers: rxrpc.Timers{HeardNothing: 3e9}})
+	c := dial(t, p.Addr, &rxrpc.Config{Timers: rxrpc.Timers{HeardNothing: 6e9}})
 	_, err := c.Do(soon(t), rxp.Nop, 1)
 	require.NoError(t, err)
 	require.NoError(t, p.Stop())
