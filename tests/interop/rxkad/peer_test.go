@@ -102,15 +102,18 @@ func TestJumbosAtEveryLevel(t *testing.T) {
 	peer := rig.Peer(t, netip.AddrPort{}, "-nonull")
 	for _, l := range levels {
 		t.Run(l.String(), func(t *testing.T) {
-			e, err := rxrpc.Open(netip.AddrPortFrom(netip.IPv4Unspecified(), 0), &rxrpc.Config{MTU: rxrpc.MTU{Interface: 65535}})
-			require.NoError(t, err)
-			t.Cleanup(func() { _ = e.Close() })
-			c := rxp.Client{Client: e.Client(peer.Addr, secured(t, print4(t, rxkad.TicketRequest{Name: "tester"}), l))}
-			require.NoError(t, c.Sink(soon(t), 20_000_000, true))
-			require.NoError(t, c.Source(soon(t), 20_000_000, true))
-			s := e.Stats()
-			t.Logf("%d packets in %d datagrams, %d of them jumbos; %d jumbos came", s.DataOut, s.Transmitted["DATA"], s.JumboOut, s.JumboIn)
-			assert.Greater(t, s.JumboOut, uint64(100))
+			ctx := soon(t)
+			for jumbosLeave := false; !jumbosLeave; { // on a busy machine datagrams are lost, and an endpoint that finds large ones lost keeps to small ones
+				e, err := rxrpc.Open(netip.AddrPortFrom(netip.IPv4Unspecified(), 0), &rxrpc.Config{MTU: rxrpc.MTU{Interface: 65535}})
+				require.NoError(t, err)
+				c := rxp.Client{Client: e.Client(peer.Addr, secured(t, print4(t, rxkad.TicketRequest{Name: "tester"}), l))}
+				require.NoError(t, c.Sink(ctx, 20_000_000, true))
+				require.NoError(t, c.Source(ctx, 20_000_000, true))
+				s := e.Stats()
+				t.Logf("%d packets in %d datagrams, %d of them jumbos; %d jumbos came", s.DataOut, s.Transmitted["DATA"], s.JumboOut, s.JumboIn)
+				jumbosLeave = s.JumboOut > 100
+				require.NoError(t, e.Close())
+			}
 		})
 	}
 }
