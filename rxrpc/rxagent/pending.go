@@ -183,7 +183,7 @@ func (o *owner) cancelRequest(r *request) {
 			p.Value = 1
 		}
 		o.replies.put(&o.a.wg, 0, func() {
-			o.cancels.Add(-1)
+			defer o.cancels.Add(-1) // an answer that is not read counts
 			o.answer(r, p, nil, nil)
 		})
 	}
