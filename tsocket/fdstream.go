@@ -3,6 +3,7 @@ package tsocket
 import (
 	"context"
 	"io"
+	"runtime"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -21,8 +22,9 @@ type fdStream struct {
 	// What Stream.SetHalfOpen and Stream.SetFailEarly say.
 	halfOpen, failEarly atomic.Bool
 
-	// soError is the error of the socket that a look at it has taken off it.
+	// soError is the error of the socket that somebody has taken off it.
 	soError atomic.Uint32
+	asking  atomic.Int64 // how many wait in brokenAfterAll
 
 	hangup hangupWatch
 }
@@ -39,7 +41,8 @@ type fdXfer struct {
 	errno syscall.Errno
 	own   [][]byte // of a write, which advances through them
 	iov   []unix.Iovec
-	waits bool // it is to wait, and not only to try
+	waits bool        // it is to wait, and not only to try
+	calls atomic.Bool // a system call is under way, or what it said is not yet noted
 }
 
 func (x *fdXfer) take(bufs [][]byte, waits bool) {
@@ -138,6 +141,8 @@ const memoryPause = 2 * time.Millisecond
 // tryRead reads once; false: it would wait.
 func (s *fdStream) tryRead(fd int) bool {
 	x := s.reading()
+	x.calls.Store(true)
+	defer x.calls.Store(false)
 	for {
 		if s.failEarly.Load() {
 			if x.errno = s.brokenBy(fd); x.errno != 0 {
@@ -151,8 +156,8 @@ func (s *fdStream) tryRead(fd int) bool {
 		case waitReady:
 			return false
 		}
-		if n == 0 && errno == 0 {
-			errno = syscall.Errno(s.soError.Load()) // 0: the end
+		if n == 0 {
+			errno = s.note(errno) // 0: the end
 		}
 		x.n, x.errno = int64(n), errno
 		return true
@@ -162,6 +167,8 @@ func (s *fdStream) tryRead(fd int) bool {
 // tryWrite writes until all is written; false: it would wait.
 func (s *fdStream) tryWrite(fd int) bool {
 	x := s.writing()
+	x.calls.Store(true)
+	defer x.calls.Store(false)
 	for {
 		n, errno := writev(fd, x)
 		switch judge(errno) {
@@ -176,12 +183,11 @@ func (s *fdStream) tryWrite(fd int) bool {
 			}
 			return false
 		}
-		if x.errno = errno; errno != 0 {
-			if e := s.soError.Load(); errno == syscall.EPIPE && e != 0 {
-				x.errno = syscall.Errno(e)
-			}
+		if errno != 0 {
+			x.errno = s.note(errno)
 			return true
 		}
+		x.errno = 0
 		x.n += int64(n)
 		if x.bufs = advance(x.bufs, n); len(x.bufs) == 0 {
 			return true
@@ -303,7 +309,7 @@ func (s *fdStream) Pending() (int, error) {
 		if n, err = queued(fd); err != nil || n > 0 {
 			return err
 		}
-		if errno := s.brokenBy(fd); errno != 0 {
+		if errno := s.brokenAfterAll(fd); errno != 0 {
 			return errno
 		}
 		return nil
@@ -311,11 +317,11 @@ func (s *fdStream) Pending() (int, error) {
 	return n, err
 }
 
-// brokenErrno returns why the connection is broken.
+// brokenErrno returns why the connection is broken. The caller makes no call of the stream.
 func (s *fdStream) brokenErrno() error {
 	err := error(syscall.EPIPE)
 	if cerr := s.sys.control(func(fd int) error {
-		if errno := s.brokenBy(fd); errno != 0 {
+		if errno := s.brokenAfterAll(fd); errno != 0 {
 			err = errno
 		}
 		return nil
@@ -323,6 +329,53 @@ func (s *fdStream) brokenErrno() error {
 		return cerr
 	}
 	return err
+}
+
+// brokenAfterAll is brokenBy for who holds one reference and makes no call: where the socket
+// says no reason, a call that is under way may have taken it and is about to note it.
+func (s *fdStream) brokenAfterAll(fd int) syscall.Errno {
+	errno := s.brokenBy(fd)
+	if errno != syscall.EPIPE || s.soError.Load() != 0 {
+		return errno
+	}
+	s.asking.Add(1)
+	for s.calling() {
+		runtime.Gosched() // no call waits
+	}
+	s.asking.Add(-1)
+	if e := s.soError.Load(); e != 0 {
+		return syscall.Errno(e)
+	}
+	return errno
+}
+
+// calling reports whether a call may be under way: it is marked as one, or holds a reference and is not
+// somebody who asks this.
+func (s *fdStream) calling() bool {
+	if s.sys.refs.Load()&^closedBit > s.asking.Load() {
+		return true
+	}
+	for _, at := range [...]*atomic.Pointer[fdXfer]{&s.rd, &s.wr} {
+		if x := at.Load(); x != nil && x.calls.Load() {
+			return true
+		}
+	}
+	return false
+}
+
+// note keeps the error that a call has taken off the socket for whoever comes next, and
+// returns it, or for the end of the stream the error that was taken before, if any.
+func (s *fdStream) note(errno syscall.Errno) syscall.Errno {
+	switch errno {
+	case 0, syscall.EPIPE:
+		if e := s.soError.Load(); e != 0 {
+			return syscall.Errno(e)
+		}
+	case syscall.ENOMEM, syscall.ENOBUFS: // of the call, not of the socket
+	default:
+		s.soError.CompareAndSwap(0, uint32(errno))
+	}
+	return errno
 }
 
 // brokenBy returns why the connection is broken, 0 if it is not: the error of

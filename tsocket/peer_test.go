@@ -89,7 +89,25 @@ func TestPeer(t *testing.T) {
 		_, err := r.Wait(soon(t))
 		isErrno(t, syscall.ECONNRESET, err)
 		_, err = m.Wait(soon(t))
-		assert.Contains(t, []syscall.Errno{syscall.ECONNRESET, syscall.EPIPE}, tsocket.Errno(err))
+		isErrno(t, syscall.ECONNRESET, err, "whoever took it off the socket")
+	})
+	t.Run("resets: ECONNRESET for each direction on its own", func(t *testing.T) {
+		for _, try := range []bool{false, true} {
+			a, b := tcpPair(t)
+			a.SetHalfOpen(true)
+			require.NoError(t, b.SyscallFD(func(fd int) error {
+				return unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
+			}))
+			require.NoError(t, b.Close())
+			_, err := a.Readv(background, make([]byte, 1))
+			isErrno(t, syscall.ECONNRESET, err)
+			if try {
+				_, err = a.TryWrite([]byte("x"))
+			} else {
+				_, err = a.Writev(background, []byte("x"))
+			}
+			isErrno(t, syscall.ECONNRESET, err, "the kernel says it once")
+		}
 	})
 	t.Run("vanishes: ETIMEDOUT after the user timeout", func(t *testing.T) {
 		a, _ := full(t, tcpPair)

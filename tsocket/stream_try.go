@@ -149,10 +149,9 @@ func (s *fdStream) tryReadOne(b []byte) (int, syscall.Errno) {
 		if n > 0 {
 			return n, 0
 		}
-		if errno == 0 {
-			errno = syscall.Errno(s.soError.Load()) // 0: the end
-		}
-		if errno = tried(errno); errno != syscall.EINTR {
+		if errno = tried(errno); errno != syscall.EINTR && errno != syscall.EAGAIN {
+			return 0, s.note(errno) // 0: the end
+		} else if errno == syscall.EAGAIN {
 			return 0, errno
 		}
 	}
@@ -165,10 +164,9 @@ func (s *fdStream) tryWriteOne(b []byte) (int, syscall.Errno) {
 		if n > 0 {
 			return n, 0
 		}
-		if e := s.soError.Load(); errno == syscall.EPIPE && e != 0 {
-			errno = syscall.Errno(e)
-		}
-		if errno = tried(errno); errno != syscall.EINTR {
+		if errno = tried(errno); errno != syscall.EINTR && errno != syscall.EAGAIN {
+			return 0, s.note(errno)
+		} else if errno == syscall.EAGAIN {
 			return 0, errno
 		}
 	}
