@@ -28,16 +28,24 @@ type stop struct {
 }
 
 // mayOverrun is asked for each message to a full receiver. The first is taken
-// and its sender told Stop; so is what was on its way, within a bound. A sender
+// and its sender told Stop; so is what was on its way, within a bound that a sender
+// who heeds Stop does not reach, whatever others send to the same receiver. A sender
 // beyond that is paused, and mayOverrun returns false.
 func (h *hub) mayOverrun(c, d *conn, list *[]stop, key stopKey, n int) bool {
 	s := h.stopFor(c, list, key)
-	if s.over+n > h.tune.overrun || d.out.len()+n > h.tune.hard {
+	if s.over+n > h.tune.overrun || h.swamped(d.acct) {
 		h.pause(c)
 		return false
 	}
 	s.over += n
 	return true
+}
+
+// swamped reports whether so much waits for the clients of a uid that not even what is on its
+// way can be taken: twice what may wait, and what a few senders may have sent before they read Stop.
+func (h *hub) swamped(a *account) bool {
+	n := a.limits.QueuedBytes
+	return n >= 0 && a.queued >= 2*n+16*int64(h.tune.overrun)
 }
 
 // stopFor tells c Stop, once, until list is released.

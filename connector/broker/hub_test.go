@@ -173,6 +173,57 @@ func TestUnicastToFullReceiverStopsTheSenderAlone(t *testing.T) {
 	assert.Empty(t, a.buf)
 }
 
+// A sender who heeds Stop is read, whatever others have sent to the same receiver.
+func TestOverrunsOfOthersDoNotPauseASender(t *testing.T) {
+	s := newSim(t, nil)
+	s.h.tune = tuning{queue: 1000, hard: 2000, replies: 4000, overrun: 500, waits: 64}
+	full := s.root()
+	full.add(id1, "slow")
+	senders := make([]*peer, 20)
+	for i := range senders {
+		senders[i] = s.root()
+		for !senders[i].c.paused {
+			senders[i].send(frame.Header{}, id1, "data")
+		}
+	}
+	last := s.root()
+	last.send(frame.Header{}, id1, "on its way")
+	last.one(frame.Stop)
+	assert.False(t, last.c.paused)
+	full.read()
+	assert.False(t, senders[0].c.paused)
+}
+
+// A uid whose clients read nothing loses what others have for them, when it is too much: they do not wait.
+func TestSwampedReceiversHoldUpNobodyElse(t *testing.T) {
+	p, err := ParsePolicy("[[rule]]\nuid = [\"*\"]\nsend = [\"*\"]\nunicast = true\n")
+	require.NoError(t, err)
+	s := newSim(t, p)
+	s.h.tune = tuning{queue: 1000, hard: 2000, replies: 4000, share: 64 << 10, overrun: 500, waits: 64}
+	deaf := s.client(1000)
+	deaf.c.acct.limits.QueuedBytes = 1000
+	for !s.h.swamped(deaf.c.acct) {
+		x := s.client(1000)
+		for !x.c.paused && !s.h.swamped(deaf.c.acct) {
+			x.send(frame.Header{Port: deaf.c.port}, id1, "data")
+		}
+	}
+	own := s.client(1000)
+	own.send(frame.Header{Port: deaf.c.port}, id1, "data")
+	assert.True(t, own.c.paused)
+	agent := s.root()
+	agent.send(frame.Header{Port: deaf.c.port}, id1, "data")
+	assert.False(t, agent.c.paused)
+	assert.Equal(t, connector.ErrWouldBlock.Code(), agent.one(frame.Fail).Code)
+	lost := 0
+	for _, f := range deaf.read() {
+		if f.Type == frame.Lost {
+			lost += int(f.Pos)
+		}
+	}
+	assert.Equal(t, 1, lost)
+}
+
 func TestRepliesDoNotWait(t *testing.T) {
 	s := newSim(t, nil)
 	s.h.tune = tuning{queue: 1000, hard: 2000, replies: 3000, overrun: 500, waits: 64}

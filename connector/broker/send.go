@@ -160,6 +160,9 @@ func (h *hub) unicast(c, d *conn, r *reg, key stopKey, hd *frame.Header, fr []by
 		case hd.Flags&frame.FlagDrop != 0:
 			h.lose(d, 0, 1)
 			return connector.ErrWouldBlock, true
+		case d.acct != c.acct && h.swamped(d.acct): // by its own doing: that of others does not wait for it
+			h.lose(d, 0, 1)
+			return connector.ErrWouldBlock, true
 		default:
 			list := &d.stops
 			if !h.full(d) {

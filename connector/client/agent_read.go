@@ -178,6 +178,10 @@ func (a *agent) sort(r *agentReader, h *frame.Header, body, fr []byte) error {
 		}
 		return nil
 	case frame.Ack:
+		if h.Tag == askTag {
+			r.l.w.answered()
+			return nil
+		}
 		return a.ops.ack(h, body)
 	case frame.Fail:
 		m, err := parseHeaders(body)

@@ -45,6 +45,10 @@ func (e *Endpoint) sort(h *frame.Header, body []byte, m *connector.Message) (str
 		found := e.calls.used.Load() && e.calls.fail(h, m)
 		return !found && h.Flags&frame.FlagCall == 0, nil
 	case frame.Ack:
+		if h.Tag == askTag {
+			e.side.cur.w.answered()
+			return false, nil
+		}
 		return false, e.ops.ack(h, body)
 	case frame.Stop, frame.Go:
 		changed, err := e.stops.set(h, body)

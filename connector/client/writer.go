@@ -35,6 +35,9 @@ type writer struct {
 	flyOff  int    // written bytes of fly
 	base    uint64 // stream offset of the first byte of fly, or of buf without fly
 	count   uint64 // frames appended, with the Hello that came before
+	heard   uint64 // stream offset up to which the broker has handled all, and has told Stop where it had to
+	asked   uint64 // offset of the last Ping that asked for that
+	asking  bool   // its Ack has not come
 	writing bool   // some goroutine owns fly
 	waiting int    // callers that wait for room
 	last    time.Duration
@@ -49,6 +52,16 @@ const batchGap = 5 * time.Microsecond
 // keepBuf is the size of a drained mailbox that is kept for the next burst, and
 // how much may be held together before it is written.
 const keepBuf = 64 << 10
+
+// A sender can only heed a Stop that it has read, and a reader may be late: its thread
+// may have to wait, or a callback may keep it. So no more than sendWindow bytes are on their way
+// beyond what the broker has answered a Ping for, with Stop told before: however slow the
+// reader is, the broker takes all of it (docs/protocol.md, Full receivers) and never ends the reading of this connection.
+const (
+	sendWindow = 768 << 10
+	askEvery   = 256 << 10 // there is at most one Ping under way
+	askTag     = 0         // which no request has
+)
 
 // since is the clock of batchGap.
 var epoch = time.Now()
@@ -74,8 +87,36 @@ func (w *writer) init(s *tsocket.Stream, limit int) {
 }
 
 // roomLocked reports whether a frame of n bytes may be appended. An empty
-// buffer takes any frame.
-func (w *writer) roomLocked(n int) bool { return len(w.buf) == 0 || len(w.buf)+n <= w.max }
+// buffer takes any frame, within the window.
+func (w *writer) roomLocked(n int) bool {
+	return (len(w.buf) == 0 || len(w.buf)+n <= w.max) && w.endLocked()+uint64(n) <= w.heard+sendWindow
+}
+
+// askLocked appends a Ping when it is time to.
+func (w *writer) askLocked() {
+	if w.asking || w.endLocked() < w.asked+askEvery {
+		return
+	}
+	w.buf = frame.Header{Type: frame.Ping, Tag: askTag}.Append(w.buf)
+	w.count++
+	w.asking, w.asked = true, w.endLocked()
+}
+
+// answered is called by the reader when the Ack of that Ping has come.
+func (w *writer) answered() {
+	w.mu.Lock()
+	w.asking, w.heard = false, w.asked
+	told := w.waiting > 0
+	w.askLocked()
+	if w.asking && w.err == nil {
+		w.kick(paceNow)
+	} else {
+		w.mu.Unlock()
+	}
+	if told && w.onRoom != nil {
+		w.onRoom()
+	}
+}
 
 // room is roomLocked, for callers that wait.
 func (w *writer) room(n int) (bool, error) {
@@ -116,6 +157,7 @@ func (w *writer) send(h *frame.Header, m *connector.Message, port uint32, p pace
 	if nth != nil {
 		nth.Store(w.count)
 	}
+	w.askLocked()
 	w.kick(p)
 	return end, true, nil
 }
