@@ -86,7 +86,8 @@ func TestALoneReplyLeavesAtOnce(t *testing.T) {
 	open()
 	hold2, _ := gate(t)
 	register(t, b, p, id2, connector.HandlerFunc(func(ctx context.Context, d *connector.Delivery) {
-		assert.NoError(t, d.Reply(ctx, nil))
+		err := d.Reply(ctx, nil)
+		assert.True(t, err == nil || string(d.Msg.Data) == "2", "%v", err) // the Bus may be closed when it is the second one's turn
 		<-hold2
 	}))
 	p.raw(append(asked(text(id2, "1")), asked(text(id2, "2"))...))

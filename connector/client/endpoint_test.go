@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"slices"
 	"testing"
 
@@ -369,7 +368,7 @@ func TestAPosterSeesStopWithoutReceiving(t *testing.T) {
 	drained := make(chan struct{})
 	go func() {
 		defer close(drained)
-		_, _ = io.Copy(io.Discard, p.c)
+		p.swallow()
 	}()
 	for range 2 * readAhead / 1000 {
 		require.NoError(t, e.Post(bg, connector.Message{ID: id1, Data: make([]byte, 1000)}, connector.Dest{Port: 71}))
@@ -408,7 +407,7 @@ func TestTwoFullPartiesDoNotWaitForEachOther(t *testing.T) {
 		}
 	}
 	require.NoError(t, get(t, posted))
-	go func() { _, _ = io.Copy(io.Discard, p.c) }()
+	go p.swallow()
 	for range n / 4 {
 		require.Len(t, recvText(t, e), 1000)
 	}

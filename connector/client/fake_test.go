@@ -153,12 +153,31 @@ func (p *peer) read() (h frame.Header, body []byte, err error) {
 	return frame.Parse(p.b[:n])
 }
 
-// want reads a frame, which must be of that type.
+// want reads a frame, which must be of that type. What asks how far the broker is is answered.
 func (p *peer) want(t frame.Type) (frame.Header, []byte) {
 	p.t.Helper()
 	h, body := p.next()
+	for h.Type == frame.Ping && h.Tag == askTag {
+		p.ack(h)
+		h, body = p.next()
+	}
 	require.Equal(p.t, t, h.Type, "frame type")
 	return h, body
+}
+
+// swallow reads to the end, and says how far it is when asked.
+func (p *peer) swallow() {
+	for {
+		h, _, err := p.read()
+		if err != nil {
+			return
+		}
+		if h.Type == frame.Ping {
+			if _, err = p.c.Write(frame.Header{Type: frame.Ack, Tag: h.Tag}.Append(nil)); err != nil {
+				return
+			}
+		}
+	}
 }
 
 // wantSend reads a Send and its message.

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"io"
 	"sync"
 	"testing"
 
@@ -193,7 +192,7 @@ func TestManyWritersKeepTheirOrder(t *testing.T) {
 
 func TestPostDoesNotAllocate(t *testing.T) {
 	_, e, p := start(t)
-	go func() { _, _ = io.Copy(io.Discard, p.c) }()
+	go p.swallow()
 	data := make([]byte, 128)
 	post := func() { _ = e.Post(bg, connector.Message{ID: id1, Data: data}, connector.Dest{Port: 1}) }
 	for range 20000 {
