@@ -32,12 +32,12 @@ func hostEvent(host, kind string, pid int) func(string) []string {
 func TestProcAllHosts(t *testing.T) {
 	one, two := newSite(t), newSite(t)
 	nats := freeAddr(t)
-	first := one.broker("--join", "embedded", "--embedded-listen", nats, "--host", "one", "--host-uids", "same", "--lease", "4s")
+	first := one.broker("--join", "embedded", "--embedded-listen", nats, "--host", "one", "--host-uids", "same", "--lease", "10s")
 	if line := first.expect(`^serving `)[0]; !strings.Contains(line, "process events: yes") { // it may have joined before it said that
 		testenv.Skip(t, "no process events here: "+line)
 	}
 	first.expect(`joined site main as host one`)
-	serve := []string{"--join", "nats://" + nats, "--host", "two", "--host-uids", "same", "--lease", "4s"}
+	serve := []string{"--join", "nats://" + nats, "--host", "two", "--host-uids", "same", "--lease", "10s"}
 	second := two.broker(serve...)
 	second.expect(`joined site main as host two`)
 
