@@ -46,9 +46,9 @@ type Stats struct {
 	CallsOK      uint64 // of both kinds
 	CallsFailed  uint64 // likewise
 	Timeouts     uint64 // retransmission time-outs
-	FastRecovery uint64
-	MTUProbes    uint64
-	MTULost      uint64
+	FastRecovery uint64 // windows made smaller because later packets had arrived
+	MTUProbes    uint64 // of the path's MTU, sent
+	MTULost      uint64 // of those, not returned
 
 	// HalfOpen are connections whose clients have yet to prove themselves; they are not among ServiceConns.
 	ClientConns, ServiceConns, HalfOpen, Peers, Calls int

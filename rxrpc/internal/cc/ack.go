@@ -16,6 +16,8 @@ type Progress struct {
 	Hard    int // packets newly hard-acked: the caller frees them
 	Arrived int // packets newly known to have arrived, hard or soft
 	Lost    int // packets newly given up: see Lost
+	// Reduced: the window is made smaller, for what was given up because later packets have arrived.
+	Reduced bool
 	// The largest sizes among those that arrived and that were lost, and could not be
 	// fragmented, for MTU.Progress.
 	Largest, LargestLost int

@@ -58,6 +58,7 @@ type MTU struct {
 	start    int // good before anything was proven
 	proven   int // largest that was seen to arrive
 	failed   int // probes of trial that failed
+	lost     uint64
 	trial    int // size under way, 0 none
 	serial   wire.Serial
 	sent     Time
@@ -275,10 +276,14 @@ func (m *MTU) shrink(now Time, size int) {
 	m.done, m.next = false, now
 }
 
+// Lost returns how many probes did not return.
+func (m *MTU) Lost() uint64 { return m.lost }
+
 // probeLost counts a probe that did not return.
 func (m *MTU) probeLost(now Time) {
 	size := m.trial
 	m.trial = 0
+	m.lost++
 	if m.failed++; m.failed < mtuProbes {
 		m.next = now + mtuSpread/10
 		return

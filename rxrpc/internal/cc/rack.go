@@ -100,17 +100,18 @@ func (s *Sender) detect(now Time, p *Progress) {
 			p.LargestLost = max(p.LargestLost, int(t.size))
 		}
 	}
-	if n > 0 {
-		s.losses(now, newest, n, flight)
+	if n > 0 && s.losses(now, newest, n, flight) {
+		p.Reduced = true
 	}
 	p.Lost += n
 }
 
 // losses counts n losses, the newest of them sent with a serial, out of flight
-// packets. What was sent before the last reduction has had its effect.
-func (s *Sender) losses(now Time, newest wire.Serial, n, flight int) {
+// packets, and reports whether the window is reduced for them. What was sent before the last
+// reduction has had its effect.
+func (s *Sender) losses(now Time, newest wire.Serial, n, flight int) bool {
 	if s.cut && !newest.After(s.cutAt) || !s.window.lost(n, s.path.Min(now)) {
-		return
+		return false
 	}
 	s.recovered()
 	s.cut, s.cutAt = true, s.serial
@@ -118,4 +119,5 @@ func (s *Sender) losses(now Time, newest wire.Serial, n, flight int) {
 	s.undo, s.undoable = 0, true
 	s.rack.reduced()
 	s.cwnd = s.flight + 1 // until the ACK that told has been counted
+	return true
 }

@@ -140,6 +140,7 @@ func (c *Call) acked(now Time, r cc.Progress) {
 	if r.Hard > 0 {
 		c.tx.free(&c.e.txPool, c.snd.Base())
 	}
+	c.reduced(r)
 	c.peer.progress(now, r, false)
 	if c.tx.short && c.tx.len() <= c.e.cfg.Windows.Queue*3/4 && !c.tx.ended {
 		c.tx.short = false
@@ -156,6 +157,12 @@ func (c *Call) acked(now Time, r cc.Progress) {
 
 // ackedAll is an implicit acknowledgement of everything.
 func (c *Call) ackedAll(now Time) { c.acked(now, c.snd.OnAckAll(cc.Time(now))) }
+
+func (c *Call) reduced(r cc.Progress) {
+	if r.Reduced {
+		c.e.stats.FastRecovery++
+	}
+}
 
 // unsent is how many queued packets were never sent.
 func (c *Call) unsent() int { return c.tx.next.Sub(c.snd.Next()) }

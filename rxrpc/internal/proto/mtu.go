@@ -50,8 +50,11 @@ func (p *peer) advertised(t wire.AckTrailer) wire.Limits {
 // is exactly that, so that the packet can go into any datagram.
 func (p *peer) body() int { return min(p.mtu.Data(), wire.JumboData) }
 
-// mtuChanged tells who watches.
+// mtuChanged tells who watches, and counts the probes that were lost.
 func (p *peer) mtuChanged(now Time, before int) {
+	lost := p.mtu.Lost()
+	p.e.stats.MTULost += lost - p.probesLost
+	p.probesLost = lost
 	if after := p.mtu.Good(); after != before && p.e.hooks.MTU != nil {
 		p.e.hooks.MTU(now, p.addr, after)
 	}

@@ -33,9 +33,9 @@ type Stats struct {
 	CallsOK      uint64 // of both kinds
 	CallsFailed  uint64 // likewise
 	Timeouts     uint64 // retransmission time-outs
-	FastRecovery uint64
-	MTUProbes    uint64
-	MTULost      uint64
+	FastRecovery uint64 // windows made smaller because later packets had arrived
+	MTUProbes    uint64 // of the path's MTU, sent
+	MTULost      uint64 // of those, not returned
 
 	// How many there are now.
 	LiveClientConns, LiveServiceConns, LiveHalfOpen, LivePeers, LiveCalls, FreeCalls int

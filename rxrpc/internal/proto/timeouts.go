@@ -85,6 +85,7 @@ func (c *Call) retransmit(now Time) {
 		return
 	}
 	action, r := c.snd.OnTimer(cc.Time(now))
+	c.reduced(r)
 	switch action {
 	case cc.ActPing:
 		c.ping = true

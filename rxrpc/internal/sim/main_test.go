@@ -67,6 +67,10 @@ func TestScenarios(t *testing.T) {
 				total.Failed += rep.Failed
 				total.Datagrams += rep.Datagrams
 				total.Virtual += rep.Virtual
+				total.Timeouts += rep.Timeouts
+				total.FastRecovery += rep.FastRecovery
+				total.MTUProbes += rep.MTUProbes
+				total.MTULost += rep.MTULost
 				if len(rep.Failures) > 0 {
 					failed++
 					if failed <= 10 {
@@ -80,6 +84,13 @@ func TestScenarios(t *testing.T) {
 	wg.Wait()
 	require.Zero(t, failed, "scenarios failed, of %d", n)
 	assert.Greater(t, total.Succeeded, 3*n, "calls that succeeded")
+	for what, n := range map[string]uint64{
+		"time-outs": total.Timeouts, "reductions": total.FastRecovery, "probes": total.MTUProbes, "lost probes": total.MTULost,
+	} {
+		assert.Positive(t, n, what)
+	}
+	assert.Less(t, total.MTULost, total.MTUProbes)
+	t.Logf("%d time-outs, %d reductions, %d of %d probes lost", total.Timeouts, total.FastRecovery, total.MTULost, total.MTUProbes)
 	t.Logf("%d scenarios: %d calls succeeded, %d did not, %d datagrams, %.0f s of virtual time",
 		n, total.Succeeded, total.Failed, total.Datagrams, total.Virtual.Seconds())
 }

@@ -24,7 +24,11 @@ type Report struct {
 	Datagrams int
 	Events    int
 	Virtual   time.Duration // until the last call had ended
-	Digest    uint64        // of all that was sent: the same for the same scenario
+
+	// Of the endpoints that were there in the end.
+	Timeouts, FastRecovery, MTUProbes, MTULost uint64
+
+	Digest uint64 // of all that was sent: the same for the same scenario
 }
 
 // Bounds of a run.
@@ -329,6 +333,10 @@ func (r *run) forgotten() {
 			continue
 		}
 		s := h.ep.Stats()
+		r.report.Timeouts += s.Timeouts
+		r.report.FastRecovery += s.FastRecovery
+		r.report.MTUProbes += s.MTUProbes
+		r.report.MTULost += s.MTULost
 		if s.LiveCalls+s.LiveClientConns+s.LiveServiceConns+s.LivePeers != 0 || !h.ep.Idle() {
 			r.fail("forgotten", "host %d still holds %d calls, %d and %d connections, %d peers; idle: %v",
 				h.id, s.LiveCalls, s.LiveClientConns, s.LiveServiceConns, s.LivePeers, h.ep.Idle())
