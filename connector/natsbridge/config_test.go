@@ -28,6 +28,10 @@ func TestConfigCheck(t *testing.T) {
 		"a:4222":                  "",
 		"foo://a":                 "URL 1 of NATS is none of the kind",
 		"nats://a,http://me:pw@b": "URL 2 of NATS is none of the kind",
+		"nats://12/pw@b":          "URL 1 of NATS has a / ? or # before its @",
+		"nats://me:12?pw@b":       "URL 1 of NATS has a / ? or # before its @",
+		"nats://a,nats://12#pw@b": "URL 2 of NATS has a / ? or # before its @",
+		"ws://a/nats":             "",
 	} {
 		err := (&Config{Host: "x", URL: url}).Check()
 		if want == "" {
@@ -41,4 +45,15 @@ func TestConfigCheck(t *testing.T) {
 	assert.ErrorContains(t, (&Config{URL: "nats://a"}).Check(), "the host's name")
 	assert.ErrorContains(t, (&Config{Host: "x", URL: "nats://a", Lease: 1}).Check(), "the least is 1s")
 	assert.NoError(t, (&Config{Host: "x", Server: new(Embedded)}).Check())
+}
+
+func TestNoSecretIsShown(t *testing.T) {
+	for list, want := range map[string]string{
+		"nats://me:pw@a:1, token@b ,c":      "nats://a:1,nats://b,nats://c",
+		"wss://token@a/nats/x?auth=pw#pw":   "wss://a/nats/x",
+		"nats://me:12/pw@a,nats://a:pw":     "?,?",
+		"nats:me:pw@a://b,nats:///me:pw@a,": "?,?,?",
+	} {
+		assert.Equal(t, want, hideSecrets(list), list)
+	}
 }

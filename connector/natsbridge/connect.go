@@ -220,6 +220,8 @@ func checkURLs(list string) error {
 	for i, s := range strings.Split(list, ",") {
 		u, err := parseURL(s)
 		switch {
+		case err == nil && strings.Contains(behindHost(u), "@"):
+			return fmt.Errorf("URL %d of NATS has a / ? or # before its @: write them as %%2F, %%3F, %%23 in a name, password or token: %w", i+1, connector.ErrInvalid)
 		case err == nil && (u.Scheme == "nats" || u.Scheme == "tls" || u.Scheme == "ws" || u.Scheme == "wss") && u.Host != "":
 		default:
 			return fmt.Errorf("URL %d of NATS is none of the kind nats://HOST:PORT or tls://HOST:PORT: %w", i+1, connector.ErrInvalid)
@@ -236,17 +238,19 @@ func parseURL(s string) (*url.URL, error) {
 	return url.Parse(s)
 }
 
+// behindHost is all that follows the host: of NATS's URLs a WebSocket's path at most.
+func behindHost(u *url.URL) string { return u.Opaque + u.Path + u.RawQuery + u.Fragment }
+
 // hideSecrets is a list of URLs without the names, passwords and tokens in them.
 func hideSecrets(list string) string {
 	urls := strings.Split(list, ",")
 	for i, s := range urls {
 		u, err := parseURL(s)
-		if err != nil {
-			urls[i] = "?"
+		if err != nil || u.Host == "" || strings.Contains(behindHost(u), "@") {
+			urls[i] = "?" // what looks like a host, or a path, may be a part of a password
 			continue
 		}
-		u.User = nil
-		urls[i] = u.String()
+		urls[i] = (&url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path, RawPath: u.RawPath}).String()
 	}
 	return strings.Join(urls, ",")
 }

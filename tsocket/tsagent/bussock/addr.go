@@ -24,7 +24,7 @@ func Addr(port uint32, number uint16) tsocket.Addr {
 // ParseAddr takes apart what Addr made; ok is false for any other address.
 func ParseAddr(a tsocket.Addr) (port uint32, number uint16, ok bool) {
 	ip := a.IP()
-	if !ip.Is6() || ip.Is4In6() {
+	if !ip.Is6() || ip.Is4In6() || a.Scope() != 0 {
 		return 0, 0, false
 	}
 	b := ip.As16()

@@ -2,6 +2,7 @@ package bussock
 
 import (
 	"context"
+	"net/netip"
 	"syscall"
 	"testing"
 
@@ -115,5 +116,37 @@ func FuzzPeer(f *testing.F) {
 			}
 		}
 		require.False(t, n.ctx.Err() != nil)
+	})
+}
+
+// An address is that of a socket of the bus if and only if Addr makes it.
+func FuzzParseAddr(f *testing.F) {
+	bus := netip.MustParsePrefix("fd63:6e62:7573::/96")
+	for _, s := range []string{"[fd63:6e62:7573::7]:9", "[fd63:6e62:7573::7%2]:9", "[fd63:6e62:7573:0:0:1::]:9", "[fd63:6e62:7574::7]:9", "192.0.2.1:80", "[::ffff:192.0.2.1]:80", "[fe80::1%2]:80"} {
+		a := netip.MustParseAddrPort(s)
+		f.Add(a.Addr().AsSlice(), a.Addr().Zone(), a.Port(), "/run/x.sock")
+	}
+	f.Add([]byte{}, "", uint16(0), "@x")
+	f.Fuzz(func(t *testing.T, ip []byte, zone string, port uint16, path string) {
+		at, _ := netip.AddrFromSlice(ip)
+		if at.Is6() {
+			at = at.WithZone(zone)
+		}
+		a, err := tsocket.AddrFrom(netip.AddrPortFrom(at, port))
+		if err != nil {
+			require.Zero(t, a)
+		}
+		endpoint, number, ok := ParseAddr(a)
+		require.Equal(t, a.Scope() == 0 && bus.Contains(a.IP()), ok, "%v", a)
+		if ok {
+			require.Equal(t, a, Addr(endpoint, number))
+		} else {
+			require.Zero(t, endpoint)
+			require.Zero(t, number)
+		}
+		if u, err := tsocket.UnixAddr(path); err == nil {
+			_, _, ok = ParseAddr(u)
+			require.False(t, ok, "%v", u)
+		}
 	})
 }
