@@ -78,7 +78,11 @@ type DeniedError struct {
 func (e *DeniedError) Error() string {
 	by := "no rule of the policy matches uid " + strconv.FormatUint(uint64(e.Cred.UID), 10)
 	if n := len(e.Rules); n > 0 {
-		by = "no " + e.Access.Action.String() + " of rule " + strings.Join(e.Rules, ", ") + " allows it to uid " + strconv.FormatUint(uint64(e.Cred.UID), 10)
+		rules := strings.Join(e.Rules, ", ")
+		if !strings.HasPrefix(rules, "rule ") { // one without a name
+			rules = "rule " + rules
+		}
+		by = "no " + e.Access.Action.String() + " of " + rules + " allows it to uid " + strconv.FormatUint(uint64(e.Cred.UID), 10)
 	}
 	return fmt.Sprintf("%s %s: %s", e.Access.Action, &e.Access, by)
 }
