@@ -24,7 +24,7 @@ type fdStream struct {
 
 	// soError is the error of the socket that somebody has taken off it.
 	soError atomic.Uint32
-	asking  atomic.Int64 // how many wait in brokenAfterAll
+	asking  atomic.Int64 // how many hold a reference and make no call: they wait in brokenAfterAll, or are SyscallFD's
 
 	hangup hangupWatch
 }
@@ -350,7 +350,7 @@ func (s *fdStream) brokenAfterAll(fd int) syscall.Errno {
 }
 
 // calling reports whether a call may be under way: it is marked as one, or holds a reference and is not
-// somebody who asks this.
+// one of asking.
 func (s *fdStream) calling() bool {
 	if s.sys.refs.Load()&^closedBit > s.asking.Load() {
 		return true

@@ -89,7 +89,7 @@ func (w *hangupWatch) tell(s *fdStream) {
 	w.broken = nil
 	w.mu.Unlock()
 	if broken != nil {
-		go broken(s.brokenErrno())
+		go func() { broken(s.brokenErrno()) }()
 	}
 }
 

@@ -168,7 +168,11 @@ func (s *Stream) SyscallFD(fn func(fd int) error) error {
 	if !ok {
 		return &OpError{Op: "descriptor", Err: ErrNotSupported}
 	}
-	return f.sys.control(fn)
+	return f.sys.control(func(fd int) error {
+		f.asking.Add(1) // it may take its time, and may ask why the connection is broken
+		defer f.asking.Add(-1)
+		return fn(fd)
+	})
 }
 
 // SyscallFD calls fn with the descriptor of the socket; see Stream.SyscallFD.

@@ -31,22 +31,40 @@ type stop struct {
 // and its sender told Stop; so is what was on its way, within a bound that a sender
 // who heeds Stop does not reach, whatever others send to the same receiver. A sender
 // beyond that is paused, and mayOverrun returns false.
-func (h *hub) mayOverrun(c, d *conn, list *[]stop, key stopKey, n int) bool {
+func (h *hub) mayOverrun(c, d *conn, list *[]stop, o *overruns, key stopKey, n int) bool {
 	s := h.stopFor(c, list, key)
-	if s.over+n > h.tune.overrun || h.swamped(d.acct) {
+	if s.over+n > h.tune.overrun || o.by(c)+n > 16*h.tune.overrun || h.swamped(d) {
 		h.pause(c)
 		return false
 	}
 	s.over += n
+	o.add(c, n)
 	return true
 }
 
-// swamped reports whether so much waits for the clients of a uid that not even what is on its
-// way can be taken: twice what may wait, and what a few senders may have sent before they read Stop.
-func (h *hub) swamped(a *account) bool {
-	n := a.limits.QueuedBytes
-	return n >= 0 && a.queued >= 2*n+16*int64(h.tune.overrun)
+// overruns are the bytes that came for a full receiver since it is full, by uid: one can have many
+// clients, and the next one when one has gone.
+type overruns map[*account]int
+
+func (o overruns) by(c *conn) int { return o[c.acct] }
+
+func (o *overruns) add(c *conn, n int) {
+	if *o == nil {
+		*o = make(overruns)
+	}
+	(*o)[c.acct] += n
 }
+
+// swamped reports whether so much waits for the clients of d's uid, and for d, that not even what is on its
+// way can be taken: twice what may wait, and what a few senders may have sent before they read Stop.
+func (h *hub) swamped(d *conn) bool {
+	n := d.acct.limits.QueuedBytes
+	return n >= 0 && d.out.len() > 0 && d.acct.queued >= 2*n+16*int64(h.tune.overrun)
+}
+
+// givesUp reports whether a message of c (nil: the broker's own) to d is given up: d's uid is swamped by its own
+// doing, for which others do not wait.
+func (h *hub) givesUp(c, d *conn) bool { return (c == nil || c.acct != d.acct) && h.swamped(d) }
 
 // stopFor tells c Stop, once, until list is released.
 func (h *hub) stopFor(c *conn, list *[]stop, key stopKey) *stopped {
@@ -78,7 +96,7 @@ func (h *hub) pause(c *conn) {
 	}
 	for _, r := range c.regs {
 		if r.held {
-			h.releaseStops(&r.stops)
+			h.freed(r)
 		}
 	}
 }
@@ -118,6 +136,12 @@ func (h *hub) answered(c *conn) {
 func (h *hub) resume(c *conn) {
 	c.paused = false
 	h.resumed = append(h.resumed, c)
+}
+
+// freed is called when messages for an id are not kept back any more.
+func (h *hub) freed(r *reg) {
+	r.overruns = nil
+	h.releaseStops(&r.stops)
 }
 
 // spared reports whether messages to the port of c are to be kept back.
@@ -272,7 +296,7 @@ func (h *hub) handleHold(c *conn, hd *frame.Header, body []byte) error {
 	}
 	r.held = held
 	if !held {
-		h.releaseStops(&r.stops)
+		h.freed(r)
 	}
 	return nil
 }

@@ -220,15 +220,29 @@ func (h *hub) sendGroup(c *conn, hd *frame.Header, fr []byte, num uint32) (*conn
 // roomInGroup tells the sender to stop when a member is full, and returns
 // false when it must not go on at all.
 func (h *hub) roomInGroup(c *conn, g *group, n int) bool {
+	var s *stopped
 	ok := true
-	var key stopKey
+	key := stopKey{group: g.num}
 	for _, m := range g.members {
-		if m.c != c && h.full(m.c) && ok {
-			key.group = g.num
-			ok = h.mayOverrun(c, m.c, &m.c.stops, key, n)
+		if d := m.c; d != c && h.full(d) && !h.givesUp(c, d) {
+			s = h.stopFor(c, &d.stops, key)
+			ok = ok && d.overruns.by(c)+n <= 16*h.tune.overrun && !h.swamped(d)
 		}
 	}
-	return ok
+	if s == nil {
+		return true
+	}
+	if !ok || s.over+n > h.tune.overrun {
+		h.pause(c)
+		return false
+	}
+	s.over += n // once, however many are full
+	for _, m := range g.members {
+		if d := m.c; d != c && h.full(d) && !h.givesUp(c, d) {
+			d.overruns.add(c, n)
+		}
+	}
+	return true
 }
 
 // multicast copies fr to every member but c (nil: the broker itself sends) and
@@ -254,7 +268,7 @@ func (h *hub) multicast(c *conn, port uint32, cred connector.Cred, g *group, fr 
 		if g.hist != nil && m.lagging {
 			continue
 		}
-		if !wait && (d.congested || h.full(d)) {
+		if !wait && (d.congested || h.full(d)) || wait && h.givesUp(c, d) {
 			if g.hist != nil {
 				m.lag(g.hist.end)
 				continue

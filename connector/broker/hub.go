@@ -76,20 +76,21 @@ func defaultTuning() tuning {
 
 // reg is a registered id.
 type reg struct {
-	id      cbid.ID
-	name    string
-	owner   *conn // of another host's id: no client, but says who
-	far     bool  // the id of another host
-	wide    bool  // registered for all hosts
-	alone   bool  // for this one, because another has it
-	unknown bool  // the other host cannot be reached
-	since   int64 // Unix ns
-	dead    bool  // removed; routes to it are stale
-	held    bool  // the owner asked to keep messages back
-	callers callers
-	inline  *inline // the callback runs in this process, on the loop
-	count   uint64  // messages for the callback
-	stops   []stop  // senders that were told Stop because of held
+	id       cbid.ID
+	name     string
+	owner    *conn // of another host's id: no client, but says who
+	far      bool  // the id of another host
+	wide     bool  // registered for all hosts
+	alone    bool  // for this one, because another has it
+	unknown  bool  // the other host cannot be reached
+	since    int64 // Unix ns
+	dead     bool  // removed; routes to it are stale
+	held     bool  // the owner asked to keep messages back
+	callers  callers
+	inline   *inline // the callback runs in this process, on the loop
+	count    uint64  // messages for the callback
+	stops    []stop  // senders that were told Stop because of held
+	overruns overruns
 }
 
 // conn is one client.
@@ -133,6 +134,7 @@ type conn struct {
 	interests map[uint32]struct{}  // groups whose interest is to be told later
 	stops     []stop               // senders that were told Stop because of this client
 	stopped   map[stopKey]*stopped
+	overruns  overruns
 	monitor   bool
 
 	inlines map[uint64]*inline // of this process's Bus: callbacks that run on the loop

@@ -179,7 +179,7 @@ func TestOverrunsOfOthersDoNotPauseASender(t *testing.T) {
 	s.h.tune = tuning{queue: 1000, hard: 2000, replies: 4000, overrun: 500, waits: 64}
 	full := s.root()
 	full.add(id1, "slow")
-	senders := make([]*peer, 20)
+	senders := make([]*peer, 10)
 	for i := range senders {
 		senders[i] = s.root()
 		for !senders[i].c.paused {
@@ -194,18 +194,63 @@ func TestOverrunsOfOthersDoNotPauseASender(t *testing.T) {
 	assert.False(t, senders[0].c.paused)
 }
 
+// A uid that comes again and again fills a receiver no further than its clients together may.
+func TestOverrunsOfAUidAreBounded(t *testing.T) {
+	s := newSim(t, nil)
+	s.h.tune = tuning{queue: 1000, hard: 2000, replies: 4000, overrun: 500, waits: 64}
+	full := s.root()
+	full.add(id1, "slow")
+	for range 100 {
+		x := s.root()
+		for !x.c.paused {
+			x.send(frame.Header{}, id1, "data")
+		}
+		s.h.close(x.c)
+	}
+	assert.LessOrEqual(t, full.c.out.len(), 1100+16*500)
+	full.read()
+	x := s.root()
+	x.send(frame.Header{}, id1, "data")
+	assert.False(t, x.c.paused)
+}
+
+// A group message that waits counts once, however many members are full.
+func TestOverrunsOfAGroupCountOnce(t *testing.T) {
+	s := newSim(t, nil)
+	s.h.tune = tuning{queue: 1000, hard: 2000, replies: 4000, overrun: 500, waits: 64}
+	a := s.root()
+	for range 5 {
+		s.root().join(5)
+	}
+	for a.c.stopped == nil {
+		a.send(frame.Header{Group: 5, Flags: frame.FlagWait}, id1, "data")
+	}
+	size := frame.HeaderLen + connector.HeaderLen + len("data")
+	for n := size; n+size <= 500; n += size {
+		a.send(frame.Header{Group: 5, Flags: frame.FlagWait}, id1, "data")
+		require.False(t, a.c.paused, "%d bytes", n)
+	}
+}
+
 // A uid whose clients read nothing loses what others have for them, when it is too much: they do not wait.
 func TestSwampedReceiversHoldUpNobodyElse(t *testing.T) {
 	p, err := ParsePolicy("[[rule]]\nuid = [\"*\"]\nsend = [\"*\"]\nunicast = true\n")
 	require.NoError(t, err)
 	s := newSim(t, p)
 	s.h.tune = tuning{queue: 1000, hard: 2000, replies: 4000, share: 64 << 10, overrun: 500, waits: 64}
-	deaf := s.client(1000)
+	deaf, idle := s.client(1000), s.client(1000)
 	deaf.c.acct.limits.QueuedBytes = 1000
-	for !s.h.swamped(deaf.c.acct) {
+	for !s.h.swamped(deaf.c) {
 		x := s.client(1000)
-		for !x.c.paused && !s.h.swamped(deaf.c.acct) {
+		for range 10 {
 			x.send(frame.Header{Port: deaf.c.port}, id1, "data")
+			deaf2 := s.client(1000)
+			for !x.c.paused && !s.h.swamped(deaf2.c) {
+				x.send(frame.Header{Port: deaf2.c.port}, id1, "data")
+			}
+			if x.c.paused {
+				break
+			}
 		}
 	}
 	own := s.client(1000)
@@ -215,6 +260,11 @@ func TestSwampedReceiversHoldUpNobodyElse(t *testing.T) {
 	agent.send(frame.Header{Port: deaf.c.port}, id1, "data")
 	assert.False(t, agent.c.paused)
 	assert.Equal(t, connector.ErrWouldBlock.Code(), agent.one(frame.Fail).Code)
+	agent.send(frame.Header{Port: idle.c.port}, id1, "data")
+	agent.one(frame.Stop)
+	assert.False(t, agent.c.paused)
+	idle.one(frame.Msg)
+	agent.one(frame.Go)
 	lost := 0
 	for _, f := range deaf.read() {
 		if f.Type == frame.Lost {

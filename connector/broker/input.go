@@ -147,8 +147,11 @@ func (h *hub) relieved(c *conn) {
 			h.pumpWatch(w)
 		}
 	}
-	if len(c.stops) > 0 && !c.spared() && c.out.len() <= h.tune.queue/2 {
-		h.releaseStops(&c.stops)
+	if !c.spared() && c.out.len() <= h.tune.queue/2 {
+		c.overruns = nil
+		if len(c.stops) > 0 {
+			h.releaseStops(&c.stops)
+		}
 	}
 }
 

@@ -160,15 +160,15 @@ func (h *hub) unicast(c, d *conn, r *reg, key stopKey, hd *frame.Header, fr []by
 		case hd.Flags&frame.FlagDrop != 0:
 			h.lose(d, 0, 1)
 			return connector.ErrWouldBlock, true
-		case d.acct != c.acct && h.swamped(d.acct): // by its own doing: that of others does not wait for it
+		case h.givesUp(c, d):
 			h.lose(d, 0, 1)
 			return connector.ErrWouldBlock, true
 		default:
-			list := &d.stops
+			list, o := &d.stops, &d.overruns
 			if !h.full(d) {
-				list = &r.stops
+				list, o = &r.stops, &r.overruns
 			}
-			if !h.mayOverrun(c, d, list, key, len(fr)) {
+			if !h.mayOverrun(c, d, list, o, key, len(fr)) {
 				return nil, false
 			}
 		}

@@ -143,6 +143,7 @@ func (l *link) end(cause error) {
 func (l *link) part(linger time.Duration, read func() error) {
 	if linger > 0 && !l.ended.Load() {
 		late := time.AfterFunc(linger, func() { _ = l.s.Close() })
+		l.w.part()
 		l.w.flush()
 		l.w.drain()
 		if l.s.CloseWrite(context.Background()) == nil {

@@ -30,14 +30,17 @@ func TestStopIsReadBeforeMoreThanAWindowHasLeft(t *testing.T) {
 		posted := postMany(t, post, n)
 		// This broker reads all, and is not read: it writes nothing.
 		var ping frame.Header
-		taken, after := 0, 0
+		taken, after, sent := 0, 0, 0 // bytes, bytes, messages
 		for taken+int(frame.HeaderLen+connector.HeaderLen+1000) <= sendWindow-frame.HeaderLen {
 			h, _ := p.next()
 			taken += int(h.Len)
 			if h.Type == frame.Ping {
 				require.Zero(t, ping.Len, "one at a time")
 				ping = h
-			} else if ping.Len > 0 {
+				continue
+			}
+			sent++
+			if ping.Len > 0 {
 				after += int(h.Len)
 			}
 		}
@@ -66,22 +69,21 @@ func TestStopIsReadBeforeMoreThanAWindowHasLeft(t *testing.T) {
 				break
 			}
 			after += int(h.Len)
+			sent++
 		}
 		assert.LessOrEqual(t, after, sendWindow)
 		require.NoError(t, get(t, other))
 		// With Go the rest comes, as long as it is answered for.
 		p.send(frame.Header{Type: frame.Go, Port: 3})
-		for {
-			select {
-			case err := <-posted:
-				require.NoError(t, err)
-				return
-			default:
-			}
-			if h, _ := p.next(); h.Type == frame.Ping {
+		for sent < n {
+			switch h, _ := p.next(); h.Type {
+			case frame.Ping:
 				p.ack(h)
+			case frame.Send:
+				sent++
 			}
 		}
+		require.NoError(t, get(t, posted))
 	}
 	t.Run("agent", func(t *testing.T) {
 		f := newFake(t)
@@ -92,4 +94,18 @@ func TestStopIsReadBeforeMoreThanAWindowHasLeft(t *testing.T) {
 		_, e, p := start(t)
 		test(t, p, func(m connector.Message, to connector.Dest) error { return e.Post(within(t), m, to) })
 	})
+}
+
+// TestRequestsDoNotUseUpTheWindow: only what is answered for counts, whatever it is that was sent.
+func TestRequestsDoNotUseUpTheWindow(t *testing.T) {
+	_, e, p := start(t)
+	go p.swallow()
+	l := e.link.Load()
+	for range 2 * sendWindow / frame.HeaderLen {
+		_, err := l.w.control(frame.Header{Type: frame.Unfollow}, nil, paceCork)
+		require.NoError(t, err)
+	}
+	for range 100 {
+		require.NoError(t, e.Post(within(t), connector.Message{ID: id1, Data: make([]byte, 16000)}, connector.Dest{Port: 3}))
+	}
 }

@@ -38,6 +38,7 @@ type writer struct {
 	heard   uint64 // stream offset up to which the broker has handled all, and has told Stop where it had to
 	asked   uint64 // offset of the last Ping that asked for that
 	asking  bool   // its Ack has not come
+	parting bool   // nothing more is to be asked
 	writing bool   // some goroutine owns fly
 	waiting int    // callers that wait for room
 	last    time.Duration
@@ -94,7 +95,7 @@ func (w *writer) roomLocked(n int) bool {
 
 // askLocked appends a Ping when it is time to.
 func (w *writer) askLocked() {
-	if w.asking || w.endLocked() < w.asked+askEvery {
+	if w.asking || w.parting || w.err != nil || w.endLocked() < w.asked+askEvery {
 		return
 	}
 	w.buf = frame.Header{Type: frame.Ping, Tag: askTag}.Append(w.buf)
@@ -108,7 +109,7 @@ func (w *writer) answered() {
 	w.asking, w.heard = false, w.asked
 	told := w.waiting > 0
 	w.askLocked()
-	if w.asking && w.err == nil {
+	if w.asking {
 		w.kick(paceNow)
 	} else {
 		w.mu.Unlock()
@@ -164,6 +165,13 @@ func (w *writer) send(h *frame.Header, m *connector.Message, port uint32, p pace
 
 var zeroHeader [frame.HeaderLen]byte
 
+// part is called before the last flush, when nobody sends any more.
+func (w *writer) part() {
+	w.mu.Lock()
+	w.parting = true
+	w.mu.Unlock()
+}
+
 // control appends any other frame. There are as many of these as operations
 // under way and mailboxes, so no bound applies.
 func (w *writer) control(h frame.Header, body []byte, p pace) (end uint64, err error) {
@@ -178,6 +186,7 @@ func (w *writer) control(h frame.Header, body []byte, p pace) (end uint64, err e
 	w.buf = h.Append(w.buf, body...)
 	end = w.endLocked()
 	w.count++
+	w.askLocked() // or senders may find the window full that nobody asks about
 	w.kick(p)
 	return end, nil
 }
