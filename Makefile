@@ -69,7 +69,7 @@ lint: ## gofumpt, vet, staticcheck, layering, house rules, builds for other syst
 	@scripts/lint.sh
 
 .PHONY: fuzz-smoke
-fuzz-smoke: ## every fuzz target for FUZZTIME (3s), in at most FUZZTOTAL seconds (150) of fuzzing
+fuzz-smoke: ## every fuzz target for FUZZTIME (3s), in at most FUZZTOTAL seconds (100) of fuzzing
 	@scripts/fuzz.sh
 
 .PHONY: deps

@@ -7,7 +7,7 @@ cd "$(dirname "$0")/.."
 top=$PWD
 go=${GO:-go}
 fuzztime=${FUZZTIME:-3s}
-total=${FUZZTOTAL:-150}
+total=${FUZZTOTAL:-100}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
