@@ -1,9 +1,12 @@
 package rxbench
 
 import (
+	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
+	"io"
 	"net/netip"
 	"os/exec"
 	"regexp"
@@ -43,13 +46,18 @@ func openRival(_ context.Context, c *cast, a endArgs, through func(netip.AddrPor
 	if err != nil {
 		return nil, err
 	}
-	// It says that it serves when it does, but a pipe would have to be drained:
-	// the first call finds out.
 	cmd := exec.Command(program, append([]string{"server", "-host", addr.Addr().String(), "-port", strconv.Itoa(int(addr.Port()))}, x.flags...)...)
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
 	if x.server, err = role.Run(cmd); err != nil {
 		return nil, err
 	}
 	c.procs = append(c.procs, x.server)
+	if err := serves(cmd, out); err != nil {
+		return nil, err
+	}
 	if through != nil {
 		if addr, err = through(addr); err != nil {
 			return nil, err
@@ -57,6 +65,19 @@ func openRival(_ context.Context, c *cast, a endArgs, through func(netip.AddrPor
 	}
 	x.addr = addr
 	return x, nil
+}
+
+// serves waits until the server says that it does: a client of the library takes a refusal for
+// the end of its first call.
+func serves(cmd *exec.Cmd, out io.Reader) error {
+	late := time.AfterFunc(time.Minute, func() { _ = cmd.Process.Kill() })
+	defer late.Stop()
+	line, err := bufio.NewReader(out).ReadString('\n')
+	if err != nil || !strings.Contains(line, "serving") {
+		return fmt.Errorf("rxpeer server: %q: %w", line, cmp.Or(err, io.ErrUnexpectedEOF))
+	}
+	go func() { _, _ = io.Copy(io.Discard, out) }() // until it ends
+	return nil
 }
 
 var fieldOf = regexp.MustCompile(`\b(\w+)=(-?[0-9.]+)\b`)
