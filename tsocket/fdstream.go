@@ -371,7 +371,7 @@ func (s *fdStream) note(errno syscall.Errno) syscall.Errno {
 		if e := s.soError.Load(); e != 0 {
 			return syscall.Errno(e)
 		}
-	case syscall.ENOMEM, syscall.ENOBUFS: // of the call, not of the socket
+	case syscall.EAGAIN, syscall.ENOMEM, syscall.ENOBUFS: // of the call, not of the socket
 	default:
 		s.soError.CompareAndSwap(0, uint32(errno))
 	}

@@ -149,10 +149,8 @@ func (s *fdStream) tryReadOne(b []byte) (int, syscall.Errno) {
 		if n > 0 {
 			return n, 0
 		}
-		if errno = tried(errno); errno != syscall.EINTR && errno != syscall.EAGAIN {
+		if errno = tried(errno); errno != syscall.EINTR {
 			return 0, s.note(errno) // 0: the end
-		} else if errno == syscall.EAGAIN {
-			return 0, errno
 		}
 	}
 }
@@ -164,10 +162,8 @@ func (s *fdStream) tryWriteOne(b []byte) (int, syscall.Errno) {
 		if n > 0 {
 			return n, 0
 		}
-		if errno = tried(errno); errno != syscall.EINTR && errno != syscall.EAGAIN {
+		if errno = tried(errno); errno != syscall.EINTR {
 			return 0, s.note(errno)
-		} else if errno == syscall.EAGAIN {
-			return 0, errno
 		}
 	}
 }

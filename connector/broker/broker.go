@@ -79,7 +79,7 @@ func New(cfg *Config) (*Broker, error) {
 	self := connector.Cred{UID: uint32(os.Geteuid()), GID: uint32(os.Getegid()), PID: uint32(os.Getpid())}
 	h := newHub(b.log, b.cfg.Policy, self, newInstance(), time.Now().UnixNano())
 	if q := b.cfg.QueueBytes; q > 0 {
-		h.tune.queue, h.tune.hard, h.tune.replies, h.tune.overrun = q, 2*q, 4*q, max(q, 1<<20) // the last is for what clients may have on their way
+		h.tune.queue, h.tune.replies, h.tune.overrun = q, 4*q, max(q, 1<<20) // the last is for what clients have on their way
 	}
 	h.willJoin = b.cfg.WillJoin
 	var err error

@@ -54,7 +54,7 @@ func simulateDurable(t *testing.T, seed uint64) {
 	keep := []int{40, 400, 1 << 20}[seed%3]
 	w := &durableWorld{siteSim: newSiteSim(t, 3, durablePolicy(t, keep)), seed: seed, rnd: rand.New(rand.NewPCG(seed, 3)), said: make(map[uint64]string)}
 	for _, h := range w.hosts {
-		h.h.tune = tuning{queue: 3000, hard: 6000, replies: 9000, overrun: 2000, window: 4000, waits: 64, hello: 10e9, bye: 5e9}
+		h.h.tune = tuning{queue: 3000, replies: 9000, overrun: 2000, window: 4000, waits: 64, hello: 10e9, bye: 5e9}
 		w.senders = append(w.senders, &durableSender{peer: h.root(), host: h})
 	}
 	for i := range 5 {

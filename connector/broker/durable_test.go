@@ -134,7 +134,7 @@ func TestAFullMemberOfADurableGroup(t *testing.T) {
 		s := newSiteSim(t, 2, durablePolicy(t, 1000))
 		a, b := s.hosts[0], s.hosts[1]
 		for _, h := range s.hosts {
-			h.h.tune.queue, h.h.tune.hard = 2000, 4000
+			h.h.tune.queue = 2000
 		}
 		stuck, quick := b.root(), b.root()
 		b.join(stuck, durableGroup)

@@ -33,7 +33,7 @@ type stop struct {
 // beyond that is paused, and mayOverrun returns false.
 func (h *hub) mayOverrun(c, d *conn, list *[]stop, o *overruns, key stopKey, n int) bool {
 	s := h.stopFor(c, list, key)
-	if s.over+n > h.tune.overrun || o.by(c)+n > 16*h.tune.overrun || h.swamped(d) {
+	if s.over+n > h.tune.overrun || h.crowded(c, d, *o, n) {
 		h.pause(c)
 		return false
 	}
@@ -44,22 +44,28 @@ func (h *hub) mayOverrun(c, d *conn, list *[]stop, o *overruns, key stopKey, n i
 
 // overruns are the bytes that came for a full receiver since it is full, by uid: one can have many
 // clients, and the next one when one has gone.
-type overruns map[*account]int
-
-func (o overruns) by(c *conn) int { return o[c.acct] }
+type overruns map[uint32]int
 
 func (o *overruns) add(c *conn, n int) {
 	if *o == nil {
 		*o = make(overruns)
 	}
-	(*o)[c.acct] += n
+	(*o)[c.acct.uid] += n
+}
+
+// crowd is what all clients of a uid may have on their way to a full receiver.
+func (h *hub) crowd() int { return 16 * h.tune.overrun }
+
+// crowded reports whether d, which is full, cannot take n bytes more of c's uid, whoever of it sends them.
+func (h *hub) crowded(c, d *conn, o overruns, n int) bool {
+	return o[c.acct.uid]+n > h.crowd() || h.swamped(d)
 }
 
 // swamped reports whether so much waits for the clients of d's uid, and for d, that not even what is on its
 // way can be taken: twice what may wait, and what a few senders may have sent before they read Stop.
 func (h *hub) swamped(d *conn) bool {
 	n := d.acct.limits.QueuedBytes
-	return n >= 0 && d.out.len() > 0 && d.acct.queued >= 2*n+16*int64(h.tune.overrun)
+	return n >= 0 && d.out.len() > 0 && d.acct.queued >= 2*n+int64(h.crowd())
 }
 
 // givesUp reports whether a message of c (nil: the broker's own) to d is given up: d's uid is swamped by its own

@@ -220,13 +220,13 @@ func (h *hub) sendGroup(c *conn, hd *frame.Header, fr []byte, num uint32) (*conn
 // roomInGroup tells the sender to stop when a member is full, and returns
 // false when it must not go on at all.
 func (h *hub) roomInGroup(c *conn, g *group, n int) bool {
+	holdsUp := func(d *conn) bool { return d != c && h.full(d) && !h.givesUp(c, d) }
 	var s *stopped
 	ok := true
-	key := stopKey{group: g.num}
 	for _, m := range g.members {
-		if d := m.c; d != c && h.full(d) && !h.givesUp(c, d) {
-			s = h.stopFor(c, &d.stops, key)
-			ok = ok && d.overruns.by(c)+n <= 16*h.tune.overrun && !h.swamped(d)
+		if d := m.c; holdsUp(d) {
+			s = h.stopFor(c, &d.stops, stopKey{group: g.num})
+			ok = ok && !h.crowded(c, d, d.overruns, n)
 		}
 	}
 	if s == nil {
@@ -238,8 +238,8 @@ func (h *hub) roomInGroup(c *conn, g *group, n int) bool {
 	}
 	s.over += n // once, however many are full
 	for _, m := range g.members {
-		if d := m.c; d != c && h.full(d) && !h.givesUp(c, d) {
-			d.overruns.add(c, n)
+		if holdsUp(m.c) {
+			m.c.overruns.add(c, n)
 		}
 	}
 	return true
@@ -312,7 +312,7 @@ func (h *hub) tellInterest(c *conn, num uint32) {
 	if len(c.inlines) > 0 {
 		h.interestInline(c, num)
 	}
-	if c.out.len() >= h.tune.hard {
+	if c.out.len() >= 2*h.tune.queue {
 		if c.interests == nil {
 			c.interests = make(map[uint32]struct{})
 		}

@@ -60,7 +60,6 @@ type hub struct {
 // tuning are the hub's sizes, in one place so that tests can make them small.
 type tuning struct {
 	queue   int   // bytes: a client with more waiting is full
-	hard    int   // bytes: whoever sends to such a client is not read
 	replies int   // bytes: replies beyond are dropped, and who has as many answers waiting is not read
 	share   int   // bytes: the same where all clients of the uid have too much waiting
 	window  int   // bytes of one client that may be under way to one host
@@ -71,7 +70,7 @@ type tuning struct {
 }
 
 func defaultTuning() tuning {
-	return tuning{queue: 1 << 20, hard: 2 << 20, replies: 4 << 20, share: 64 << 10, window: 1 << 20, overrun: 1 << 20, waits: 1024, hello: 10e9, bye: 5e9}
+	return tuning{queue: 1 << 20, replies: 4 << 20, share: 64 << 10, window: 1 << 20, overrun: 1 << 20, waits: 1024, hello: 10e9, bye: 5e9}
 }
 
 // reg is a registered id.
@@ -87,10 +86,10 @@ type reg struct {
 	dead     bool  // removed; routes to it are stale
 	held     bool  // the owner asked to keep messages back
 	callers  callers
-	inline   *inline // the callback runs in this process, on the loop
-	count    uint64  // messages for the callback
-	stops    []stop  // senders that were told Stop because of held
-	overruns overruns
+	inline   *inline  // the callback runs in this process, on the loop
+	count    uint64   // messages for the callback
+	stops    []stop   // senders that were told Stop because of held
+	overruns overruns // likewise
 }
 
 // conn is one client.

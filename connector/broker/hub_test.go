@@ -148,7 +148,7 @@ func TestFullMemberLosesInOrderAndIsTold(t *testing.T) {
 
 func TestUnicastToFullReceiverStopsTheSenderAlone(t *testing.T) {
 	s := newSim(t, nil)
-	s.h.tune = tuning{queue: 1000, hard: 2000, replies: 4000, overrun: 500, waits: 64}
+	s.h.tune = tuning{queue: 1000, replies: 4000, overrun: 500, waits: 64}
 	a, b, other, full := s.root(), s.root(), s.root(), s.root()
 	full.add(id1, "slow")
 	other.join(5)
@@ -176,7 +176,7 @@ func TestUnicastToFullReceiverStopsTheSenderAlone(t *testing.T) {
 // A sender who heeds Stop is read, whatever others have sent to the same receiver.
 func TestOverrunsOfOthersDoNotPauseASender(t *testing.T) {
 	s := newSim(t, nil)
-	s.h.tune = tuning{queue: 1000, hard: 2000, replies: 4000, overrun: 500, waits: 64}
+	s.h.tune = tuning{queue: 1000, replies: 4000, overrun: 500, waits: 64}
 	full := s.root()
 	full.add(id1, "slow")
 	senders := make([]*peer, 10)
@@ -196,12 +196,14 @@ func TestOverrunsOfOthersDoNotPauseASender(t *testing.T) {
 
 // A uid that comes again and again fills a receiver no further than its clients together may.
 func TestOverrunsOfAUidAreBounded(t *testing.T) {
-	s := newSim(t, nil)
-	s.h.tune = tuning{queue: 1000, hard: 2000, replies: 4000, overrun: 500, waits: 64}
+	p, err := ParsePolicy("[[rule]]\nuid = [\"*\"]\nregister = [\"*\"]\nsend = [\"*\"]\n")
+	require.NoError(t, err)
+	s := newSim(t, p)
+	s.h.tune = tuning{queue: 1000, replies: 4000, overrun: 500, waits: 64}
 	full := s.root()
 	full.add(id1, "slow")
 	for range 100 {
-		x := s.root()
+		x := s.client(1000) // its uid has no other
 		for !x.c.paused {
 			x.send(frame.Header{}, id1, "data")
 		}
@@ -217,7 +219,7 @@ func TestOverrunsOfAUidAreBounded(t *testing.T) {
 // A group message that waits counts once, however many members are full.
 func TestOverrunsOfAGroupCountOnce(t *testing.T) {
 	s := newSim(t, nil)
-	s.h.tune = tuning{queue: 1000, hard: 2000, replies: 4000, overrun: 500, waits: 64}
+	s.h.tune = tuning{queue: 1000, replies: 4000, overrun: 500, waits: 64}
 	a := s.root()
 	for range 5 {
 		s.root().join(5)
@@ -237,7 +239,7 @@ func TestSwampedReceiversHoldUpNobodyElse(t *testing.T) {
 	p, err := ParsePolicy("[[rule]]\nuid = [\"*\"]\nsend = [\"*\"]\nunicast = true\n")
 	require.NoError(t, err)
 	s := newSim(t, p)
-	s.h.tune = tuning{queue: 1000, hard: 2000, replies: 4000, share: 64 << 10, overrun: 500, waits: 64}
+	s.h.tune = tuning{queue: 1000, replies: 4000, share: 64 << 10, overrun: 500, waits: 64}
 	deaf, idle := s.client(1000), s.client(1000)
 	deaf.c.acct.limits.QueuedBytes = 1000
 	for !s.h.swamped(deaf.c) {
@@ -276,7 +278,7 @@ func TestSwampedReceiversHoldUpNobodyElse(t *testing.T) {
 
 func TestRepliesDoNotWait(t *testing.T) {
 	s := newSim(t, nil)
-	s.h.tune = tuning{queue: 1000, hard: 2000, replies: 3000, overrun: 500, waits: 64}
+	s.h.tune = tuning{queue: 1000, replies: 3000, overrun: 500, waits: 64}
 	agent, caller := s.root(), s.root()
 	for range 100 {
 		agent.send(frame.Header{Port: caller.c.port, Flags: frame.FlagReply}, id1, "reply")
@@ -300,7 +302,7 @@ func TestRepliesDoNotWait(t *testing.T) {
 
 func TestWaitingGroupMessageLosesNothing(t *testing.T) {
 	s := newSim(t, nil)
-	s.h.tune = tuning{queue: 1000, hard: 2000, replies: 3000, overrun: 500, waits: 64}
+	s.h.tune = tuning{queue: 1000, replies: 3000, overrun: 500, waits: 64}
 	a, b, c := s.root(), s.root(), s.root()
 	b.join(5)
 	c.join(5)
@@ -443,7 +445,7 @@ func TestConfirmedGroupMessageDoesNotWaitForAMemberThatDoesNotRead(t *testing.T)
 
 func TestClientThatDoesNotReadItsAnswersIsNotReadEither(t *testing.T) {
 	s := newSim(t, nil)
-	s.h.tune = tuning{queue: 1000, hard: 2000, replies: 3000, overrun: 500, waits: 64}
+	s.h.tune = tuning{queue: 1000, replies: 3000, overrun: 500, waits: 64}
 	a := s.root()
 	const n = 1000
 	for i := range uint32(n) {
@@ -486,7 +488,7 @@ func TestAnswersCountAgainstTheUsersQueues(t *testing.T) {
 
 func TestInterestThatFlickersDoesNotFillTheQueueOfWhoDoesNotRead(t *testing.T) {
 	s := newSim(t, nil)
-	s.h.tune = tuning{queue: 1000, hard: 2000, replies: 3000, overrun: 500, waits: 64}
+	s.h.tune = tuning{queue: 1000, replies: 3000, overrun: 500, waits: 64}
 	agent, m := s.root(), s.root()
 	agent.add(id1, "a")
 	for range 200 {

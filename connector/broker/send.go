@@ -157,10 +157,7 @@ func (h *hub) unicast(c, d *conn, r *reg, key stopKey, hd *frame.Header, fr []by
 				h.lose(d, 0, 1)
 				return connector.ErrWouldBlock, true
 			}
-		case hd.Flags&frame.FlagDrop != 0:
-			h.lose(d, 0, 1)
-			return connector.ErrWouldBlock, true
-		case h.givesUp(c, d):
+		case hd.Flags&frame.FlagDrop != 0, h.givesUp(c, d):
 			h.lose(d, 0, 1)
 			return connector.ErrWouldBlock, true
 		default:

@@ -68,7 +68,7 @@ type world struct {
 
 func simulate(t *testing.T, seed uint64) {
 	s := newSim(t, nil)
-	s.h.tune = tuning{queue: 3000, hard: 6000, replies: 9000, overrun: 2000, waits: 64, hello: 10e9, bye: 5e9}
+	s.h.tune = tuning{queue: 3000, replies: 9000, overrun: 2000, waits: 64, hello: 10e9, bye: 5e9}
 	w := &world{sim: s, rnd: rand.New(rand.NewPCG(seed, 1)), flows: make(map[uint64]*flow), seed: seed}
 	for range 3 + w.rnd.IntN(5) {
 		w.join()

@@ -247,7 +247,7 @@ func TestAHostSpeaksOfItsOwnPortsOnly(t *testing.T) {
 func TestAHostWithSmallQueuesTakesAWholeWindow(t *testing.T) {
 	s := newSiteSim(t, 2, nil)
 	a, b := s.hosts[0], s.hosts[1]
-	a.h.tune.queue, a.h.tune.hard, a.h.tune.replies, a.h.tune.overrun = 64<<10, 128<<10, 256<<10, 64<<10
+	a.h.tune.queue, a.h.tune.replies, a.h.tune.overrun = 64<<10, 256<<10, 64<<10
 	full := a.root()
 	full.write(frame.Header{Type: frame.Hold})
 	far := connector.SitePort(2, 1)

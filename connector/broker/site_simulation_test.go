@@ -65,7 +65,7 @@ type siteWorld struct {
 func simulateSite(t *testing.T, seed uint64) {
 	w := &siteWorld{siteSim: newSiteSim(t, 3, nil), seed: seed, rnd: rand.New(rand.NewPCG(seed, 2)), flows: make(map[uint64]*siteFlow)}
 	for _, h := range w.hosts {
-		h.h.tune = tuning{queue: 3000, hard: 6000, replies: 9000, overrun: 2000, window: 4000, waits: 64, hello: 10e9, bye: 5e9}
+		h.h.tune = tuning{queue: 3000, replies: 9000, overrun: 2000, window: 4000, waits: 64, hello: 10e9, bye: 5e9}
 	}
 	for i := range 6 {
 		w.join(i)

@@ -262,7 +262,7 @@ func TestLossesBetweenHostsAreToldToTheMembers(t *testing.T) {
 
 func TestAFullReceiverOnAnotherHostStopsItsSendersOnly(t *testing.T) {
 	s := newSiteSim(t, 2, nil)
-	small := tuning{queue: 3000, hard: 6000, replies: 20000, overrun: 2000, window: 4000, waits: 64, hello: 1e10, bye: 5e9}
+	small := tuning{queue: 3000, replies: 20000, overrun: 2000, window: 4000, waits: 64, hello: 1e10, bye: 5e9}
 	a, b := s.hosts[0], s.hosts[1]
 	a.h.tune, b.h.tune = small, small
 	x, y, full, free := a.root(), a.root(), b.root(), b.root()
@@ -299,7 +299,7 @@ func TestAFullReceiverOnAnotherHostStopsItsSendersOnly(t *testing.T) {
 
 func TestAHostThatDoesNotAnswerHoldsUpWhoSendsThereAndTakesReplies(t *testing.T) {
 	s := newSiteSim(t, 2, nil)
-	small := tuning{queue: 3000, hard: 6000, replies: 8000, overrun: 2000, window: 4000, waits: 64, hello: 1e10, bye: 5e9}
+	small := tuning{queue: 3000, replies: 8000, overrun: 2000, window: 4000, waits: 64, hello: 1e10, bye: 5e9}
 	a := s.hosts[0]
 	a.h.tune = small
 	far := s.hosts[1].root()

@@ -55,11 +55,11 @@ type MTU struct {
 	jumbo    int // packets in a datagram that the peer takes
 	good     int
 	bad      int
-	start    int // good before anything was proven
-	proven   int // largest that was seen to arrive
-	failed   int // probes of trial that failed
-	lost     uint64
-	trial    int // size under way, 0 none
+	start    int    // good before anything was proven
+	proven   int    // largest that was seen to arrive
+	failed   int    // probes of trial that failed
+	lost     uint64 // probes, since TakeLost
+	trial    int    // size under way, 0 none
 	serial   wire.Serial
 	sent     Time
 	next     Time // no probe before
@@ -276,8 +276,12 @@ func (m *MTU) shrink(now Time, size int) {
 	m.done, m.next = false, now
 }
 
-// Lost returns how many probes did not return.
-func (m *MTU) Lost() uint64 { return m.lost }
+// TakeLost returns how many probes have been found lost since it was last called.
+func (m *MTU) TakeLost() uint64 {
+	n := m.lost
+	m.lost = 0
+	return n
+}
 
 // probeLost counts a probe that did not return.
 func (m *MTU) probeLost(now Time) {

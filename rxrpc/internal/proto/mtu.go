@@ -52,9 +52,7 @@ func (p *peer) body() int { return min(p.mtu.Data(), wire.JumboData) }
 
 // mtuChanged tells who watches, and counts the probes that were lost.
 func (p *peer) mtuChanged(now Time, before int) {
-	lost := p.mtu.Lost()
-	p.e.stats.MTULost += lost - p.probesLost
-	p.probesLost = lost
+	p.e.stats.MTULost += p.mtu.TakeLost()
 	if after := p.mtu.Good(); after != before && p.e.hooks.MTU != nil {
 		p.e.hooks.MTU(now, p.addr, after)
 	}

@@ -15,11 +15,10 @@ type peer struct {
 	host *host
 	pos  int // in Endpoint.allPeers
 
-	path       cc.Path
-	mtu        cc.MTU
-	probesLost uint64 // of mtu, counted
-	probe      *conn  // that the MTU probe under way is on
-	pmtud      bool   // its ACKs say that it sizes jumbos by the path's MTU
+	path  cc.Path
+	mtu   cc.MTU
+	probe *conn // that the MTU probe under way is on
+	pmtud bool  // its ACKs say that it sizes jumbos by the path's MTU
 
 	conns   list[conn]
 	clients int // connections of which this side is the client
