@@ -27,8 +27,10 @@ func SitePort(host, local uint32) uint32 { return host<<20 | local&MaxLocalPort 
 // SiteBus can register an id for all the hosts of a site.
 type SiteBus interface {
 	// AddSiteCallback is AddCallback for the whole site: when it returns, every host that can be reached
-	// knows the id. It fails with ErrDuplicate, which says whose the id is, when the site has it, and with
-	// ErrNotSupported when the broker has not joined one.
+	// knows the id. It fails with ErrDuplicate, which says whose the id is, when the site has it, with
+	// ErrInterrupted when the broker cannot ask the site at present, and with ErrNotSupported when it has
+	// not joined one. When a connection to the broker was made anew, a registration whose site cannot be asked is
+	// suspended until it can be, as SiteOptions.Changed is told.
 	AddSiteCallback(ctx context.Context, id cbid.ID, name string, h Handler, opt SiteOptions) error
 }
 

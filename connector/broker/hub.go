@@ -81,15 +81,18 @@ type reg struct {
 	far      bool  // the id of another host
 	wide     bool  // registered for all hosts
 	alone    bool  // for this one, because another has it
-	unknown  bool  // the other host cannot be reached
-	since    int64 // Unix ns
-	dead     bool  // removed; routes to it are stale
-	held     bool  // the owner asked to keep messages back
-	callers  callers
-	inline   *inline  // the callback runs in this process, on the loop
-	count    uint64   // messages for the callback
-	stops    []stop   // senders that were told Stop because of held
-	overruns overruns // likewise
+	takeover bool  // what was asked for
+	// It is to be for all hosts, and is for this one until the site can be asked.
+	suspended bool
+	unknown   bool  // the other host cannot be reached
+	since     int64 // Unix ns
+	dead      bool  // removed; routes to it are stale
+	held      bool  // the owner asked to keep messages back
+	callers   callers
+	inline    *inline  // the callback runs in this process, on the loop
+	count     uint64   // messages for the callback
+	stops     []stop   // senders that were told Stop because of held
+	overruns  overruns // likewise
 }
 
 // conn is one client.

@@ -61,7 +61,7 @@ func (h *hub) add(c *conn, hd *frame.Header, id cbid.ID, name string) {
 	if s := h.site; s != nil && !wide && s.wide != nil {
 		wide = s.wide(id)
 	}
-	takeover := hd.Flags&frame.FlagTakeover != 0
+	takeover, again := hd.Flags&frame.FlagTakeover != 0, hd.Flags&frame.FlagAgain != 0
 	switch {
 	case id == cbid.Control || h.taken(id) != nil:
 		text := "id " + id.String() + " is already registered"
@@ -76,7 +76,7 @@ func (h *hub) add(c *conn, hd *frame.Header, id cbid.ID, name string) {
 	case wide && !printable(name):
 		h.answer(c, hd.Tag, connector.ErrInvalid, sprintf("the name %q of an id for all hosts has control characters", name))
 		return
-	case wide && h.site == nil && h.willJoin:
+	case wide && h.site == nil && h.willJoin && !again:
 		if why := c.acct.take(&c.acct.regs, c.acct.limits.Registrations, "registrations"); why != "" {
 			h.limit(c, why)
 			h.answer(c, hd.Tag, connector.ErrLimit, why)
@@ -84,7 +84,7 @@ func (h *hub) add(c *conn, hd *frame.Header, id cbid.ID, name string) {
 		}
 		h.early = append(h.early, early{c: c, hd: *hd, id: id, name: name})
 		return
-	case wide && h.site == nil:
+	case wide && h.site == nil && !h.willJoin:
 		h.answer(c, hd.Tag, connector.ErrNotSupported, "this broker is not joined to others: nothing can be registered for all hosts")
 		return
 	}
@@ -93,12 +93,22 @@ func (h *hub) add(c *conn, hd *frame.Header, id cbid.ID, name string) {
 		h.answer(c, hd.Tag, connector.ErrLimit, why)
 		return
 	}
-	r := &reg{id: id, name: name, owner: c, since: h.now}
-	if wide {
-		h.site.claim(r, hd.Tag, takeover)
-		return
+	r := &reg{id: id, name: name, owner: c, since: h.now, takeover: takeover}
+	switch {
+	case wide && h.site == nil:
+		h.registerSuspended(r, hd.Tag, "the broker has not joined the site yet")
+	case wide:
+		h.site.claim(r, hd.Tag, again)
+	default:
+		h.register(r, hd.Tag)
 	}
-	h.register(r, hd.Tag)
+}
+
+// registerSuspended registers r, which is for all hosts, for this one until the site can be asked.
+func (h *hub) registerSuspended(r *reg, tag uint32, why string) {
+	r.suspended = true
+	h.register(r, tag)
+	h.tellSite(r, connector.SiteSuspended, why)
 }
 
 // printable reports whether a name is fit for the terminals of other hosts: it has no control characters.

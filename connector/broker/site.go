@@ -135,8 +135,8 @@ func (s *site) leave() {
 		s.granted(cl.r.id, connector.ErrInterrupted, "the broker has left the site")
 	}
 	for _, r := range s.h.ids {
-		if r.wide {
-			r.wide = false
+		if r.wide || r.suspended {
+			r.wide, r.suspended = false, false
 			s.h.tellSite(r, connector.SiteLost, "the broker has left the site")
 		}
 	}

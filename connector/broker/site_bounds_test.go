@@ -158,6 +158,102 @@ func TestIDsThatAreForAllBecomeSoWithTheJoin(t *testing.T) {
 	assert.Zero(t, a.h.accounts[0].regs)
 }
 
+// TestARegistrationOfBeforeIsSuspendedWhileTheSiteCannotBeAsked: a client that is back has its id for its own host at once, and for all
+// when that is settled. Who asks for the first time is refused.
+func TestARegistrationOfBeforeIsSuspendedWhileTheSiteCannotBeAsked(t *testing.T) {
+	again := func(p *peer, id cbid.ID, flags uint8) {
+		t.Helper()
+		p.write(frame.Header{Type: frame.Add, Tag: 1, Flags: frame.FlagSite | frame.FlagAgain | flags}, frame.AppendNamed(nil, id, "x")...)
+	}
+	suspended := func(p *peer) {
+		t.Helper()
+		fr := p.read()
+		require.Equal(t, []frame.Type{frame.Ack, frame.Interest, frame.Site}, types(fr))
+		require.Zero(t, fr[0].Code)
+		require.Equal(t, uint16(connector.SiteSuspended), fr[2].Code)
+	}
+	id2, id3 := cbid.Make(0x200, 2), cbid.Make(0x200, 3)
+	s := &siteSim{t: t, owner: make(map[cbid.ID]uint32)}
+	for n := range uint32(2) {
+		h := &hostSim{sim: newSim(t, nil), all: s, num: n + 1}
+		h.h.willJoin, h.h.log = true, slog.New(slog.DiscardHandler)
+		s.hosts = append(s.hosts, h)
+	}
+	a, b := s.hosts[0], s.hosts[1]
+	early, rival, user := a.root(), b.root(), a.root()
+	again(early, id1, 0)
+	suspended(early)
+	again(rival, id1, 0)
+	suspended(rival)
+	user.send(frame.Header{}, id1, "here")
+	assert.Equal(t, "here", early.one(frame.Msg).data())
+	for _, h := range s.hosts {
+		h.loop = &SiteLoop{h.h.join(&JoinConfig{Host: h.num, Uplink: h})}
+		h.loop.HostUp(3-h.num, "other")
+	}
+	s.carry()
+	assert.Equal(t, uint16(connector.SiteInForce), early.one(frame.Site).Code)
+	assert.Equal(t, uint16(connector.SiteLost), rival.one(frame.Site).Code, "the other host was first")
+
+	// The site cannot be asked: what the bridge says is that of a host without contact.
+	refuse := func(id cbid.ID, err *connector.Error) {
+		a.queue = nil
+		a.loop.Granted(id, err, "no contact")
+	}
+	p := a.root()
+	p.write(frame.Header{Type: frame.Add, Tag: 1, Flags: frame.FlagSite}, frame.AppendNamed(nil, id2, "x")...)
+	refuse(id2, connector.ErrInterrupted)
+	assert.Equal(t, connector.ErrInterrupted.Code(), p.code(), "for the first time")
+	for i, err := range []*connector.Error{connector.ErrInterrupted, connector.ErrWouldBlock} {
+		id := cbid.Make(0x210, uint32(i))
+		again(p, id, 0)
+		p.none()
+		refuse(id, err)
+		suspended(p)
+		a.loop.Renewed()
+		refuse(id, connector.ErrInterrupted)
+		p.none()
+		a.loop.Renewed()
+		s.carry()
+		assert.Equal(t, uint16(connector.SiteInForce), p.one(frame.Site).Code)
+		assert.Equal(t, a.num, s.owner[id])
+		assert.True(t, b.h.ids[id.Key()].far)
+	}
+	again(p, id3, 0)
+	refuse(id3, connector.ErrPermission)
+	assert.Equal(t, connector.ErrPermission.Code(), p.code())
+
+	// What was a takeover is one when it can be.
+	s.owner[id3] = b.num
+	again(p, id3, frame.FlagTakeover)
+	refuse(id3, connector.ErrInterrupted)
+	suspended(p)
+	a.loop.Renewed()
+	s.carry()
+	assert.Equal(t, uint16(connector.SiteInForce), p.one(frame.Site).Code)
+	assert.Equal(t, a.num, s.owner[id3])
+
+	// The broker leaves meanwhile, or the client does.
+	q := a.root()
+	for i := range uint32(2) {
+		id := cbid.Make(0x220, i)
+		again(q, id, 0)
+		refuse(id, connector.ErrInterrupted)
+		suspended(q)
+	}
+	q.write(frame.Header{Type: frame.Del}, frame.AppendID(nil, cbid.Make(0x220, 0))...)
+	require.Zero(t, q.code())
+	a.loop.Renewed() // asked for, and not answered
+	a.h.site.leave()
+	lost := q.one(frame.Site)
+	assert.Equal(t, uint16(connector.SiteLost), lost.Code)
+	assert.Equal(t, frame.AppendID(nil, cbid.Make(0x220, 1)), lost.body[:8])
+	for _, x := range []*peer{early, p, q, user} {
+		a.h.close(x.c)
+	}
+	assert.Empty(t, a.h.accounts)
+}
+
 // TestAClaimThatIsOverwrittenGivesItsAccountBack: its client was gone, and the bridge answers the later one alone.
 func TestAClaimThatIsOverwrittenGivesItsAccountBack(t *testing.T) {
 	s := newSiteSim(t, 2, nil)

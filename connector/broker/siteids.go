@@ -13,27 +13,29 @@ type claim struct {
 	r    *reg
 	tag  uint32
 	here bool // r is registered for this host already, and nobody waits for an answer
+	// again says that r was registered before its connection broke: without an answer of the site it is suspended.
+	again bool
 }
 
 // claim asks the bridge for r's id; the answer to the client comes later.
-func (s *site) claim(r *reg, tag uint32, takeover bool) {
-	s.ask(&claim{r: r, tag: tag}, takeover)
+func (s *site) claim(r *reg, tag uint32, again bool) {
+	s.ask(&claim{r: r, tag: tag, again: again})
 }
 
 // widen asks for an id that is registered for this host alone, because it is one of those that are for all. Until it is granted, and if
 // it is not, nothing changes.
 func (s *site) widen(r *reg) {
-	s.ask(&claim{r: r, here: true}, false)
+	s.ask(&claim{r: r, here: true})
 }
 
-func (s *site) ask(cl *claim, takeover bool) {
+func (s *site) ask(cl *claim) {
 	key := cl.r.id.Key()
 	if old := s.claims[key]; old != nil {
 		s.drop(old) // its client is gone, and the bridge answers the later one
 	}
 	s.claims[key] = cl
 	s.busy = true
-	s.up.Register(s.siteInfo(cl.r), takeover)
+	s.up.Register(s.siteInfo(cl.r), cl.r.takeover)
 }
 
 // drop gives back what a claim that comes to nothing has taken of its account.
@@ -47,11 +49,8 @@ func (s *site) drop(cl *claim) {
 // widenAll asks for what is registered for this host alone and is to be for all.
 func (s *site) widenAll() {
 	s.narrow = false
-	if s.wide == nil {
-		return
-	}
 	for _, r := range s.h.ids {
-		if !r.wide && !r.far && !r.alone && s.wide(r.id) && s.claims[r.id.Key()] == nil {
+		if !r.wide && !r.far && !r.alone && (r.suspended || s.wide != nil && s.wide(r.id)) && s.claims[r.id.Key()] == nil {
 			s.widen(r)
 		}
 	}
@@ -91,16 +90,23 @@ func (s *site) granted(id cbid.ID, err *connector.Error, text string) {
 		}
 	case err != nil && cl.here:
 		if s.narrow = s.narrow || err != connector.ErrDuplicate; err == connector.ErrDuplicate {
-			r.alone = true
+			r.alone, r.suspended = true, false
 			h.log.Warn("id registered for this host alone", "id", id, "why", text)
 			h.tellSite(r, connector.SiteLost, text)
 		}
+	case cl.again && (err == connector.ErrInterrupted || err == connector.ErrWouldBlock):
+		s.narrow = true
+		h.registerSuspended(r, cl.tag, text)
 	case err != nil:
 		s.drop(cl)
 		h.answer(r.owner, cl.tag, err, text)
 	case cl.here:
 		s.removeID(id)
 		r.wide = true
+		if r.suspended {
+			r.suspended = false
+			h.tellSite(r, connector.SiteInForce, "")
+		}
 	default:
 		s.removeID(id) // it is not the other host's any more
 		r.wide = true

@@ -143,7 +143,7 @@ func (a *agent) addAgain(l *link, g *reg, try int) {
 	}
 	a.ops.add(o)
 	// In order with the Ack: Hold of a mailbox that is still full follows Add.
-	if _, err := l.w.control(frame.Header{Type: frame.Add, Flags: g.flags, Tag: o.tag}, frame.AppendNamed(nil, g.id, g.name), paceCork); err != nil {
+	if _, err := l.w.control(frame.Header{Type: frame.Add, Flags: g.flags | frame.FlagAgain, Tag: o.tag}, frame.AppendNamed(nil, g.id, g.name), paceCork); err != nil {
 		if a.ops.drop(o) && try > 0 {
 			return // the connection broke meanwhile, and with it restoreAll starts anew
 		}

@@ -382,6 +382,7 @@ func TestRegistrationsAreRestored(t *testing.T) {
 		require.Equal(t, frame.Add, hd.Type)
 		id, _, err := frame.ParseNamed(body)
 		require.NoError(t, err)
+		assert.EqualValues(t, frame.FlagAgain, hd.Flags)
 		adds[id] = hd
 	}
 	p.ack(adds[id1])

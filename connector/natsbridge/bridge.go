@@ -55,6 +55,10 @@ const (
 	// minPayload is what the NATS server must let pass.
 	minPayload = 256 << 10
 
+	// leaseTries is how often a host that joins renews a lease of which much has gone: with a store that is as slow later on it
+	// would have none anyway.
+	leaseTries = 3
+
 	// slowAgain is how often the log has it that the broker does not keep up; 'cnbus hosts' has the count.
 	slowAgain = 10 * time.Second
 )
@@ -91,13 +95,14 @@ func joinError(err error) error { return &connector.OpError{Op: "join a site", E
 // start takes the host's lease and puts the bridge into the broker.
 func (g *Bridge) start(ctx context.Context, b *broker.Broker) error {
 	began := time.Now()
-	rev, err := g.store.takeLease(ctx, g.number, g.run, g.cfg.Host, g.cfg.Lease)
+	clock := func(t time.Time) int64 { return int64(t.Sub(began)) + int64(time.Hour) }
+	rev, asked, err := g.store.takeLease(ctx, g.number, g.run, g.cfg.Host, g.cfg.Lease)
 	if err != nil {
 		return err
 	}
 	cfg := coreConfig{
-		host: g.number, name: g.cfg.Host, run: g.run, first: g.run >> 2, lease: int64(g.cfg.Lease), leaseRev: rev, local: g.cfg.Local,
-		clock: func() int64 { return int64(time.Since(began)) + int64(time.Hour) }, log: g.log,
+		host: g.number, name: g.cfg.Host, run: g.run, first: g.run >> 2, lease: int64(g.cfg.Lease), local: g.cfg.Local,
+		clock: func() int64 { return clock(time.Now()) }, log: g.log,
 	}
 	cfg.cred = g.cred
 	g.core = newCore(cfg, nil, carrier{g})
@@ -122,6 +127,16 @@ func (g *Bridge) start(ctx context.Context, b *broker.Broker) error {
 		return err
 	}
 	g.core.durableKnown = maps.Clone(durable)
+	// A store that has only just begun may have taken so long that the lease has ended: what waits for the join would be refused.
+	for range leaseTries {
+		if time.Since(asked) < g.cfg.Lease/renewals {
+			break
+		}
+		if rev, asked, err = g.store.takeLease(ctx, g.number, g.run, g.cfg.Host, g.cfg.Lease); err != nil {
+			return err
+		}
+	}
+	g.core.leased(rev, clock(asked))
 	site, err := b.Join(ctx, &broker.JoinConfig{Host: uint32(g.number), Uplink: g.core, SiteWide: wide, Durable: durable, Local: g.cfg.Local})
 	if err != nil {
 		return err

@@ -156,7 +156,7 @@ func newCore(cfg coreConfig, h hub, w wire) *core {
 	}
 	c.now = c.clock()
 	c.wakeAt, c.listAt = math.MaxInt64, c.now
-	c.lease = lease{rev: cfg.leaseRev, until: c.now + cfg.lease, renewAt: c.now + cfg.lease/renewals, inForce: true}
+	c.leased(cfg.leaseRev, c.now)
 	return c
 }
 

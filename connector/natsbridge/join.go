@@ -60,15 +60,16 @@ func (e *nameTaken) Error() string {
 func (e *nameTaken) Unwrap() error { return connector.ErrDuplicate }
 
 // takeLease gets the lease of a host. One that is there may be of a run of it that has just ended: it is waited
-// for, unless somebody renews it. The store ends it when it gets to it.
-func (s *natsStore) takeLease(ctx context.Context, number uint16, run uint64, name string, lease time.Duration) (rev uint64, err error) {
+// for, unless somebody renews it. The store ends it when it gets to it. That of this run is renewed. It counts from asked on.
+func (s *natsStore) takeLease(ctx context.Context, number uint16, run uint64, name string, lease time.Duration) (rev uint64, asked time.Time, err error) {
 	key, value := leaseKey(number), leaseValue(number, run, name)
 	op := storeOp{kind: storeCreate, bucket: bucketHosts, key: key, value: value}
 	var first uint64
 	for {
+		asked = time.Now()
 		r := s.do(ctx, &op)
 		if r.err == nil {
-			return r.rev, nil
+			return r.rev, asked, nil
 		}
 		op = storeOp{kind: storeCreate, bucket: bucketHosts, key: key, value: value}
 		if errors.Is(r.err, errStoreExists) {
@@ -78,7 +79,7 @@ func (s *natsStore) takeLease(ctx context.Context, number uint16, run uint64, na
 		case errors.Is(r.err, errStoreNotFound), s.late(ctx, r.err):
 			continue
 		case r.err != nil:
-			return 0, fmt.Errorf("lease: %w", r.err)
+			return 0, asked, fmt.Errorf("lease: %w", r.err)
 		}
 		if v, err := parseNamed(r.value); err == nil && v.run == run { // what came too late was done
 			op = storeOp{kind: storeUpdate, bucket: bucketHosts, key: key, value: value, rev: r.rev}
@@ -88,12 +89,12 @@ func (s *natsStore) takeLease(ctx context.Context, number uint16, run uint64, na
 			first = r.rev
 		}
 		if r.rev != first {
-			return 0, &nameTaken{name, number}
+			return 0, asked, &nameTaken{name, number}
 		}
 		s.trying(fmt.Errorf("a host named %s has joined the site already (number %d): if that was the last run of this one, its lease ends soon", name, number))
 		select {
 		case <-ctx.Done():
-			return 0, fmt.Errorf("lease: waiting for that of the host's last run to end: %w", ctx.Err())
+			return 0, asked, fmt.Errorf("lease: waiting for that of the host's last run to end: %w", ctx.Err())
 		case <-time.After(lease / (4 * renewals)):
 		}
 	}

@@ -17,6 +17,7 @@ type lease struct {
 	renewing bool
 	inForce  bool
 	verify   bool // there was no contact for a while: a key of an id may have become another's
+	reclaim  bool // there is a suspended id whose claim came to nothing
 }
 
 // next is when leaseTick has something to do.
@@ -26,6 +27,11 @@ func (l *lease) next() int64 {
 		at = min(at, l.until)
 	}
 	return at
+}
+
+// leased takes note of the lease that the host has got before it joined, and when it was asked for.
+func (c *core) leased(rev uint64, asked int64) {
+	c.lease = lease{rev: rev, until: asked + c.leaseTime(), renewAt: asked + c.leaseTime()/renewals, inForce: true}
 }
 
 // leaseTick renews the lease when that is due, and suspends what hangs on it when it has ended.
@@ -62,6 +68,9 @@ func (c *core) renew(kind storeKind) {
 				c.resume()
 			case l.verify:
 				c.verify()
+			}
+			if l.inForce && l.reclaim {
+				c.reclaim()
 			}
 			if l.inForce {
 				c.hub.Renewed()
@@ -141,6 +150,12 @@ func (c *core) resume() {
 	c.lease.inForce, c.lease.verify = true, false
 	c.log.Info("the host's lease is in force")
 	c.announce(func(b []byte) []byte { return appendLease(b, true) }, nil)
+	c.reclaim()
+}
+
+// reclaim asks for every id that is suspended.
+func (c *core) reclaim() {
+	c.lease.reclaim = false
 	for _, key := range sortedKeys(c.own) {
 		if o := c.own[key]; o.state == idSuspended {
 			c.claim(o, claimRetries)

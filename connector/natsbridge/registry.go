@@ -269,7 +269,8 @@ func (c *core) claimed(o *ownID, r storeResult) {
 		}
 	})
 	if o.granted {
-		c.hub.State(id, connector.SiteInForce, "")
+		c.hub.State(id, connector.SiteInForce, o.before)
+		o.before = ""
 	}
 }
 
@@ -289,8 +290,7 @@ func (c *core) refuseID(o *ownID, why *connector.Error, text string) {
 	case why == connector.ErrDuplicate || why == connector.ErrProtocol:
 		c.lose(o, text)
 	default:
-		// It stays suspended; the next lease looks again.
-		c.lease.inForce = false
+		c.lease.reclaim = true // it stays suspended until then
 	}
 }
 
@@ -369,14 +369,19 @@ func (c *core) noIDRecord(p *peer, f *fields) error {
 		c.dropSite(s)
 	}
 	switch o := c.own[id.Key()]; {
-	case o == nil || o.state != idInForce:
+	case o == nil || o.state != idInForce && o.state != idSuspended:
 	case o.rev < rev:
+		if o.state == idSuspended {
+			break // it is looked at when there is a lease again
+		}
 		// The key was that host's for a moment, by a takeover of which it was not told that it had worked.
 		o.state = idSuspended
 		c.claim(o, claimRetries)
 	default:
 		o.before = fmt.Sprintf("host %s (number %d), which had it before, has given it up", p.name, p.host)
-		c.tellBefore(o)
+		if o.state == idInForce {
+			c.tellBefore(o)
+		}
 	}
 	return nil
 }

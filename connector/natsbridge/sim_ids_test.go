@@ -201,3 +201,72 @@ func TestAnIDIsGivenBackWhateverItsRevision(t *testing.T) {
 	assert.Empty(t, s.keys[bucketIDs])
 	s.owners([]cbid.ID{id})
 }
+
+// TestWhoWasSuspendedMeanwhileIsToldToo: that the id was another host's, of whom it hears while it has no lease itself.
+func TestWhoWasSuspendedMeanwhileIsToldToo(t *testing.T) {
+	s := newSim(t, 6, 3)
+	s.start()
+	a, b := s.hosts[0], s.hosts[1]
+	id := cbid.Make(0x200, 1)
+	a.register(id, false)
+	s.forward(1000 * ms)
+	s.part(1, 0, 0)
+	s.forward(simLease + 100*ms)
+	b.register(id, false)
+	s.forward(1000 * ms)
+	require.Equal(t, "ok", b.granted[id])
+	s.part(1, 2, 0)
+	s.forward(2 * simLease)
+	require.Equal(t, connector.SiteSuspended, b.state[id])
+	b.core.connected = true // to a, which has no store either
+	s.side[1] = 1
+	a.core.setConnected(true)
+	s.forward(2000 * ms)
+	assert.Equal(t, connector.SiteLost, a.state[id])
+	assert.Equal(t, connector.SiteSuspended, b.state[id])
+	s.part(0, 0, 0)
+	s.forward(2 * simLease)
+	assert.Equal(t, connector.SiteInForce, b.state[id])
+	assert.Contains(t, b.text[id], "host1")
+	s.owners([]cbid.ID{id})
+}
+
+// TestAClaimThatComesToNothingEndsNoLease: the other ids of the host are in force, until the lease has ended.
+func TestAClaimThatComesToNothingEndsNoLease(t *testing.T) {
+	s := newSim(t, 7, 2)
+	s.start()
+	a := s.hosts[0]
+	gone, other, later := cbid.Make(0x200, 1), cbid.Make(0x200, 2), cbid.Make(0x200, 3)
+	a.register(gone, false)
+	a.register(other, false)
+	s.forward(1000 * ms)
+	s.part(1, 0)
+	s.forward(simLease / 2) // a renewal fails: the keys are looked at after it
+	delete(s.keys[bucketIDs], idKey(gone))
+	s.part(0, 0)
+	for a.core.own[gone.Key()].state == idInForce {
+		s.forward(ms)
+	}
+	s.side[0] = 1
+	for !a.core.lease.reclaim {
+		s.forward(ms)
+	}
+	s.side[0] = 0
+	a.register(later, false)
+	s.forward(simLease / renewals)
+	assert.Equal(t, "ok", a.granted[later])
+	s.forward(simLease)
+	assert.Equal(t, connector.SiteInForce, a.state[gone])
+
+	delete(s.keys[bucketIDs], idKey(gone))
+	a.core.lease.verify = true
+	for a.core.own[gone.Key()].state == idInForce {
+		s.forward(ms)
+	}
+	s.part(1, 0)
+	s.forward(simLease + 100*ms)
+	assert.Equal(t, connector.SiteSuspended, a.state[other], "the lease ends for all ids")
+	s.part(0, 0)
+	s.forward(2 * simLease)
+	s.owners([]cbid.ID{gone, other, later})
+}

@@ -89,10 +89,10 @@ func TestNumbersStayAndLeasesEnd(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, firstNumber("b")%connector.MaxHost+1, b)
 
-	rev, err := s.takeLease(t.Context(), a, 1, "a", time.Second)
+	rev, _, err := s.takeLease(t.Context(), a, 1, "a", time.Second)
 	require.NoError(t, err)
 	// The next run waits until the lease of one that was killed has ended.
-	_, err = s.takeLease(t.Context(), a, 2, "a", time.Second)
+	_, _, err = s.takeLease(t.Context(), a, 2, "a", time.Second)
 	require.NoError(t, err)
 	op = storeOp{kind: storeUpdate, bucket: bucketHosts, key: leaseKey(a), value: leaseValue(a, 1, "a"), rev: rev}
 	assert.ErrorIs(t, s.do(t.Context(), &op).err, errStoreExists)
@@ -100,7 +100,7 @@ func TestNumbersStayAndLeasesEnd(t *testing.T) {
 
 func TestASecondHostOfTheSameNameIsRefused(t *testing.T) {
 	s := testStore(t, time.Minute) // the first one is not too late, however busy the machine is
-	rev, err := s.takeLease(t.Context(), 7, 1, "a", time.Second)
+	rev, _, err := s.takeLease(t.Context(), 7, 1, "a", time.Second)
 	require.NoError(t, err)
 	seen := make(chan struct{}, 1)
 	s.trying = func(error) {
@@ -111,7 +111,7 @@ func TestASecondHostOfTheSameNameIsRefused(t *testing.T) {
 	}
 	refused := make(chan error, 1)
 	go func() {
-		_, err := s.takeLease(t.Context(), 7, 2, "a", time.Second)
+		_, _, err := s.takeLease(t.Context(), 7, 2, "a", time.Second)
 		refused <- err
 	}()
 	<-seen
@@ -147,7 +147,7 @@ func TestAStoreThatAnswersLate(t *testing.T) {
 	n, err := s.hostNumber(t.Context(), "a")
 	require.NoError(t, err)
 	assert.Equal(t, firstNumber("a"), n)
-	rev, err := s.takeLease(t.Context(), n, 1, "a", time.Minute)
+	rev, _, err := s.takeLease(t.Context(), n, 1, "a", time.Minute)
 	require.NoError(t, err)
 	r := s.do(t.Context(), &storeOp{kind: storeUpdate, bucket: bucketHosts, key: leaseKey(n), value: leaseValue(n, 1, "a"), rev: rev})
 	require.NoError(t, r.err)
@@ -162,7 +162,7 @@ func TestAStoreThatAnswersLate(t *testing.T) {
 // TestALeaseThatEndsLate is waited for as long as nobody renews it: the store is busy, and nobody has the name.
 func TestALeaseThatEndsLate(t *testing.T) {
 	s := testStore(t, time.Minute)
-	rev, err := s.takeLease(t.Context(), 7, 1, "a", time.Second)
+	rev, _, err := s.takeLease(t.Context(), 7, 1, "a", time.Second)
 	require.NoError(t, err)
 	tries := 0
 	s.trying = func(error) {
@@ -170,7 +170,7 @@ func TestALeaseThatEndsLate(t *testing.T) {
 			assert.NoError(t, s.do(t.Context(), &storeOp{kind: storeDelete, bucket: bucketHosts, key: leaseKey(7), rev: rev}).err)
 		}
 	}
-	_, err = s.takeLease(t.Context(), 7, 2, "a", time.Second)
+	_, _, err = s.takeLease(t.Context(), 7, 2, "a", time.Second)
 	require.NoError(t, err)
 	assert.Equal(t, 70, tries)
 }

@@ -202,22 +202,12 @@ func (w *world) siteIDs() (ids []cbid.ID) {
 // registrationsAreRight waits until each host, but for one that is named, finds each id where it is.
 func (w *world) registrationsAreRight(except ...*host) {
 	w.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	defer cancel()
 	for _, h := range w.hosts {
 		if slices.Contains(except, h) {
 			continue
 		}
-		ep := h.endpoint()
 		for id, owner := range w.owners {
-			for {
-				who, err := ask(ep, id)
-				if err == nil && who == owner {
-					break
-				}
-				w.pause(ctx, fmt.Sprintf("%s asks %v, which is %s's: %q, %v", h.cfg.Name, id, owner, who, err))
-			}
+			h.answers(id, owner)
 		}
-		h.hangUp()
 	}
 }

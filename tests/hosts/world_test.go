@@ -4,12 +4,14 @@ package hosts
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -261,7 +263,8 @@ func (w *world) pause(ctx context.Context, what string) {
 	}
 }
 
-// register registers an id for the site, with an agent that answers with the host's name.
+// register registers an id for the site, with an agent that answers with the host's name. Where servers choose a leader a host may
+// have no contact for a moment: it is tried again.
 func (h *host) register(id cbid.ID) error {
 	h.w.t.Helper()
 	_, err := h.registerTold(id)
@@ -274,8 +277,21 @@ type told struct {
 	text  string
 }
 
-// registerTold registers an id and returns what becomes of the registration.
+// registerTold is register, and returns what becomes of the registration.
 func (h *host) registerTold(id cbid.ID) (<-chan told, error) {
+	h.w.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	for {
+		states, err := h.registerOnce(id)
+		if !errors.Is(err, connector.ErrInterrupted) {
+			return states, err
+		}
+		h.w.pause(ctx, "the host has contact: "+err.Error())
+	}
+}
+
+func (h *host) registerOnce(id cbid.ID) (<-chan told, error) {
 	h.w.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
@@ -292,19 +308,37 @@ func (h *host) registerTold(id cbid.ID) (<-chan told, error) {
 	return states, nil
 }
 
-// next waits until an agent is told that state of its registration, and returns the words.
-func (w *world) next(states <-chan told, state connector.SiteState) string {
+// next waits until an agent is told that state of its registration, in words that have text in them.
+func (w *world) next(states <-chan told, state connector.SiteState, text string) {
 	w.t.Helper()
+	var before []told
 	late := time.After(patience)
 	for {
 		select {
 		case s := <-states:
-			if s.state == state {
-				return s.text
+			if s.state == state && strings.Contains(s.text, text) {
+				return
 			}
+			before = append(before, s)
 		case <-late:
-			require.FailNow(w.t, "never told", "%v", state)
+			require.FailNow(w.t, "never told", "%v %q; told was %v", state, text, before)
 		}
+	}
+}
+
+// answers waits until want is who answers when id is called from h.
+func (h *host) answers(id cbid.ID, want string) {
+	h.w.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	ep := h.endpoint()
+	defer h.hangUp()
+	for {
+		who, err := ask(ep, id)
+		if err == nil && who == want {
+			return
+		}
+		h.w.pause(ctx, fmt.Sprintf("%s asks %v, which is %s's: %q, %v", h.cfg.Name, id, want, who, err))
 	}
 }
 

@@ -91,6 +91,7 @@ const (
 	FlagUnknown  = 0x01 // Lost: the number is not known; Change: the host of the id cannot be reached
 	FlagSite     = 0x01 // Add: for all hosts; History: kept by the site's store
 	FlagTakeover = 0x02 // Add: from the host that has it
+	FlagAgain    = 0x04 // Add: it was registered before the connection broke, and is suspended where the site cannot be asked
 )
 
 // Header is the fixed part of a frame.
