@@ -39,14 +39,18 @@ func TestAnUnprivilegedProcessListsACell(t *testing.T) {
 	stderr, err := broker.StderrPipe()
 	require.NoError(t, err)
 	require.NoError(t, broker.Start())
+	lines, read := bufio.NewScanner(stderr), make(chan struct{})
+	close(read)
 	t.Cleanup(func() {
 		_ = broker.Process.Signal(syscall.SIGTERM)
+		<-read // Wait closes the pipe, and a test that is over logs nothing
 		_ = broker.Wait()
 	})
-	lines := bufio.NewScanner(stderr)
 	require.True(t, lines.Scan())
 	require.Contains(t, lines.Text(), "serving "+socket)
+	read = make(chan struct{})
 	go func() {
+		defer close(read)
 		for lines.Scan() {
 			t.Log("cnbus serve:", lines.Text())
 		}

@@ -205,7 +205,7 @@ func (c *caller) call(i int) error {
 	} else { // a terminal message may follow all the same
 		select {
 		case endErr = <-call.done:
-		case <-time.After(2 * time.Second):
+		case <-time.After(30 * time.Second):
 			return sendErr
 		}
 	}

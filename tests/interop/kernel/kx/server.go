@@ -169,10 +169,11 @@ func server(args []string) {
 	}
 }
 
-// sendReply sends, trying again for a second while the kernel says EPROTO
-// ("reply phase not begun": Linux 6.1, just after the last request data).
+// sendReply sends, trying again while the kernel says EPROTO ("reply phase not
+// begun": Linux 6.1, just after the last request data), for as long as a thread
+// of a kernel under emulation may have to wait for its turn.
 func sendReply(fd int, id uint64, data []byte, flags int) (n int, err error) {
-	for i := 0; i < 100; i++ {
+	for i := 0; i < 3000; i++ {
 		n, err = rxSend(fd, nil, data, flags, cmsg{cUserCallID, u64(id)})
 		if err != syscall.EPROTO {
 			break
