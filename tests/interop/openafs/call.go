@@ -5,12 +5,16 @@ package openafs
 import (
 	"context"
 	"encoding/hex"
+	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/netip"
 	"os/exec"
 	"regexp"
 	"strconv"
+	"sync/atomic"
+	"syscall"
 	"time"
 )
 
@@ -77,12 +81,25 @@ func CallPeer(ctx context.Context, addr netip.AddrPort, args ...string) (Call, e
 	return c, nil
 }
 
-// freePort finds a UDP port of the address that nobody has.
+// What freePort gives: below those that the kernel gives to who asks for any, which could take one before its server does.
+const firstPort, lastPort = 10_000, 30_000
+
+// freePort finds a UDP port of the address that nobody has, and nobody else of this process gets.
 func freePort(ip netip.Addr) (netip.AddrPort, error) {
-	c, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(netip.AddrPortFrom(ip, 0)))
-	if err != nil {
-		return netip.AddrPort{}, err
+	for range lastPort - firstPort {
+		at := netip.AddrPortFrom(ip, uint16(firstPort+(nextPort.Add(1)-1)%(lastPort-firstPort)))
+		c, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(at))
+		if err == nil {
+			return at, c.Close()
+		}
+		if !errors.Is(err, syscall.EADDRINUSE) {
+			return netip.AddrPort{}, err
+		}
 	}
-	defer c.Close()
-	return netip.AddrPortFrom(ip, c.LocalAddr().(*net.UDPAddr).AddrPort().Port()), nil
+	return netip.AddrPort{}, fmt.Errorf("no port of %v is free: %w", ip, syscall.EADDRINUSE)
 }
+
+// nextPort begins anywhere: other processes have peers, too.
+var nextPort atomic.Uint32
+
+func init() { nextPort.Store(rand.Uint32N(lastPort - firstPort)) }
