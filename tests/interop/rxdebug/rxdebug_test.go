@@ -1,6 +1,5 @@
 //go:build linux
 
-// Package rxdebug asks real endpoints with our client and with OpenAFS's.
 package rxdebug_test
 
 import (
