@@ -26,7 +26,7 @@ const (
 )
 
 // patience is how long something that must come is waited for.
-const patience = 5 * time.Second
+const patience = 20 * time.Second
 
 // demoRun is one run of cn_test and ucon.
 type demoRun struct {

@@ -14,7 +14,7 @@ import (
 )
 
 // settling is how long the hosts of a site may take to know of what was just opened.
-const settling = 30 * time.Second
+const settling = time.Minute
 
 // openSite makes the ways from each host to the next, and waits until the hosts know of the receivers.
 func (l *load) openSite(ctx context.Context, c *busflag.Carrier) error {

@@ -52,7 +52,7 @@ cn-test's own answers, from another connection of this process.`,
 	fl.IntVarP(&f.count, "count", "n", 10000, "how many `calls`")
 	fl.IntVarP(&f.size, "size", "s", 128, "`bytes` of data in each")
 	fl.DurationVar(&f.interval, "interval", 0, "the time between two of them")
-	fl.DurationVar(&f.timeout, "timeout", 2*time.Second, "how long a reply is waited for")
+	fl.DurationVar(&f.timeout, "timeout", 10*time.Second, "how long a reply is waited for")
 	return c
 }
 

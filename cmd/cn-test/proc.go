@@ -61,7 +61,7 @@ func proc(ctx context.Context, e *env, f procFlags) error {
 		return &cli.UsageError{Err: err}
 	}
 	e.app.Log(slog.LevelWarn)
-	cfg := &procevent.Config{ReadBuffer: f.buffer}
+	cfg := &procevent.Config{ReadBuffer: f.buffer, AckTimeout: ackTime}
 	if f.buffer > 0 {
 		cfg.MaxReadBuffer = f.buffer
 	}
@@ -84,6 +84,10 @@ func proc(ctx context.Context, e *env, f procFlags) error {
 	}
 	return a.report(e, f.children, &ledger)
 }
+
+// ackTime is how long the kernel's answers are waited for: those to the audit come behind all that is queued, on a machine
+// that may be busy.
+const ackTime = 5 * time.Second
 
 // settle is how long what is missing is waited for after the last event.
 const settle = 2 * time.Second

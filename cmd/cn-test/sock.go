@@ -69,7 +69,7 @@ process.`,
 	fl.IntVar(&f.bytes, "bytes", 16<<20, "how many `bytes` on each")
 	fl.IntVar(&f.datagrams, "datagrams", 20000, "how many `datagrams`; 0: none")
 	fl.IntVarP(&f.size, "size", "s", 1024, "`bytes` in each datagram")
-	fl.DurationVar(&f.timeout, "timeout", 10*time.Second, "how long an echo is waited for")
+	fl.DurationVar(&f.timeout, "timeout", 30*time.Second, "how long an echo is waited for")
 	return c
 }
 

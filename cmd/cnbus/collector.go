@@ -62,9 +62,12 @@ var (
 // Describe implements prometheus.Collector.
 func (c *collector) Describe(ch chan<- *prometheus.Desc) { prometheus.DescribeByCollect(c, ch) }
 
+// scrapeTime is how long the broker may take to tell its figures: Prometheus waits for 10 s unless told otherwise.
+const scrapeTime = 8 * time.Second
+
 // Collect implements prometheus.Collector.
 func (c *collector) Collect(ch chan<- prometheus.Metric) {
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), scrapeTime)
 	defer cancel()
 	s, err := c.b.Stat(ctx)
 	if err != nil {

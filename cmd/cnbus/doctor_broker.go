@@ -124,7 +124,7 @@ func checkAgent(ctx context.Context, r *report, bus *client.Bus) {
 		r.warn(check, "nobody has registered proc (1:1): this broker has no process events", "the checks of the kernel below may tell why; the broker says it when it starts")
 		return
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, 3*time.Second, connector.ErrTimeout)
+	ctx, cancel := context.WithTimeoutCause(ctx, 10*time.Second, connector.ErrTimeout)
 	defer cancel()
 	ep, err := bus.Endpoint(ctx)
 	if err != nil {

@@ -201,7 +201,7 @@ func checkDelivery(ctx context.Context, r *report, p *kernelProbe) {
 		r.skip(check, "cannot run a program to look at: "+err.Error())
 		return
 	}
-	if p.sees(pid, 2*time.Second) {
+	if p.sees(pid, childWait) {
 		r.ok(check, "the kernel told of a child %s after it was started", cli.Duration(time.Since(start)))
 		return
 	}

@@ -32,8 +32,14 @@ type seen struct {
 	forger nlconn.Datagram // the last one, without data
 }
 
-// ackWait is how long an answer is waited for; the kernel gives it within sendto.
-const ackWait = 500 * time.Millisecond
+const (
+	// ackWait is how long an answer is waited for. The kernel gives it within sendto: what is waited for is that this process is let read it.
+	ackWait = 2 * time.Second
+	// quietWait is how long it must be quiet for nobody to listen.
+	quietWait = 500 * time.Millisecond
+	// childWait is how long word of a child that has ended is waited for.
+	childWait = 10 * time.Second
+)
 
 // receive hands events to f until it returns true, or for d.
 func (p *kernelProbe) receive(d time.Duration, f func(e *procevent.Event, ack uint32) bool) error {
@@ -84,7 +90,7 @@ func (p *kernelProbe) listenOnly(ctx context.Context) seen {
 	before := p.total
 	pid, err := runChild(ctx)
 	if err == nil {
-		p.sees(pid, ackWait)
+		p.sees(pid, quietWait)
 	}
 	return seen{events: p.total.events - before.events, forged: p.total.forged - before.forged}
 }
@@ -94,18 +100,24 @@ func (p *kernelProbe) sees(pid uint32, d time.Duration) bool {
 	return p.receive(d, func(e *procevent.Event, _ uint32) bool { return e.Kind == procevent.Exit && e.Tgid == pid }) == nil
 }
 
-// ask sends a request and reports whether it was answered.
-func (p *kernelProbe) ask(data ...uint32) (answered bool, err error) {
+// send sends a request and returns its ack.
+func (p *kernelProbe) send(data ...uint32) (ack uint32, err error) {
 	var b []byte
 	for _, w := range data {
 		b = binary.NativeEndian.AppendUint32(b, w)
 	}
-	ack := rand.Uint32()
+	ack = rand.Uint32()
 	frame, err := connector.Message{ID: procevent.ID, Seq: ack, Ack: ack, Data: b}.AppendNetlink(nil, binary.NativeEndian, 0)
 	if err != nil {
-		return false, err
+		return ack, err
 	}
-	if err := p.s.Send(frame, 0, 0); err != nil {
+	return ack, p.s.Send(frame, 0, 0)
+}
+
+// ask sends a request and reports whether it was answered.
+func (p *kernelProbe) ask(data ...uint32) (answered bool, err error) {
+	ack, err := p.send(data...)
+	if err != nil {
 		return false, err
 	}
 	var errno uint32
@@ -139,10 +151,10 @@ func (p *kernelProbe) listen() (answered bool, err error) {
 // kernels ignore its 8 bytes.
 func (p *kernelProbe) masks() (bool, error) { return p.ask(opListen, 0) }
 
-// ignore takes the request back: the count outlives the socket.
+// ignore takes the request back: the count outlives the socket. The last listener's is not answered.
 func (p *kernelProbe) ignore() {
 	if p.listened {
 		p.listened = false
-		_, _ = p.ask(opIgnore)
+		_, _ = p.send(opIgnore)
 	}
 }

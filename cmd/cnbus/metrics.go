@@ -93,7 +93,7 @@ func (m *metricsServer) serve(c *collector, b *broker.Broker, log *slog.Logger) 
 
 // health is well when the broker's loop answers.
 func health(w http.ResponseWriter, r *http.Request, b *broker.Broker) {
-	ctx, cancel := context.WithTimeout(r.Context(), 2*time.Second)
+	ctx, cancel := context.WithTimeout(r.Context(), scrapeTime)
 	defer cancel()
 	if _, err := b.Stat(ctx); err != nil {
 		http.Error(w, "the broker does not answer: "+err.Error(), http.StatusServiceUnavailable)

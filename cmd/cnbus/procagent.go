@@ -15,8 +15,9 @@ import (
 	"github.com/cnbus/cnbus/connector/procevent"
 )
 
-// probeTime bounds how long the start of the broker waits for the kernel.
-const probeTime = 3 * time.Second
+// probeTime bounds how long the start of the broker waits for the kernel. One that is silent is known by that after
+// Config.AckTimeout; the rest is for a machine that stands still meanwhile.
+const probeTime = 15 * time.Second
 
 // procStat is what is known of the process events.
 type procStat = procevent.AgentStats

@@ -138,7 +138,7 @@ func TestCnTestSendAndRecv(t *testing.T) {
 func TestCnTestPing(t *testing.T) {
 	s := newSite(t)
 	s.broker("--no-proc")
-	r := s.run("cn-test", "ping", "-n", "500", "--json")
+	r := s.run("cn-test", "ping", "-n", "500", "--timeout", "1m", "--json")
 	require.Zero(t, r.code, r.err)
 	var sum struct {
 		Sent, Answered                         int
@@ -164,7 +164,7 @@ func TestCnTestSoakAndFloodAccount(t *testing.T) {
 	s := newSite(t)
 	s.broker("--no-proc", "--queue", "256k")
 	for _, args := range [][]string{
-		{"soak", "--duration", "1s", "--senders", "2", "--receivers", "3", "--slow", "1"},
+		{"soak", "--duration", "1s", "--senders", "2", "--receivers", "3", "--size", "8000", "--slow", "1"}, // few of which are more than the queue takes
 		{"soak", "--duration", "500ms", "--bus", "loopback:"},
 		{"flood", "-n", "30000", "--receivers", "3"},
 		{"flood", "-n", "20000", "--wait", "--receivers", "2"},

@@ -36,7 +36,7 @@ func TestDurableDoc(t *testing.T) {
 		}
 		assert.Empty(t, last, "more than is shown")
 		cmd = strings.ReplaceAll(cmd, "durable.toml", hosts[host].dir+"/durable.toml")
-		p := hosts[host].start("sh", "-c", "exec "+cmd)
+		p := hosts[host].start("sh", "-c", "exec "+cmd+" 2>&1") // one stream has an order
 		if strings.HasPrefix(cmd, "cnbus serve") {
 			p.expect(`joined site main as host ` + host)
 			continue

@@ -205,21 +205,32 @@ func (p *program) all() []string {
 // line).
 func (p *program) expect(pattern string) []string {
 	p.t.Helper()
+	return p.expectFunc(pattern, matching(pattern))
+}
+
+// matching returns what the groups of a pattern hold (0: the line), nil for a line that it does not match.
+func matching(pattern string) func(line string) []string {
 	re := regexp.MustCompile(pattern)
-	return p.expectFunc(pattern, func(line string) []string {
-		if m := re.FindStringSubmatch(line); m != nil {
+	return func(line string) []string {
+		m := re.FindStringSubmatch(line)
+		if m != nil {
 			m[0] = line
-			return m
 		}
-		return nil
-	})
+		return m
+	}
 }
 
 // expectFunc waits for a line for which f returns something.
 func (p *program) expectFunc(what string, f func(line string) []string) []string {
 	p.t.Helper()
+	return p.expectFrom(0, what, f)
+}
+
+// expectFrom is expectFunc without the first lines.
+func (p *program) expectFrom(seen int, what string, f func(line string) []string) []string {
+	p.t.Helper()
 	timeout := time.After(patience)
-	seen, over := 0, false
+	over := false
 	for {
 		lines := p.all()
 		for ; seen < len(lines); seen++ {

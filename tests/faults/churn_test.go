@@ -25,7 +25,7 @@ const soakEnv = "CNBUS_SOAK"
 func TestChurn(t *testing.T) {
 	s := newSite(t, brokerConfig{QueueBytes: 64 << 10})
 	o := s.observer()
-	first, rss := o.state(), s.memory("VmRSS")
+	first, rss := o.settled(), s.memory("VmRSS")
 	before := goleak.IgnoreCurrent()
 
 	var cells []*cell

@@ -42,7 +42,7 @@ func TestAnotherUser(t *testing.T) {
 		froms <- d.From
 		_ = d.Reply(ctx, nil)
 	})))
-	first := o.state()
+	first := o.settled()
 	t.Setenv(socketOfRun, s.cfg.Socket)
 	as()
 

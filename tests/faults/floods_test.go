@@ -52,7 +52,7 @@ func TestFloodsReachTheirLimit(t *testing.T) {
 			_, err := s.bus("watcher").Watch(limited(t), cbid.NewSet(cbid.Rect{Idx: cbid.Range{First: 1, Count: 1}, Val: cbid.Range{First: 1, Count: 1}}))
 			require.NoError(t, err)
 			talks(t, caller, 1)
-			first, rss := o.state(), s.memory("VmHWM")
+			first, rss := o.settled(), s.memory("VmHWM")
 
 			c := s.raw()
 			sent := make(chan error, 1)
@@ -138,7 +138,8 @@ func TestFloodOfConnections(t *testing.T) {
 	echoes(t, s.bus("agent"), echoID)
 	caller := endpoint(t, s.bus("caller"))
 	talks(t, caller, 1)
-	first, have := o.state(), o.stat().Clients-1 // without the query's own
+	first := o.settled()
+	have := first.Clients - 1 // without the query's own
 	var held []*rawConn
 	for range floodLimit - have {
 		held = append(held, s.raw())

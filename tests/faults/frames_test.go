@@ -72,7 +72,7 @@ func TestMalformedFramesEndTheirConnectionAlone(t *testing.T) {
 	echoes(t, s.bus("agent"), echoID)
 	caller := endpoint(t, s.bus("caller"))
 	talks(t, caller, 1)
-	first := o.state()
+	first := o.settled()
 	violations := o.stat().Violations
 	cases := malformed()
 	for name, bad := range cases {
@@ -98,7 +98,7 @@ func TestTruncatedFramesAndGarbage(t *testing.T) {
 	echoes(t, s.bus("agent"), echoID)
 	caller := endpoint(t, s.bus("caller"))
 	talks(t, caller, 1)
-	first := o.state()
+	first := o.settled()
 	whole := head{flags: fCall}.send(echoID, "data")
 	for n := range len(whole) {
 		c := s.connect()

@@ -118,6 +118,23 @@ func (o *observer) state() state {
 	return s
 }
 
+// settled is the state once the broker has done with all that came before: of what one look has closed, the next
+// may still find something.
+func (o *observer) settled() (s state) {
+	o.t.Helper()
+	last, same := o.state(), 0
+	eventually(o.t, "the broker has settled", func() bool {
+		s = o.state()
+		if s != last {
+			last, same = s, 0
+			return false
+		}
+		same++
+		return same == 3
+	})
+	return s
+}
+
 // back waits until the broker holds what it held at first.
 func (o *observer) back(first state) {
 	o.t.Helper()

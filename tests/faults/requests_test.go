@@ -89,7 +89,7 @@ func TestAbsurdNotifyRequests(t *testing.T) {
 	s := newSite(t, brokerConfig{})
 	o := s.observer()
 	e := member(t, s.bus("asker"), 9)
-	first := o.state()
+	first := o.settled()
 	call := func(data []byte) error {
 		ev, err := e.Call(limited(t), connector.Message{ID: cbid.Control, Data: data}, toID)
 		require.NoError(t, err)
@@ -132,7 +132,7 @@ func TestFloodOfNotifyRequests(t *testing.T) {
 	s := newSite(t, brokerConfig{})
 	o := s.observer()
 	b := s.bus("asker")
-	first := o.state()
+	first := o.settled()
 	e := endpoint(t, b)
 	var ranges []uint32
 	const n = 1000

@@ -169,8 +169,9 @@ func TestSilentConnections(t *testing.T) {
 	echoes(t, s.bus("agent"), echoID)
 	caller := endpoint(t, s.bus("caller"))
 	talks(t, caller, 1)
-	first, rss := o.state(), s.memory("VmRSS")
+	first, rss := o.settled(), s.memory("VmRSS")
 	var silent []*rawConn
+	accepted := o.stat().Accepted
 	for i := range 600 {
 		c := s.connect()
 		switch i % 3 {
@@ -181,7 +182,8 @@ func TestSilentConnections(t *testing.T) {
 		}
 		silent = append(silent, c)
 	}
-	eventually(t, "all are there", func() bool { return o.stat().Clients >= first.Clients+len(silent) })
+	// On a slow machine the first of them may be sent away, as they say nothing for long, before the last has come.
+	eventually(t, "all have come", func() bool { return o.stat().Accepted >= accepted+uint64(len(silent)) })
 	talks(t, caller, 100)
 	assert.Less(t, s.memory("VmRSS")-rss, mib(8))
 	for _, c := range silent {

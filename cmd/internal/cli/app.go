@@ -117,8 +117,8 @@ func each(c *cobra.Command, f func(*cobra.Command)) {
 }
 
 // sameSignal is how close two signals are one: timeout(1) and others signal the
-// process, and then its group.
-const sameSignal = 300 * time.Millisecond
+// process, and then its group, and a busy machine may let the second come late.
+const sameSignal = time.Second
 
 // catch makes the first signal end the context and the second the process.
 // A broken pipe becomes an error of the write. The function returned undoes it.
