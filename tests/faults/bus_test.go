@@ -36,6 +36,7 @@ func (s *site) bus(name string) *client.Bus {
 func (s *site) busWith(c *client.Config) *client.Bus {
 	s.t.Helper()
 	c.Socket, c.Logger = s.cfg.Socket, slog.New(slog.DiscardHandler)
+	c.DialTimeout = patience // a broker that is flooded, with the race detector, on a slow machine, may not greet for seconds
 	b, err := client.Dial(limited(s.t), c)
 	require.NoError(s.t, err)
 	s.t.Cleanup(func() { _ = b.Close() })

@@ -152,7 +152,7 @@ func TestFloodOfConnections(t *testing.T) {
 		require.Equal(t, words, string(body))
 		require.NoError(t, c.Close())
 	}
-	_, err := client.Dial(limited(t), &client.Config{Socket: s.cfg.Socket, Logger: slog.New(slog.DiscardHandler)})
+	_, err := client.Dial(limited(t), &client.Config{Socket: s.cfg.Socket, Logger: slog.New(slog.DiscardHandler), DialTimeout: patience})
 	require.ErrorIs(t, err, connector.ErrLimit)
 	require.ErrorContains(t, err, words)
 	s.logged(words)
@@ -161,7 +161,7 @@ func TestFloodOfConnections(t *testing.T) {
 		require.NoError(t, c.Close())
 	}
 	eventually(t, "there is room again", func() bool {
-		b, err := client.Dial(limited(t), &client.Config{Socket: s.cfg.Socket, Logger: slog.New(slog.DiscardHandler)})
+		b, err := client.Dial(limited(t), &client.Config{Socket: s.cfg.Socket, Logger: slog.New(slog.DiscardHandler), DialTimeout: patience})
 		return err == nil && assert.NoError(t, b.Close())
 	})
 	o.back(first)

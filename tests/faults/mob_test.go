@@ -107,7 +107,7 @@ func (m *mob) live() error {
 // library is a client of the library, whose connections are ended below it.
 func (m *mob) library(ctx context.Context) error {
 	b, err := client.Dial(ctx, &client.Config{
-		Name: "mob", Conn: m.dial, Logger: slog.New(slog.DiscardHandler), Linger: -1, Reconnect: client.Reconnect{Disabled: true},
+		Name: "mob", Conn: m.dial, Logger: slog.New(slog.DiscardHandler), DialTimeout: patience, Linger: -1, Reconnect: client.Reconnect{Disabled: true},
 	})
 	if err != nil {
 		return err

@@ -61,7 +61,7 @@ func memberMain() error {
 		return err
 	}
 	ctx := context.Background()
-	b, err := client.Dial(ctx, &client.Config{Socket: c.Socket, Name: "member"})
+	b, err := client.Dial(ctx, &client.Config{Socket: c.Socket, Name: "member", DialTimeout: patience})
 	if err != nil {
 		return err
 	}

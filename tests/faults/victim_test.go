@@ -26,7 +26,7 @@ func victimMain() error {
 		return err
 	}
 	ctx := context.Background()
-	b, err := client.Dial(ctx, &client.Config{Socket: socket, Name: "victim"})
+	b, err := client.Dial(ctx, &client.Config{Socket: socket, Name: "victim", DialTimeout: patience})
 	if err != nil {
 		return err
 	}
