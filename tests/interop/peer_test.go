@@ -52,15 +52,15 @@ func TestSlowCalls(t *testing.T) {
 	t.Run("our client", func(t *testing.T) {
 		t.Parallel()
 		p := rig.Peer(t, netip.AddrPort{})
-		c := dial(t, p.Addr, &rxrpc.Config{Timers: rxrpc.Timers{HeardNothing: 5e9}})
-		_, err := c.Do(soon(t), rxp.Delay, 8000)
+		c := dial(t, p.Addr, &rxrpc.Config{Timers: rxrpc.Timers{HeardNothing: 10e9}})
+		_, err := c.Do(soon(t), rxp.Delay, 15000)
 		require.NoError(t, err)
 		drain(t, c.Endpoint())
 	})
 	t.Run("our server", func(t *testing.T) {
 		t.Parallel()
 		s := serve(t, loopback, nil)
-		rig.PeerMust(t, s.Endpoint().LocalAddr(), "-dead 6 delay 8000")
+		rig.PeerMust(t, s.Endpoint().LocalAddr(), "-dead 12 delay 15000")
 	})
 }
 
@@ -96,7 +96,7 @@ func TestServerRestarts(t *testing.T) {
 	p := rig.Peer(t, netip.AddrPort{})
 	acked := make(chan struct{}, 64)
 	c := dial(t, p.Addr, &rxrpc.Config{
-		Timers: rxrpc.Timers{HeardNothing: 4e9},
+		Timers: rxrpc.Timers{HeardNothing: 8e9},
 		Hooks: &rxrpc.Hooks{Packet: func(out bool, _ netip.AddrPort, b []byte) {
 			if !out && len(b) > 20 && b[20] == 2 { // ACK
 				select {

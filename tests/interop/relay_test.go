@@ -95,7 +95,7 @@ func peerMTU(p relay.Path) string {
 func TestRebinding(t *testing.T) {
 	p := rig.Peer(t, netip.AddrPort{})
 	r := rig.Relay(t, relay.Config{Target: p.Addr})
-	c := dial(t, r.Addr(), &rxrpc.Config{Timers: rxrpc.Timers{HeardNothing: 3e9}})
+	c := dial(t, r.Addr(), &rxrpc.Config{Timers: rxrpc.Timers{HeardNothing: 8e9}})
 	good := 0
 	for range 5 {
 		if _, err := c.Do(soon(t), rxp.Nop, 1); err == nil {
