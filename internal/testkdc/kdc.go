@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -39,7 +40,7 @@ func Start(t testing.TB, realm string) *KDC {
 		}
 	}
 	k := &KDC{Realm: realm, dir: t.TempDir()}
-	k.Addr = freePort(t)
+	k.Addr = freeAddr(t)
 	k.Conf = k.path("krb5.conf")
 	k.write(t, "krb5.conf", k.conf(k))
 	k.write(t, "kdc.conf", fmt.Sprintf(`[kdcdefaults]
@@ -196,11 +197,12 @@ func program(name string) (string, error) {
 	return exec.LookPath("/usr/sbin/" + name)
 }
 
-// freePort finds a port that neither TCP nor UDP has.
-func freePort(t testing.TB) string {
+// freeAddr is an address at which nobody listens, neither by TCP nor by UDP, nor will: who asks for any port, or connects,
+// meanwhile gets one of 127.0.0.1.
+func freeAddr(t testing.TB) string {
 	t.Helper()
 	for range 20 {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
+		l, err := net.Listen("tcp", fmt.Sprintf("127.%d.%d.%d:0", rand.IntN(256), rand.IntN(256), 2+rand.IntN(253)))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -3,6 +3,7 @@ package tsagent_test
 import (
 	"context"
 	"encoding/json"
+	"math/rand/v2"
 	"sync"
 	"syscall"
 	"testing"
@@ -70,12 +71,26 @@ func asUsers(t testing.TB, c *tsagent.Config) (s *site, set func(r *raw, uid uin
 	}
 }
 
-// freePort is a port that nobody has just now.
+// freePort is a port that nobody has, for streams and for datagrams, and that the kernel gives to nobody who asks for any.
 func freePort(t testing.TB) uint16 {
-	d, err := tsocket.BindTCP(local4(0), false)
-	require.NoError(t, err)
-	defer d.Close()
-	return d.Addr().Port()
+	t.Helper()
+	for range 1000 {
+		at := tsocket.MustAddr(tsocket.ParseIP("ipv4", "0.0.0.0", uint16(10_000+rand.IntN(20_000))))
+		s, err := tsocket.BindTCP(at, false)
+		if err != nil {
+			continue
+		}
+		d, err := tsocket.UDP(at, tsocket.Addr{})
+		if err == nil {
+			require.NoError(t, d.Close())
+		}
+		require.NoError(t, s.Close())
+		if err == nil {
+			return at.Port()
+		}
+	}
+	require.FailNow(t, "no port is free")
+	return 0
 }
 
 // A user does not get a port, nor a share in one, that another user has of the agent. To the kernel both are the agent.

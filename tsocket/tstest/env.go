@@ -15,7 +15,7 @@ import (
 var background = context.Background()
 
 // patience is how long something that is to happen is waited for.
-const patience = 30 * time.Second
+const patience = 2 * time.Minute
 
 func soon(t testing.TB) context.Context {
 	ctx, cancel := context.WithTimeout(background, patience)
@@ -103,14 +103,19 @@ func (k Streams) stuff(t testing.TB, s *tsocket.Stream) *tsocket.Request[int64] 
 	}
 	for {
 		w := s.WritevSend(background, vec...)
-		ctx, cancel := context.WithTimeout(background, enough)
-		_, err := w.Wait(ctx)
-		cancel()
-		if w.InProgress() {
+		if !within(enough, w) {
 			return w
 		}
-		require.NoError(t, err)
+		require.NoError(t, last(w.Result()))
 	}
+}
+
+// within waits for r, but not longer than d, and reports whether it is done.
+func within[T any](d time.Duration, r *tsocket.Request[T]) bool {
+	ctx, cancel := context.WithTimeout(background, d)
+	defer cancel()
+	_, _ = r.Wait(ctx)
+	return !r.InProgress()
 }
 
 // drain reads from s whatever comes until it fails, and closes the channel then.
