@@ -49,7 +49,7 @@ type SiteState uint8
 
 const (
 	SiteInForce   SiteState = iota + 1 // for all hosts
-	SiteSuspended                      // the host has lost touch with the site for a whole lease: for this host only, until it is back
+	SiteSuspended                      // the host has no contact to the site, for a whole lease or since its broker began: for this host only, until it has
 	SiteLost                           // another host has the id now: for this host only
 )
 

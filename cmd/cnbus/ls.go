@@ -168,6 +168,9 @@ func printIDs(app *cli.App, lines []idLine, rate bool) error {
 		if l.Unknown {
 			program += " (unreachable)"
 		}
+		if l.Suspended {
+			program += " (no contact to the site)"
+		}
 		if l.Held {
 			program += " (busy)" // its senders wait
 		}

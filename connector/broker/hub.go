@@ -84,6 +84,7 @@ type reg struct {
 	takeover bool  // what was asked for
 	// It is to be for all hosts, and is for this one until the site can be asked.
 	suspended bool
+	lapsed    bool  // it is for all hosts, and the host has lost touch with them
 	unknown   bool  // the other host cannot be reached
 	since     int64 // Unix ns
 	dead      bool  // removed; routes to it are stale

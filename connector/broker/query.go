@@ -28,12 +28,14 @@ type IDRow struct {
 	Group    uint32    `json:"group"`
 	Owner    Owner     `json:"owner"`
 	Since    time.Time `json:"since"`
-	Messages uint64    `json:"messages"`          // that its callback was given
-	Members  int       `json:"members"`           // of the group
-	Held     bool      `json:"held"`              // the agent is busy and asked to wait
-	Site     bool      `json:"site,omitempty"`    // registered for all hosts
-	Host     uint32    `json:"host,omitempty"`    // that has it, if it is another one
-	Unknown  bool      `json:"unknown,omitempty"` // that host cannot be reached
+	Messages uint64    `json:"messages"`       // that its callback was given
+	Members  int       `json:"members"`        // of the group
+	Held     bool      `json:"held"`           // the agent is busy and asked to wait
+	Site     bool      `json:"site,omitempty"` // registered for all hosts
+	// Suspended says that it is for all hosts, and counts for its own alone until that has contact to the site.
+	Suspended bool   `json:"suspended,omitempty"`
+	Host      uint32 `json:"host,omitempty"`    // that has it, if it is another one
+	Unknown   bool   `json:"unknown,omitempty"` // that host cannot be reached
 }
 
 // ConnRow is a client.
@@ -147,7 +149,7 @@ func (h *hub) idRows() []IDRow {
 	for _, r := range h.ids {
 		row := IDRow{
 			ID: r.id, Name: r.name, Group: r.id.Idx, Owner: r.owner.owner(), Since: time.Unix(0, r.since),
-			Messages: r.count, Held: r.held, Site: r.wide || r.far, Unknown: r.unknown,
+			Messages: r.count, Held: r.held, Site: r.wide || r.suspended || r.far, Suspended: r.suspended || r.lapsed, Unknown: r.unknown,
 		}
 		if r.far {
 			row.Host = connector.HostOf(r.owner.port)

@@ -135,8 +135,9 @@ func (s *site) leave() {
 		s.granted(cl.r.id, connector.ErrInterrupted, "the broker has left the site")
 	}
 	for _, r := range s.h.ids {
+		r.takeover = false // by the time of another stay it may be another host's for good reason
 		if r.wide || r.suspended {
-			r.wide, r.suspended = false, false
+			r.wide, r.suspended, r.lapsed = false, false, false
 			s.h.tellSite(r, connector.SiteLost, "the broker has left the site")
 		}
 	}

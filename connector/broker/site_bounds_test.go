@@ -2,6 +2,7 @@ package broker
 
 import (
 	"log/slog"
+	"slices"
 	"strings"
 	"testing"
 
@@ -233,6 +234,36 @@ func TestARegistrationOfBeforeIsSuspendedWhileTheSiteCannotBeAsked(t *testing.T)
 	assert.Equal(t, uint16(connector.SiteInForce), p.one(frame.Site).Code)
 	assert.Equal(t, a.num, s.owner[id3])
 
+	// What will not be granted, however often it is asked for, is told at once.
+	never := cbid.Make(0x230, 1)
+	again(p, never, 0)
+	refuse(never, connector.ErrInterrupted)
+	suspended(p)
+	a.loop.Renewed()
+	refuse(never, connector.ErrInvalid)
+	assert.Equal(t, uint16(connector.SiteLost), p.one(frame.Site).Code)
+	a.loop.Renewed()
+	assert.Empty(t, a.queue)
+
+	// Who was told something else by an earlier connection is told that all is well.
+	well := cbid.Make(0x230, 2)
+	again(p, well, 0)
+	s.carry()
+	fr := p.read()
+	require.Equal(t, []frame.Type{frame.Ack, frame.Interest, frame.Site}, types(fr))
+	assert.Equal(t, uint16(connector.SiteInForce), fr[2].Code)
+
+	for _, row := range a.h.idRows() {
+		assert.False(t, row.Suspended, "%v", row.ID)
+	}
+	a.loop.State(well, connector.SiteSuspended, "no contact")
+	p.one(frame.Site)
+	row := a.h.idRows()
+	i := slices.IndexFunc(row, func(r IDRow) bool { return r.ID == well })
+	assert.True(t, row[i].Suspended && row[i].Site)
+	a.loop.State(well, connector.SiteInForce, "")
+	p.one(frame.Site)
+
 	// The broker leaves meanwhile, or the client does.
 	q := a.root()
 	for i := range uint32(2) {
@@ -243,15 +274,38 @@ func TestARegistrationOfBeforeIsSuspendedWhileTheSiteCannotBeAsked(t *testing.T)
 	}
 	q.write(frame.Header{Type: frame.Del}, frame.AppendID(nil, cbid.Make(0x220, 0))...)
 	require.Zero(t, q.code())
+	row = a.h.idRows()
+	i = slices.IndexFunc(row, func(r IDRow) bool { return r.ID == cbid.Make(0x220, 1) })
+	assert.True(t, row[i].Suspended && row[i].Site)
 	a.loop.Renewed() // asked for, and not answered
 	a.h.site.leave()
 	lost := q.one(frame.Site)
 	assert.Equal(t, uint16(connector.SiteLost), lost.Code)
 	assert.Equal(t, frame.AppendID(nil, cbid.Make(0x220, 1)), lost.body[:8])
+	for _, r := range a.h.ids {
+		assert.False(t, r.takeover, "%v: another stay takes nothing from who has it by then", r.id)
+	}
 	for _, x := range []*peer{early, p, q, user} {
 		a.h.close(x.c)
 	}
 	assert.Empty(t, a.h.accounts)
+}
+
+// TestNamesThatOtherHostsRefuseAreNotWidened: what was registered before the join was for this host then.
+func TestNamesThatOtherHostsRefuseAreNotWidened(t *testing.T) {
+	s := &siteSim{t: t, owner: make(map[cbid.ID]uint32)}
+	h := &hostSim{sim: newSim(t, nil), all: s, num: 1}
+	h.h.log = slog.New(slog.DiscardHandler)
+	s.hosts = append(s.hosts, h)
+	p := h.root()
+	p.add(id1, "tab\there")
+	h.loop = &SiteLoop{h.h.join(&JoinConfig{Host: 1, Uplink: h, SiteWide: func(cbid.ID) bool { return true }})}
+	s.carry()
+	assert.Equal(t, uint16(connector.SiteLost), p.one(frame.Site).Code)
+	assert.Empty(t, s.owner)
+	h.loop.Renewed()
+	s.carry()
+	p.none()
 }
 
 // TestAClaimThatIsOverwrittenGivesItsAccountBack: its client was gone, and the bridge answers the later one alone.

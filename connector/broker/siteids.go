@@ -50,10 +50,21 @@ func (s *site) drop(cl *claim) {
 func (s *site) widenAll() {
 	s.narrow = false
 	for _, r := range s.h.ids {
-		if !r.wide && !r.far && !r.alone && (r.suspended || s.wide != nil && s.wide(r.id)) && s.claims[r.id.Key()] == nil {
+		switch {
+		case r.wide || r.far || r.alone || s.claims[r.id.Key()] != nil || !r.suspended && (s.wide == nil || !s.wide(r.id)):
+		case !printable(r.name):
+			s.leaveAlone(r, sprintf("the name %q has control characters", r.name))
+		default:
 			s.widen(r)
 		}
 	}
+}
+
+// leaveAlone says that r, which is registered for this host and was to be for all, stays so.
+func (s *site) leaveAlone(r *reg, why string) {
+	r.alone, r.suspended = true, false
+	s.h.log.Warn("id registered for this host alone", "id", r.id, "why", why)
+	s.h.tellSite(r, connector.SiteLost, why)
 }
 
 // Renewed says that the host's lease counts, and the site's store answers: what could not be asked for before can be now.
@@ -89,12 +100,12 @@ func (s *site) granted(id cbid.ID, err *connector.Error, text string) {
 			s.up.Unregister(id)
 		}
 	case err != nil && cl.here:
-		if s.narrow = s.narrow || err != connector.ErrDuplicate; err == connector.ErrDuplicate {
-			r.alone, r.suspended = true, false
-			h.log.Warn("id registered for this host alone", "id", id, "why", text)
-			h.tellSite(r, connector.SiteLost, text)
+		if later(err) {
+			s.narrow = true
+		} else {
+			s.leaveAlone(r, text)
 		}
-	case cl.again && (err == connector.ErrInterrupted || err == connector.ErrWouldBlock):
+	case cl.again && later(err):
 		s.narrow = true
 		h.registerSuspended(r, cl.tag, text)
 	case err != nil:
@@ -111,7 +122,15 @@ func (s *site) granted(id cbid.ID, err *connector.Error, text string) {
 		s.removeID(id) // it is not the other host's any more
 		r.wide = true
 		h.register(r, cl.tag)
+		if cl.again { // before, it may have been told otherwise
+			h.tellSite(r, connector.SiteInForce, "")
+		}
 	}
+}
+
+// later reports whether an id that was refused by err may be granted when the site is asked again.
+func later(err *connector.Error) bool {
+	return err == connector.ErrInterrupted || err == connector.ErrWouldBlock
 }
 
 // unregister gives a registration for all hosts up.
@@ -138,6 +157,7 @@ func (l *SiteLoop) State(id cbid.ID, state connector.SiteState, text string) {
 	if r == nil || !r.wide {
 		return
 	}
+	r.lapsed = state == connector.SiteSuspended
 	if state == connector.SiteLost {
 		r.wide, r.alone = false, true
 	}

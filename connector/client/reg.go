@@ -44,6 +44,7 @@ type reg struct {
 	cur  []byte
 	off  int // in cur
 	told int8
+	site connector.SiteState // told last
 	d    connector.Delivery
 	pace atomic.Uint32 // of replies
 	slow atomic.Int32  // runs that are to have a goroutine of their own
@@ -230,7 +231,12 @@ func (g *reg) deliver(fr []byte) {
 	}
 	if h.Type == frame.Site {
 		_, text, _ := frame.ParseID(body)
-		g.guard(func() { g.changed(connector.SiteState(h.Code), string(text)) })
+		state := connector.SiteState(h.Code)
+		if state == connector.SiteInForce && len(text) == 0 && g.site != connector.SiteSuspended && g.site != connector.SiteLost {
+			return // a new connection: nothing has changed
+		}
+		g.site = state
+		g.guard(func() { g.changed(state, string(text)) })
 		return
 	}
 	g.d.Msg, _ = connector.ParseExact(body)

@@ -38,13 +38,19 @@ func (s *natsStore) hostNumber(ctx context.Context, name string) (uint16, error)
 	return 0, errSiteFull
 }
 
-// late reports whether err is that of a store which took too long, for one that has more time: it may have done what it was asked for.
+// late reports whether the store is to be asked again, after a pause: err may pass by itself, as while its servers choose a leader, and
+// there is more time. It may have done what it was asked for.
 func (s *natsStore) late(ctx context.Context, err error) bool {
-	if ctx.Err() != nil || !errors.Is(err, context.DeadlineExceeded) || s.refused() != nil {
+	if ctx.Err() != nil || !passes(err) || s.nc.IsClosed() || s.refused() != nil {
 		return false
 	}
 	s.trying(fmt.Errorf("JetStream does not answer: %w", err))
-	return true
+	select {
+	case <-ctx.Done():
+		return false
+	case <-time.After(200 * time.Millisecond):
+		return true
+	}
 }
 
 // nameTaken is why a host does not join whose name another one has. It is an ErrDuplicate.
@@ -76,7 +82,7 @@ func (s *natsStore) takeLease(ctx context.Context, number uint16, run uint64, na
 			r = s.do(ctx, &storeOp{kind: storeGet, bucket: bucketHosts, key: key})
 		}
 		switch {
-		case errors.Is(r.err, errStoreNotFound), s.late(ctx, r.err):
+		case errors.Is(r.err, errStoreNotFound), r.err != nil && s.late(ctx, r.err):
 			continue
 		case r.err != nil:
 			return 0, asked, fmt.Errorf("lease: %w", r.err)

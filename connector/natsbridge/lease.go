@@ -16,8 +16,9 @@ type lease struct {
 	renewAt  int64
 	renewing bool
 	inForce  bool
-	verify   bool // there was no contact for a while: a key of an id may have become another's
-	reclaim  bool // there is a suspended id whose claim came to nothing
+	times    uint64 // that it has come into force again
+	verify   bool   // there was no contact for a while: a key of an id may have become another's
+	reclaim  bool   // there is a suspended id whose claim came to nothing
 }
 
 // next is when leaseTick has something to do.
@@ -90,12 +91,12 @@ func (c *core) verify() {
 	c.lease.verify = false
 	for _, key := range sortedKeys(c.own) {
 		o := c.own[key]
-		if o.state != idInForce {
+		if o.state != idInForce || o.claiming {
 			continue
 		}
 		c.store(storeGet, bucketIDs, idKey(o.info.ID), nil, 0, func(r storeResult) {
 			switch {
-			case o.ended || o.state != idInForce || r.err == nil && r.rev == o.rev:
+			case o.ended || o.state != idInForce || o.claiming || r.err == nil && r.rev == o.rev:
 			case r.err != nil && !errors.Is(r.err, errStoreNotFound):
 				c.lease.verify = true
 			default:
@@ -134,11 +135,16 @@ func (c *core) suspend(why string) {
 	c.lease.inForce = false
 	c.log.Warn("site-wide ids suspended", "why", why)
 	for _, key := range sortedKeys(c.own) {
-		if o := c.own[key]; o.state == idInForce {
+		o := c.own[key]
+		if !o.granted {
+			c.refuseID(o, connector.ErrInterrupted, why)
+			continue
+		}
+		if o.state == idInForce {
 			o.state = idSuspended
-			if o.granted {
-				c.hub.State(o.info.ID, connector.SiteSuspended, why)
-			}
+		}
+		if o.told != connector.SiteSuspended {
+			c.tell(o, connector.SiteSuspended, why)
 		}
 	}
 	c.announce(func(b []byte) []byte { return appendLease(b, false) }, nil)
@@ -148,16 +154,17 @@ func (c *core) suspend(why string) {
 // may have claimed it.
 func (c *core) resume() {
 	c.lease.inForce, c.lease.verify = true, false
+	c.lease.times++
 	c.log.Info("the host's lease is in force")
 	c.announce(func(b []byte) []byte { return appendLease(b, true) }, nil)
 	c.reclaim()
 }
 
-// reclaim asks for every id that is suspended.
+// reclaim asks for every id that is suspended, and is not asked for already.
 func (c *core) reclaim() {
 	c.lease.reclaim = false
 	for _, key := range sortedKeys(c.own) {
-		if o := c.own[key]; o.state == idSuspended {
+		if o := c.own[key]; o.state == idSuspended && !o.claiming {
 			c.claim(o, claimRetries)
 		}
 	}

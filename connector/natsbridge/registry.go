@@ -28,7 +28,10 @@ type ownID struct {
 	granted   bool   // and the hub
 	asked     bool   // its present owner was asked whether it is
 	ended     bool   // unregistered while the store was being asked
+	claiming  bool   // the store is being asked,
+	since     uint64 // in that time of the lease
 	before    string // what its agent is to be told of who had it before
+	told      connector.SiteState
 }
 
 // lostID is an id that was this host's.
@@ -53,6 +56,9 @@ func (c *core) Register(info connector.IDInfo, takeover bool) {
 	o := &ownID{info: info, state: idClaiming, takeover: takeover}
 	if old := c.own[info.ID.Key()]; old != nil {
 		old.ended = true
+		if old.rev != 0 { // its client is gone, and nobody has unregistered it
+			c.doubts[info.ID.Key()] = struct{}{}
+		}
 	}
 	c.own[info.ID.Key()] = o
 	if cbid.OfHost(info.ID.Idx) && info.ID.Val != uint32(c.host) {
@@ -122,6 +128,7 @@ func (c *core) settleDoubts() {
 
 // claim asks the store for o. Whoever makes the key has the id (docs/hosts.md, "The store").
 func (c *core) claim(o *ownID, tries int) {
+	o.claiming, o.since = true, c.lease.times
 	if tries == 0 {
 		c.refuseID(o, connector.ErrWouldBlock, "several hosts claim it at this moment")
 		return
@@ -246,6 +253,7 @@ func (c *core) update(o *ownID, rev uint64, tries int) {
 
 // claimed ends a claim with what the store said.
 func (c *core) claimed(o *ownID, r storeResult) {
+	o.claiming = false
 	if r.err != nil {
 		c.doubts[o.info.ID.Key()] = struct{}{}
 		c.refuseID(o, connector.ErrInterrupted, "the site's store cannot be asked: "+r.err.Error())
@@ -254,6 +262,10 @@ func (c *core) claimed(o *ownID, r storeResult) {
 	if !c.lease.inForce {
 		o.rev = r.rev
 		c.refuseID(o, connector.ErrInterrupted, "this host lost contact to the site meanwhile")
+		return
+	}
+	if o.since != c.lease.times {
+		c.claim(o, claimRetries) // another host may have taken it while there was no lease
 		return
 	}
 	o.rev, o.state, o.announced = r.rev, idInForce, true
@@ -268,30 +280,45 @@ func (c *core) claimed(o *ownID, r storeResult) {
 			c.tellBefore(o)
 		}
 	})
-	if o.granted {
-		c.hub.State(id, connector.SiteInForce, o.before)
+	if o.granted && (o.before != "" || o.told == connector.SiteSuspended) {
+		c.tell(o, connector.SiteInForce, o.before)
 		o.before = ""
 	}
 }
 
 // refuseID ends a claim that failed: for the first time it is refused, later it is suspended still, or lost.
 func (c *core) refuseID(o *ownID, why *connector.Error, text string) {
+	o.claiming = false
 	switch {
 	case o.ended:
 	case o.state == idClaiming:
-		o.ended = true
-		delete(c.own, o.info.ID.Key())
-		if o.rev != 0 {
-			c.deleteID(o.info.ID, o.rev)
-		}
-		c.hub.Granted(o.info.ID, why, text)
-	case !o.granted:
-		c.lose(o, text)
+		c.giveUp(o, why, text)
 	case why == connector.ErrDuplicate || why == connector.ErrProtocol:
 		c.lose(o, text)
+	case !o.granted:
+		c.giveUp(o, why, text)
 	default:
 		c.lease.reclaim = true // it stays suspended until then
 	}
+}
+
+// giveUp refuses an id that nobody was granted.
+func (c *core) giveUp(o *ownID, why *connector.Error, text string) {
+	o.ended = true
+	delete(c.own, o.info.ID.Key())
+	if o.rev != 0 {
+		c.deleteID(o.info.ID, o.rev)
+	}
+	if o.announced {
+		c.announce(func(b []byte) []byte { return appendNoID(b, o.info.ID, o.rev) }, nil)
+	}
+	c.hub.Granted(o.info.ID, why, text)
+}
+
+// tell tells the agent of o what has become of its registration.
+func (c *core) tell(o *ownID, state connector.SiteState, text string) {
+	o.told = state
+	c.hub.State(o.info.ID, state, text)
 }
 
 // lose takes note that another host has the id now.
@@ -305,7 +332,7 @@ func (c *core) lose(o *ownID, text string) {
 	}
 	c.log.Warn("site-wide id lost", "id", o.info.ID, "why", text)
 	if o.granted {
-		c.hub.State(o.info.ID, connector.SiteLost, text)
+		c.tell(o, connector.SiteLost, text)
 		return
 	}
 	c.hub.Granted(o.info.ID, connector.ErrDuplicate, text)
@@ -371,8 +398,11 @@ func (c *core) noIDRecord(p *peer, f *fields) error {
 	switch o := c.own[id.Key()]; {
 	case o == nil || o.state != idInForce && o.state != idSuspended:
 	case o.rev < rev:
-		if o.state == idSuspended {
-			break // it is looked at when there is a lease again
+		if o.state == idSuspended { // it is looked at when there is a lease again
+			if o.claiming {
+				o.since-- // and now once more
+			}
+			break
 		}
 		// The key was that host's for a moment, by a takeover of which it was not told that it had worked.
 		o.state = idSuspended
@@ -401,7 +431,7 @@ func (c *core) tellLost(p *peer) {
 // tellBefore tells an agent that another host had its id, once it has it.
 func (c *core) tellBefore(o *ownID) {
 	if o.granted && o.before != "" {
-		c.hub.State(o.info.ID, connector.SiteInForce, o.before)
+		c.tell(o, connector.SiteInForce, o.before)
 		o.before = ""
 	}
 }

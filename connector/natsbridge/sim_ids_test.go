@@ -266,7 +266,75 @@ func TestAClaimThatComesToNothingEndsNoLease(t *testing.T) {
 	s.part(1, 0)
 	s.forward(simLease + 100*ms)
 	assert.Equal(t, connector.SiteSuspended, a.state[other], "the lease ends for all ids")
+	assert.Equal(t, connector.SiteSuspended, a.state[gone], "also for one that is being asked for")
 	s.part(0, 0)
 	s.forward(2 * simLease)
 	s.owners([]cbid.ID{gone, other, later})
+}
+
+// TestNobodyWaitsForTheSiteLongerThanTheLease: what is not granted when it ends is refused, whatever has been done for it.
+func TestNobodyWaitsForTheSiteLongerThanTheLease(t *testing.T) {
+	s := newSim(t, 8, 2)
+	s.start()
+	a, b := s.hosts[0], s.hosts[1]
+	asked, known := cbid.Make(0x200, 1), cbid.Make(0x200, 2)
+	a.register(asked, false)
+	a.register(known, false)
+	for a.core.own[known.Key()].state != idInForce { // the store has it, the other host does not say so yet
+		s.forward(ms)
+	}
+	require.Empty(t, a.granted[known])
+	a.core.own[asked.Key()].state = idClaiming
+	a.core.suspend("the lease has ended")
+	a.turn()
+	for _, id := range []cbid.ID{asked, known} {
+		assert.Contains(t, a.granted[id], "the lease has ended", "%v", id)
+		assert.NotContains(t, a.core.own, id.Key())
+	}
+	s.forward(2 * simLease)
+	assert.Empty(t, s.keys[bucketIDs])
+	assert.NotContains(t, b.ids, known)
+	s.owners([]cbid.ID{asked, known})
+
+	// A client that comes again while the host has no contact leaves nothing of its last one behind.
+	a.register(known, false)
+	for a.core.own[known.Key()].state != idInForce {
+		s.forward(ms)
+	}
+	a.core.lease.inForce = false
+	a.register(known, false)
+	s.forward(2 * simLease)
+	assert.Contains(t, a.granted[known], "no contact")
+	assert.Empty(t, s.keys[bucketIDs])
+	assert.NotContains(t, b.ids, known)
+}
+
+// TestAnIDIsAskedForOnceAtATime, however often the lease is renewed meanwhile; and once more if the lease has ended meanwhile.
+func TestAnIDIsAskedForOnceAtATime(t *testing.T) {
+	s := newSim(t, 9, 2)
+	s.start()
+	a := s.hosts[0]
+	id := cbid.Make(0x200, 1)
+	a.register(id, false)
+	s.forward(1000 * ms)
+	rev := s.keys[bucketIDs][idKey(id)].rev
+	a.core.suspend("the lease has ended")
+	before := s.ops
+	a.core.resume()
+	for range 5 {
+		a.core.reclaim()
+	}
+	s.forward(50 * ms)
+	assert.Equal(t, before+1, s.ops)
+	assert.Equal(t, rev, s.keys[bucketIDs][idKey(id)].rev)
+	assert.Equal(t, connector.SiteInForce, a.state[id])
+
+	a.core.suspend("the lease has ended")
+	a.core.resume()
+	a.core.suspend("again")
+	a.core.resume()
+	before = s.ops
+	s.forward(50 * ms)
+	assert.Equal(t, before+2, s.ops, "it may have been taken between")
+	assert.Equal(t, connector.SiteInForce, a.state[id])
 }

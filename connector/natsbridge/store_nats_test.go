@@ -122,25 +122,33 @@ func TestASecondHostOfTheSameNameIsRefused(t *testing.T) {
 	assert.EqualError(t, err, "a host named a has joined the site already (number 7)")
 }
 
-// lateStore does what it is asked for, and its answer comes too late: the first n times.
+// lateStore does what it is asked for, and its answer is why: the first n times.
 type lateStore struct {
 	jetstream.KeyValue
-	n int
+	n   int
+	why error
 }
 
 func (l *lateStore) Create(ctx context.Context, key string, value []byte, opts ...jetstream.KVCreateOpt) (uint64, error) {
 	rev, err := l.KeyValue.Create(ctx, key, value, opts...)
 	if l.n--; l.n >= 0 {
-		return 0, fmt.Errorf("x: %w", context.DeadlineExceeded)
+		return 0, fmt.Errorf("x: %w", l.why)
 	}
 	return rev, err
 }
 
-// TestAStoreThatAnswersLate has given the host its number and its lease: it goes by what is in the store.
+// TestAStoreThatAnswersLate has given the host its number and its lease: it goes by what is in the store. So it does when
+// the servers of the store have no leader for a moment.
 func TestAStoreThatAnswersLate(t *testing.T) {
+	for _, why := range []error{context.DeadlineExceeded, jetstream.ErrNoStreamResponse, nats.ErrNoResponders, &jetstream.APIError{Code: 503, ErrorCode: 10008}} {
+		t.Run(why.Error(), func(t *testing.T) { testLateStore(t, why) })
+	}
+}
+
+func testLateStore(t *testing.T, why error) {
 	s := testStore(t, time.Minute)
 	for b, kv := range s.buckets {
-		s.buckets[b] = &lateStore{kv, 1}
+		s.buckets[b] = &lateStore{kv, 1, why}
 	}
 	said := 0
 	s.trying = func(error) { said++ }
@@ -157,6 +165,12 @@ func TestAStoreThatAnswersLate(t *testing.T) {
 	cancel()
 	_, err = s.hostNumber(over, "b")
 	require.ErrorIs(t, err, context.Canceled)
+
+	// What does not pass by itself is told at once.
+	denied := &jetstream.APIError{Code: 403, ErrorCode: 1}
+	s.buckets[bucketIDs] = &lateStore{s.buckets[bucketIDs], 1, denied}
+	_, err = s.hostNumber(t.Context(), "b")
+	require.ErrorIs(t, err, denied)
 }
 
 // TestALeaseThatEndsLate is waited for as long as nobody renews it: the store is busy, and nobody has the name.

@@ -53,7 +53,7 @@ func TestNewcomer(t *testing.T) {
 				p.expect(`joined site main as host ` + name + `, number \d+`)
 			}
 			w.settled()
-			h.run(cmd).expect(`registered`)
+			h.registers(cmd)
 		default:
 			shown = h.must(cmd)
 		}
@@ -68,5 +68,5 @@ func TestNewcomer(t *testing.T) {
 	// Any one of them may go: here the one that leads the store.
 	ip(t, "addr", "add", "10.0.0.254/24", "dev", w.device("br"))
 	joined[w.spread("nats://10.0.0.1:4222", 3)].kill()
-	hosts["four"].run("cnbus listen --id 0x200:2").expect("registered")
+	hosts["four"].registers("cnbus listen --id 0x200:2")
 }

@@ -17,6 +17,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/cnbus/cnbus/connector"
 )
 
 // programs builds the programs, once for the world, and returns their directory.
@@ -108,6 +110,30 @@ func (p *program) expect(pattern string) []string {
 			require.FailNow(p.t, "never said", "%s\n%s\nwanted: %s", p.line, p.said(), pattern)
 		case <-time.After(20 * time.Millisecond):
 		}
+	}
+}
+
+// registers runs 'cnbus listen', again where the site could not be asked: its servers may be choosing a leader.
+func (h *host) registers(line string) {
+	h.w.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	for {
+		p := h.run(line)
+		for over := false; !over; {
+			if strings.Contains(p.said(), "registered") {
+				return
+			}
+			select {
+			case <-p.done:
+				over = true
+			case <-time.After(20 * time.Millisecond):
+			case <-ctx.Done():
+				require.FailNow(h.w.t, "never registered", "%s\n%s", p.line, p.said())
+			}
+		}
+		code, text := p.ends()
+		require.Contains(h.w.t, text, connector.ErrInterrupted.Error(), "%s: exit %d", p.line, code)
 	}
 }
 
