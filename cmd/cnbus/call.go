@@ -33,7 +33,7 @@ Exit code 3 means that no reply came: not in time, or the agent went away.`,
   cnbus call 0x123:0x456 --hex 01020304
 
   # not for ever
-  cnbus call 0x123:0x456 --timeout 500ms ping`,
+  cnbus call 0x123:0x456 --timeout 1m ping`,
 		Args:              cobra.RangeArgs(1, 2),
 		ValidArgsFunction: completeIDs(app, 1),
 		RunE:              func(c *cobra.Command, args []string) error { return call(c.Context(), app, f, args) },

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"net/netip"
+	"time"
 
 	"github.com/nats-io/nats.go"
 
@@ -165,7 +166,7 @@ const (
 )
 
 func dialNATS(url, own, to string) (path, error) {
-	nc, err := nats.Connect(url, nats.NoReconnect())
+	nc, err := nats.Connect(url, nats.NoReconnect(), nats.Timeout(time.Minute))
 	if err != nil {
 		return nil, fmt.Errorf("nats: %w", err)
 	}

@@ -33,7 +33,7 @@ const dbusConfig = `<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Co
 `
 
 // dbusStart is how long the daemon may take to listen.
-const dbusStart = 10 * time.Second
+const dbusStart = patience
 
 // dbus starts a dbus-daemon of its own.
 func (c *cast) dbus(ctx context.Context) (*host, error) {

@@ -11,7 +11,7 @@ import (
 
 // eventsQuiet is how long nothing may come before a subscriber gives up
 // waiting for the rest.
-const eventsQuiet = 2 * time.Second
+const eventsQuiet = 10 * time.Second
 
 // lifeKinds are the events of each process of the storm: it is made, executes, ends.
 var lifeKinds = [...]procevent.Kind{procevent.Fork, procevent.Exec, procevent.Exit}

@@ -191,6 +191,6 @@ func localWhileJoined(row harness.Row, size int) harness.Experiment {
 
 func natsOptions() *server.Options {
 	return &server.Options{
-		Host: "127.0.0.1", Port: server.RANDOM_PORT, NoLog: true, NoSigs: true, MaxPending: 8 << 30, WriteDeadline: natsWrite,
+		Host: "127.0.0.1", Port: server.RANDOM_PORT, NoLog: true, NoSigs: true, MaxPending: 8 << 30, WriteDeadline: natsWrite, AuthTimeout: patience.Seconds(),
 	}
 }

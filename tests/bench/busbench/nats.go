@@ -13,7 +13,7 @@ import (
 )
 
 // natsStart is how long the server may take to listen.
-const natsStart = 10 * time.Second
+const natsStart = patience
 
 // natsWrite is how long a client may take to read before it counts as dead.
 const natsWrite = time.Minute
@@ -46,7 +46,7 @@ type natsConn struct {
 }
 
 func dialNATS(_ context.Context, addr string) (conn, error) {
-	nc, err := nats.Connect(addr, nats.NoReconnect())
+	nc, err := nats.Connect(addr, nats.NoReconnect(), nats.Timeout(patience))
 	if err != nil {
 		return nil, err
 	}

@@ -136,7 +136,6 @@ type burstArgs struct {
 	Burst int           // so many at a time (0: all) ...
 	Pace  time.Duration // ... and a burst each Pace
 	Timed bool          // the subscribers keep how long each message took
-	Open  bool          // the last one is not marked as the last of the run
 }
 
 // sent is the publisher's report: when it began, and when all had left it.
@@ -172,7 +171,7 @@ func publisher(ctx context.Context, p *role.Proc) error {
 			if r.Timed {
 				m.flags, m.sent = payloadTimed, role.Now()
 			}
-			if i == r.N-1 && !r.Open {
+			if i == r.N-1 {
 				m.flags |= payloadLast
 			}
 			m.put(msg)

@@ -13,15 +13,16 @@ import (
 
 // What is sent in the row of the stopped subscriber: a message each
 // millisecond, and before that enough to fill what can be queued for one
-// client, slowly enough that those who read lose nothing.
+// client, in pieces that those who read have before the next one comes: they lose nothing.
 const (
 	stoppedSubs  = 8
 	stoppedPace  = time.Millisecond
 	fillMessages = 30_000
+	fillPiece    = 1000
 	fillBurst    = 100
 	fillPace     = 5 * time.Millisecond
 
-	// catchUp is how long the stopped one may take to the last message of a run.
+	// catchUp is how long the stopped one may take to the last message of a run before another is sent.
 	catchUp = 200 * time.Millisecond
 )
 
@@ -93,18 +94,26 @@ func (m *stopped) paced(ctx context.Context, n int, readers []*role.Process) ([]
 	if _, err := m.flow.send(ctx, burstArgs{N: n, Burst: 1, Pace: stoppedPace, Timed: true}); err != nil {
 		return nil, err
 	}
-	got, err := m.flow.reports(ctx, readers)
+	got, err := m.read(ctx, n, readers)
 	if err != nil {
 		return nil, err
 	}
 	took := make([][]int64, len(got))
 	for i, r := range got {
-		if r.Lost+r.Gaps+r.Disorder > 0 || len(r.Took) != n {
-			return nil, fmt.Errorf("reader %d lost messages while it read: %d of %d, %d reported lost", i+1, len(r.Took), n, r.Lost)
-		}
 		took[i] = r.Took
 	}
 	return took, nil
+}
+
+// read waits until all readers have the last n messages.
+func (m *stopped) read(ctx context.Context, n int, readers []*role.Process) ([]received, error) {
+	got, err := m.flow.reports(ctx, readers)
+	for i, r := range got {
+		if err == nil && (r.Lost+r.Gaps+r.Disorder > 0 || r.Count != uint64(n)) {
+			err = fmt.Errorf("reader %d lost messages while it read: %d of %d, %d reported lost", i+1, r.Count, n, r.Lost)
+		}
+	}
+	return got, err
 }
 
 // whileStopped stops the last subscriber, fills its queue, measures the others, and
@@ -119,12 +128,17 @@ func (m *stopped) whileStopped(ctx context.Context, n int) (took [][]int64, err 
 	resume := func() error { return sleeper.Signal(syscall.SIGCONT) }
 	defer func() { err = errors.Join(err, resume()) }()
 
-	fill := burstArgs{N: m.env.Pick(fillMessages, fillMessages/2), Burst: fillBurst, Pace: fillPace, Open: true}
-	if _, err := m.flow.send(ctx, fill); err != nil {
-		return nil, err
+	fill := m.env.Pick(fillMessages, fillMessages/2)
+	for range fill / fillPiece {
+		if _, err := m.flow.send(ctx, burstArgs{N: fillPiece, Burst: fillBurst, Pace: fillPace}); err != nil {
+			return nil, err
+		}
+		if _, err := m.read(ctx, fillPiece, readers); err != nil {
+			return nil, fmt.Errorf("of %d messages: %w", fill, err)
+		}
 	}
 	if took, err = m.paced(ctx, n, readers); err != nil {
-		return nil, fmt.Errorf("behind %d messages: %w", fill.N, err)
+		return nil, fmt.Errorf("behind %d messages: %w", fill, err)
 	}
 	if err := resume(); err != nil {
 		return nil, err
@@ -132,23 +146,22 @@ func (m *stopped) whileStopped(ctx context.Context, n int) (took [][]int64, err 
 	return took, m.account(ctx, sleeper, readers, from)
 }
 
-// account sends single messages until the one that was stopped has received, or was
-// told to have lost, every message since from. The numbers in the messages must agree.
+// account reads what the one that was stopped reports, and sends single messages when it says nothing, until it has received, or
+// was told to have lost, every message since from. The numbers in the messages must agree.
 func (m *stopped) account(ctx context.Context, sleeper *role.Process, readers []*role.Process, from uint64) error {
 	var sum received
 	for sum.Count+sum.Lost < m.flow.next-from {
-		if _, err := m.flow.send(ctx, burstArgs{N: 1}); err != nil {
-			return err
-		}
-		if _, err := m.flow.reports(ctx, readers); err != nil {
-			return err
-		}
-		// None comes while it is still full: that message was one of the lost.
 		var r *received
 		if err := sleeper.Do(ctx, opPoll, catchUp, &r); err != nil {
 			return err
 		}
-		if r == nil {
+		if r == nil { // while it is still full the last message of a run is one of the lost
+			if _, err := m.flow.send(ctx, burstArgs{N: 1}); err != nil {
+				return err
+			}
+			if _, err := m.flow.reports(ctx, readers); err != nil {
+				return err
+			}
 			continue
 		}
 		sum.Count += r.Count

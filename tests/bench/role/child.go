@@ -43,7 +43,7 @@ type answer struct {
 }
 
 // exitGrace is how long a child whose parent is gone may take to clean up.
-const exitGrace = 8 * time.Second
+const exitGrace = 50 * time.Second
 
 // Main plays a role and ends the process, if the arguments ask for one.
 // Otherwise it returns at once. Programs and tests call it first of all.

@@ -16,7 +16,7 @@ import (
 const opUsage = "cpu"
 
 // stopGrace is how long a role may take to end before it is killed.
-const stopGrace = 10 * time.Second
+const stopGrace = time.Minute
 
 // Process is the parent's side of a role.
 type Process struct {
