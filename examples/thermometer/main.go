@@ -61,7 +61,7 @@ func main() {
 			return
 		case <-tick:
 			if t.listening.Load() {
-				if err := bus.Post(ctx, connector.Message{ID: id, Data: reading()}, connector.Dest{Group: id.Idx}); err != nil {
+				if err := bus.Post(ctx, connector.Message{ID: id, Data: reading()}, connector.Dest{Group: id.Idx}); err != nil && ctx.Err() == nil {
 					log.Print(err)
 				}
 			}

@@ -56,8 +56,11 @@ func (s *inside) Bus(t testing.TB, opt bustest.BusOptions) connector.Bus {
 
 func (s *inside) Close() { s.stop() }
 
+// patience bounds every wait.
+const patience = 2 * time.Minute
+
 func within(t testing.TB) context.Context {
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	t.Cleanup(cancel)
 	return ctx
 }

@@ -101,7 +101,7 @@ func (s *overTLS) dial(certs ...tls.Certificate) func(context.Context) (*tsocket
 }
 
 func (s *overTLS) config(certs ...tls.Certificate) *client.Config {
-	return &client.Config{Name: "far", Stream: s.dial(certs...), Logger: slog.New(slog.DiscardHandler)}
+	return &client.Config{Name: "far", Stream: s.dial(certs...), Logger: slog.New(slog.DiscardHandler), DialTimeout: patience}
 }
 
 // users is a policy in which certificates make users.
