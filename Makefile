@@ -8,7 +8,7 @@ SOAK     ?= 60s
 
 # How long the tests of one package may take. A hang is to be seen, with the
 # stacks of all goroutines, long before somebody gives up waiting.
-TIMEOUT  ?= 6m
+TIMEOUT  ?= 12m
 # Those of the whole wait for programs of others: emulated kernels, cells of OpenAFS. On a busy
 # machine they take several times what they take alone, which is more than three minutes.
 WHOLE_TIMEOUT ?= 20m

@@ -95,7 +95,7 @@ func (k Streams) stuff(t testing.TB, s *tsocket.Stream) *tsocket.Request[int64] 
 	}
 	enough := 20 * time.Millisecond // for something of such a write to go
 	if k.MaxWrite > 0 {
-		enough = 200 * time.Millisecond // for a write that does not wait to end
+		enough = time.Second // for a write that does not wait to end
 	}
 	vec := [][]byte{piece}
 	for k.MaxWrite == 0 && len(vec) < most/len(piece) {
