@@ -200,7 +200,7 @@ func TestClientThatSaysNothingIsSentAway(t *testing.T) {
 }
 
 func TestBrokerStopsGracefully(t *testing.T) {
-	b := run(t, Config{})
+	b := run(t, Config{Drain: 2 * time.Minute}) // all has left long before
 	agent, user := b.client(), b.client()
 	agent.put(frame.Header{Type: frame.Add, Tag: 1}, frame.AppendNamed(nil, id1, "x")...)
 	agent.want(frame.Ack)

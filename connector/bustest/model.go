@@ -33,7 +33,8 @@ var modelTests = []test{
 // that what arrives where, and in which order, is determined.
 type model struct {
 	e    *env
-	ctx  context.Context
+	ctx  context.Context // of this conversation: there are many, each with patience of its own
+	end  context.CancelFunc
 	site Site
 
 	buses []connector.Bus
@@ -77,7 +78,8 @@ type modelHistory struct {
 }
 
 func newModel(e *env, t *rapid.T) *model {
-	m := &model{e: e, ctx: e.ctx, site: e.carrier.New(e.T, SiteOptions{}), ids: make(map[cbid.ID]*modelID)}
+	m := &model{e: e, site: e.carrier.New(e.T, SiteOptions{}), ids: make(map[cbid.ID]*modelID)}
+	m.ctx, m.end = context.WithTimeout(context.Background(), e.carrier.Patience)
 	for range 3 {
 		m.buses = append(m.buses, m.site.Bus(e.T, BusOptions{Name: "model"}))
 	}
@@ -106,6 +108,7 @@ func (m *model) close() {
 		}
 	}
 	m.site.Close()
+	m.end()
 }
 
 // message returns the next message and its number.

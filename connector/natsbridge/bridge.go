@@ -113,7 +113,7 @@ func (g *Bridge) start(ctx context.Context, b *broker.Broker) error {
 			return err
 		}
 	}
-	if err := g.flushed(ctx); err != nil {
+	if err := g.store.flushed(ctx, g.nc.FlushWithContext); err != nil {
 		return err
 	}
 	if err := g.refused(); err != nil {
@@ -153,13 +153,6 @@ func (g *Bridge) start(ctx context.Context, b *broker.Broker) error {
 		g.core.runLater() // of Join
 	})
 	return nil
-}
-
-// flushed waits until the server has all that was sent; NATS's client wants a deadline for that.
-func (g *Bridge) flushed(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, storeTime)
-	defer cancel()
-	return g.nc.FlushWithContext(ctx)
 }
 
 // cred says who a user of another host is here: the policy does, or else the configuration. It is called on the broker's loop.

@@ -53,6 +53,19 @@ func (s *natsStore) late(ctx context.Context, err error) bool {
 	}
 }
 
+// flushed waits until the server has all that was sent, as flush does; NATS's client wants a deadline for that. A server that takes
+// longer is asked again until ctx ends.
+func (s *natsStore) flushed(ctx context.Context, flush func(context.Context) error) error {
+	for {
+		once, cancel := context.WithTimeout(ctx, storeTime)
+		err := flush(once)
+		cancel()
+		if err == nil || !s.late(ctx, err) {
+			return err
+		}
+	}
+}
+
 // nameTaken is why a host does not join whose name another one has. It is an ErrDuplicate.
 type nameTaken struct {
 	name   string

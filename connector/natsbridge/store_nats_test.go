@@ -173,6 +173,29 @@ func testLateStore(t *testing.T, why error) {
 	require.ErrorIs(t, err, denied)
 }
 
+// TestAServerThatIsLateHasAllThatWasSent in the end: who joins waits for it as long as its context lets it.
+func TestAServerThatIsLateHasAllThatWasSent(t *testing.T) {
+	said, asked := 0, 0
+	s := &natsStore{trying: func(error) { said++ }, refused: func() error { return nil }}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	require.NoError(t, s.flushed(ctx, func(once context.Context) error {
+		_, bounded := once.Deadline()
+		assert.True(t, bounded, "NATS's client takes no other")
+		if asked++; asked < 3 {
+			return context.DeadlineExceeded
+		}
+		return nil
+	}))
+	assert.Equal(t, 3, asked)
+	assert.Equal(t, 2, said)
+	require.ErrorIs(t, s.flushed(ctx, func(context.Context) error { return nats.ErrConnectionClosed }), nats.ErrConnectionClosed)
+	require.ErrorIs(t, s.flushed(ctx, func(context.Context) error {
+		cancel()
+		return context.DeadlineExceeded
+	}), context.DeadlineExceeded)
+}
+
 // TestALeaseThatEndsLate is waited for as long as nobody renews it: the store is busy, and nobody has the name.
 func TestALeaseThatEndsLate(t *testing.T) {
 	s := testStore(t, time.Minute)
