@@ -82,7 +82,7 @@ var (
 
 // user is a client on the broker's socket, as another process would be.
 func (s *inside) user(t testing.TB) connector.Endpoint {
-	b, err := client.Dial(context.Background(), &client.Config{Socket: s.Path(), Logger: slog.New(slog.DiscardHandler)})
+	b, err := client.Dial(context.Background(), &client.Config{Socket: s.Path(), Logger: slog.New(slog.DiscardHandler), DialTimeout: 2 * time.Minute})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, b.Close()) })
 	e, err := b.Endpoint(context.Background())

@@ -126,6 +126,7 @@ func (s *site) Bus(t testing.TB, opt bustest.BusOptions) connector.Bus {
 	defer cancel()
 	cfg := s.config
 	cfg.Name, cfg.Logger = opt.Name, slog.New(slog.DiscardHandler)
+	cfg.DialTimeout = 2 * time.Minute // of connections made again, too: the broker may be flooded
 	b, err := client.Dial(ctx, &cfg)
 	require.NoError(t, err)
 	return b

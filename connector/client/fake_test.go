@@ -61,7 +61,7 @@ func newFake(t *testing.T) *fake {
 
 func (f *fake) config() *Config {
 	return &Config{
-		Socket: f.path, Name: "test", Logger: slog.New(slog.DiscardHandler), Linger: -1,
+		Socket: f.path, Name: "test", Logger: slog.New(slog.DiscardHandler), Linger: -1, DialTimeout: patience,
 		Reconnect: Reconnect{Min: time.Millisecond, Max: time.Millisecond},
 	}
 }

@@ -80,7 +80,7 @@ func startHostAt(t testing.TB, cfg *Config, queue int, path, rules string) *host
 func (h *host) dial(t testing.TB, name string) connector.Bus {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
-	b, err := client.Dial(ctx, &client.Config{Socket: h.path, Name: name, Logger: quiet})
+	b, err := client.Dial(ctx, &client.Config{Socket: h.path, Name: name, Logger: quiet, DialTimeout: 2 * time.Minute})
 	require.NoError(t, err)
 	return b
 }

@@ -427,7 +427,7 @@ func TestCredentialsFiles(t *testing.T) {
 	}, 2*time.Minute, 20*time.Millisecond)
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
-	bus, err := client.Dial(ctx, &client.Config{Socket: b.path, Name: "after", Logger: quiet})
+	bus, err := client.Dial(ctx, &client.Config{Socket: b.path, Name: "after", Logger: quiet, DialTimeout: 2 * time.Minute})
 	require.NoError(t, err)
 	defer bus.Close()
 	require.NoError(t, connector.AddSiteCallback(ctx, bus, cbid.Make(0x400, 2), "after", connector.HandlerFunc(func(context.Context, *connector.Delivery) {}), connector.SiteOptions{}))

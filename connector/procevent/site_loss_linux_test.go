@@ -53,7 +53,7 @@ func joinHost(t *testing.T, name, url string) *joinedHost {
 	h := &joinedHost{}
 	h.bridge, err = natsbridge.Join(ctx, b, &natsbridge.Config{Host: name, URL: url, SameUsers: true, Lease: time.Minute, Log: quiet})
 	require.NoError(t, err)
-	h.bus, err = client.Dial(ctx, &client.Config{Socket: path, Name: name, Logger: quiet})
+	h.bus, err = client.Dial(ctx, &client.Config{Socket: path, Name: name, Logger: quiet, DialTimeout: 2 * time.Minute})
 	require.NoError(t, err)
 	h.close = func() {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
