@@ -27,9 +27,7 @@ func TestBadInput(t *testing.T) {
 	a, b := startHost(t, config(e, 1), 0), startHost(t, config(e, 2), 0)
 	defer a.stop()
 	defer b.stop()
-	nc, err := nats.Connect("", nats.InProcessServer(e.s))
-	require.NoError(t, err)
-	defer nc.Close()
+	nc := connectTo(t, e)
 	x := stranger{h: packetHeader{host: 77, run: 99}, session: 1}
 	another := func(n uint16) *stranger { return &stranger{h: packetHeader{host: n, run: 99}, session: 1} }
 	packet := func(change func(b []byte)) []byte {

@@ -83,11 +83,17 @@ func passing(err error) bool {
 			return true
 		}
 	}
-	return errors.As(err, &ne) && ne.Timeout() || strings.Contains(strings.ToLower(err.Error()), tooSlow)
+	text := strings.ToLower(err.Error())
+	return errors.As(err, &ne) && ne.Timeout() || strings.Contains(text, tooSlow) || strings.Contains(text, pingFirst)
 }
 
-// tooSlow is what a server says that has not seen in time who connects, as it or this host is busy; nats.go has no error of its own for it.
-const tooSlow = "authentication timeout"
+// What a connection ends with that has taken its time, as the server or this host is busy; nats.go has no errors of its own for it.
+const (
+	// The server has not seen in time who connects.
+	tooSlow = "authentication timeout"
+	// The server asks after two seconds whether somebody is there, before it has answered the greeting; nats.go takes that for no NATS.
+	pingFirst = "expected 'pong', got 'ping'"
+)
 
 // asyncError takes what NATS has to say of what was done before.
 func (g *Bridge) asyncError(err error) {

@@ -7,7 +7,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats.go"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
@@ -59,9 +58,7 @@ func TestAStrangerWritesIntoAStream(t *testing.T) {
 	defer cancel()
 	member, sender := s.endpoint(1), s.endpoint(0)
 	require.NoError(t, member.Join(ctx, kept1))
-	nc, err := nats.Connect("", nats.InProcessServer(e.s))
-	require.NoError(t, err)
-	defer nc.Close()
+	nc := connectTo(t, e)
 	to := connector.Dest{Group: kept1}
 	require.NoError(t, sender.Send(ctx, counted(1), to))
 	own := uint16(s.hosts[0].bridge.Number())

@@ -7,7 +7,6 @@ import (
 	"sync/atomic"
 	"testing"
 
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -21,9 +20,7 @@ func TestAStreamIsMadeWhileItIsDeleted(t *testing.T) {
 	e := startServer(t)
 	var hosts []*natsStore
 	for i := range 3 {
-		nc, err := nats.Connect("", nats.InProcessServer(e.s))
-		require.NoError(t, err)
-		t.Cleanup(nc.Close)
+		nc := connectTo(t, e)
 		js, err := jetstream.New(nc)
 		require.NoError(t, err)
 		cfg, err := config(e, i+1).withDefaults()
