@@ -186,7 +186,8 @@ func testLateStore(t *testing.T, why error) {
 // TestAServerThatIsLateHasAllThatWasSent in the end: who joins waits for it as long as its context lets it.
 func TestAServerThatIsLateHasAllThatWasSent(t *testing.T) {
 	said, asked := 0, 0
-	s := &natsStore{trying: func(error) { said++ }, refused: func() error { return nil }}
+	s := testStore(t, time.Minute)
+	s.trying = func(error) { said++ }
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	require.NoError(t, s.flushed(ctx, func(once context.Context) error {
@@ -199,7 +200,8 @@ func TestAServerThatIsLateHasAllThatWasSent(t *testing.T) {
 	}))
 	assert.Equal(t, 3, asked)
 	assert.Equal(t, 2, said)
-	require.ErrorIs(t, s.flushed(ctx, func(context.Context) error { return nats.ErrConnectionClosed }), nats.ErrConnectionClosed)
+	denied := &jetstream.APIError{Code: 403, ErrorCode: 1}
+	require.ErrorIs(t, s.flushed(ctx, func(context.Context) error { return denied }), denied)
 	require.ErrorIs(t, s.flushed(ctx, func(context.Context) error {
 		cancel()
 		return context.DeadlineExceeded
