@@ -14,10 +14,6 @@ import (
 	"github.com/cnbus/cnbus/tsocket"
 )
 
-func ctxAfter(d time.Duration) (context.Context, context.CancelFunc) {
-	return context.WithTimeout(background, d)
-}
-
 // dgramChecks: EINVAL for what is empty, EBUSY, ENOTCONN, in this order.
 func dgramChecks(t *testing.T, k Dgrams) {
 	a, b := k.Pair(t)

@@ -104,7 +104,7 @@ func measure(ctx context.Context, n int, l load) (c cost, err error) {
 // atRest measures what passes while nothing happens, and what there is.
 func (c *cost) atRest(ctx context.Context, hosts []*member, server *natsbridge.Embedded, l load, before uint64) error {
 	n := float64(len(hosts))
-	nc, err := nats.Connect(server.URL())
+	nc, err := nats.Connect(server.URL(), nats.Timeout(time.Minute))
 	if err != nil {
 		return err
 	}
