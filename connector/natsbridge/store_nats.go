@@ -140,14 +140,31 @@ func bucketConfig(name string, age time.Duration, replicas int) jetstream.Stream
 	}
 }
 
-// do is storeOp on the store; it waits for the answer.
-func (s *natsStore) do(ctx context.Context, op *storeOp) (r storeResult) {
+// storePause is how long an operation waits for a leader before it is tried again.
+const storePause = 100 * time.Millisecond
+
+// do is storeOp on the store; it waits for the answer. What no server has taken, as they are choosing a leader, is tried again.
+func (s *natsStore) do(ctx context.Context, op *storeOp) storeResult {
 	patience := storeTime
 	if op.bucket == bucketHosts && op.kind != storeDelete {
 		patience = min(patience, s.renewal)
 	}
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
+	for {
+		r := s.once(ctx, op)
+		if !errors.Is(r.err, jetstream.ErrNoStreamResponse) && !errors.Is(r.err, nats.ErrNoResponders) {
+			return r
+		}
+		select {
+		case <-ctx.Done():
+			return r
+		case <-time.After(storePause):
+		}
+	}
+}
+
+func (s *natsStore) once(ctx context.Context, op *storeOp) (r storeResult) {
 	kv := s.buckets[op.bucket]
 	switch op.kind {
 	case storeGet:

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math"
 	"net"
 	"testing"
 	"time"
@@ -150,12 +151,47 @@ func (l *lateStore) Create(ctx context.Context, key string, value []byte, opts .
 // TestAStoreThatAnswersLate has given the host its number and its lease: it goes by what is in the store. So it does when
 // the servers of the store have no leader for a moment.
 func TestAStoreThatAnswersLate(t *testing.T) {
-	for _, why := range []error{context.DeadlineExceeded, jetstream.ErrNoStreamResponse, nats.ErrNoResponders, &jetstream.APIError{Code: 503, ErrorCode: 10008}} {
-		t.Run(why.Error(), func(t *testing.T) { testLateStore(t, why) })
+	for _, c := range []struct {
+		why  error
+		told int
+	}{
+		{context.DeadlineExceeded, 2},
+		{&jetstream.APIError{Code: 503, ErrorCode: 10008}, 2},
+		{jetstream.ErrNoStreamResponse, 0}, // not worth a word
+	} {
+		t.Run(c.why.Error(), func(t *testing.T) { testLateStore(t, c.why, c.told) })
 	}
 }
 
-func testLateStore(t *testing.T, why error) {
+// leaderless is a store that nobody leads, for n operations.
+type leaderless struct {
+	jetstream.KeyValue
+	n int
+}
+
+func (l *leaderless) Create(ctx context.Context, key string, value []byte, opts ...jetstream.KVCreateOpt) (uint64, error) {
+	if l.n--; l.n >= 0 {
+		return 0, jetstream.ErrNoStreamResponse
+	}
+	return l.KeyValue.Create(ctx, key, value, opts...)
+}
+
+// TestAnOperationWaitsForALeader, as long as it may take.
+func TestAnOperationWaitsForALeader(t *testing.T) {
+	s := testStore(t, time.Minute)
+	s.buckets[bucketIDs] = &leaderless{s.buckets[bucketIDs], 3}
+	op := storeOp{kind: storeCreate, bucket: bucketIDs, key: "i.1.1", value: []byte("x")}
+	r := s.do(t.Context(), &op)
+	require.NoError(t, r.err)
+	assert.NotZero(t, r.rev)
+
+	s.buckets[bucketIDs].(*leaderless).n = math.MaxInt
+	over, cancel := context.WithCancel(t.Context())
+	cancel()
+	require.ErrorIs(t, s.do(over, &op).err, jetstream.ErrNoStreamResponse)
+}
+
+func testLateStore(t *testing.T, why error, told int) {
 	s := testStore(t, time.Minute)
 	for b, kv := range s.buckets {
 		s.buckets[b] = &lateStore{kv, 1, why}
@@ -169,7 +205,7 @@ func testLateStore(t *testing.T, why error) {
 	require.NoError(t, err)
 	r := s.do(t.Context(), &storeOp{kind: storeUpdate, bucket: bucketHosts, key: leaseKey(n), value: leaseValue(n, 1, "a"), rev: rev})
 	require.NoError(t, r.err)
-	assert.Equal(t, 2, said)
+	assert.Equal(t, told, said)
 
 	over, cancel := context.WithCancel(t.Context())
 	cancel()
