@@ -50,7 +50,7 @@ type SiteState uint8
 const (
 	SiteInForce   SiteState = iota + 1 // for all hosts
 	SiteSuspended                      // the host has no contact to the site, for a whole lease or since its broker began: for this host only, until it has
-	SiteLost                           // another host has the id now: for this host only
+	SiteLost                           // for this host only from now on, as the text says: another one has the id now, or will not know this one's
 )
 
 // String returns the state in words.

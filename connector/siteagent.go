@@ -63,7 +63,7 @@ func (a *SiteAgent) Offer(ctx context.Context, host uint32, name string, h Handl
 	}
 	opt := SiteOptions{Takeover: true, Changed: func(s SiteState, text string) {
 		if s == SiteLost {
-			a.log().Error("another host offers this one's agent", "agent", a.Name, "host", host, "name", name, "why", text)
+			a.log().Error("this host's agent is no longer offered to the site", "agent", a.Name, "host", host, "name", name, "why", text)
 		}
 	}}
 	if err := AddSiteCallback(ctx, a.Bus, a.ID(host), cutName(a.Name+" "+name), h, opt); err != nil {

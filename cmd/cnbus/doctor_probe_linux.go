@@ -35,7 +35,7 @@ type seen struct {
 const (
 	// ackWait is how long an answer is waited for. The kernel gives it within sendto: what is waited for is that this process is let read it.
 	ackWait = 2 * time.Second
-	// quietWait is how long it must be quiet for nobody to listen.
+	// quietWait is how long it must be quiet for nobody to listen, or to answer.
 	quietWait = 500 * time.Millisecond
 	// childWait is how long word of a child that has ended is waited for.
 	childWait = 10 * time.Second
@@ -114,14 +114,14 @@ func (p *kernelProbe) send(data ...uint32) (ack uint32, err error) {
 	return ack, p.s.Send(frame, 0, 0)
 }
 
-// ask sends a request and reports whether it was answered.
-func (p *kernelProbe) ask(data ...uint32) (answered bool, err error) {
+// ask sends a request and reports whether it was answered within d.
+func (p *kernelProbe) ask(d time.Duration, data ...uint32) (answered bool, err error) {
 	ack, err := p.send(data...)
 	if err != nil {
 		return false, err
 	}
 	var errno uint32
-	err = p.receive(ackWait, func(e *procevent.Event, got uint32) bool {
+	err = p.receive(d, func(e *procevent.Event, got uint32) bool {
 		errno = e.Err
 		return e.Kind == procevent.Ack && got == ack+1
 	})
@@ -144,12 +144,12 @@ const (
 
 func (p *kernelProbe) listen() (answered bool, err error) {
 	p.listened = true
-	return p.ask(opListen)
+	return p.ask(ackWait, opListen)
 }
 
 // masks reports whether a request with a mask (0: everything) is answered: old
-// kernels ignore its 8 bytes.
-func (p *kernelProbe) masks() (bool, error) { return p.ask(opListen, 0) }
+// kernels ignore its 8 bytes. It comes after listen, which was answered: this process is let read.
+func (p *kernelProbe) masks() (bool, error) { return p.ask(quietWait, opListen, 0) }
 
 // ignore takes the request back: the count outlives the socket. The last listener's is not answered.
 func (p *kernelProbe) ignore() {

@@ -31,7 +31,8 @@ func newLs(app *cli.App) *cobra.Command {
 		Long: `List the registered ids, as /proc/net/connector does, and more: how many listen
 to the group, how many messages the callback got and how many were published to
 the group, and who registered it. A busy agent asked its senders to wait; the
-host of an unreachable one cannot be seen at present.
+host of an unreachable one cannot be seen at present, and one with no contact to
+the site is for its own host alone until it has.
 
 IDS are ids, names or ranges (1:1, proc, 0x100-0x1ff:*); default: all.`,
 		Example: `  # who is there

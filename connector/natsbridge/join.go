@@ -41,10 +41,14 @@ func (s *natsStore) hostNumber(ctx context.Context, name string) (uint16, error)
 // late reports whether the store is to be asked again, after a pause: err may pass by itself, as while its servers choose a leader, and
 // there is more time. It may have done what it was asked for.
 func (s *natsStore) late(ctx context.Context, err error) bool {
-	if ctx.Err() != nil || !passes(err) || s.nc.IsClosed() || s.refused() != nil {
+	if ctx.Err() != nil || !passes(err) || definite(streamFailure(err)) || s.nc.IsClosed() || s.refused() != nil {
 		return false
 	}
-	s.trying(fmt.Errorf("JetStream does not answer: %w", err))
+	why := "NATS"
+	if errors.Is(err, context.DeadlineExceeded) {
+		why = "NATS does not answer"
+	}
+	s.trying(fmt.Errorf("%s: %w", why, err))
 	select {
 	case <-ctx.Done():
 		return false

@@ -76,8 +76,8 @@ func (c *core) renew(kind storeKind) {
 			if l.inForce {
 				c.hub.Renewed()
 			}
-		case errors.Is(r.err, errStoreExists) && kind == storeUpdate:
-			// It has ended, or an update of ours was done that we were told had failed.
+		case errors.Is(r.err, errStoreExists):
+			// It has ended, or something of ours was done that we were told had failed.
 			c.lookAtLease()
 		default:
 			l.renewing, l.verify = false, true

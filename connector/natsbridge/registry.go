@@ -29,7 +29,8 @@ type ownID struct {
 	asked     bool   // its present owner was asked whether it is
 	ended     bool   // unregistered while the store was being asked
 	claiming  bool   // the store is being asked,
-	since     uint64 // in that time of the lease
+	since     uint64 // in that time of the lease,
+	stale     bool   // and what it says may be of before a change that it has made since
 	before    string // what its agent is to be told of who had it before
 	told      connector.SiteState
 }
@@ -128,7 +129,7 @@ func (c *core) settleDoubts() {
 
 // claim asks the store for o. Whoever makes the key has the id (docs/hosts.md, "The store").
 func (c *core) claim(o *ownID, tries int) {
-	o.claiming, o.since = true, c.lease.times
+	o.claiming, o.since, o.stale = true, c.lease.times, false
 	if tries == 0 {
 		c.refuseID(o, connector.ErrWouldBlock, "several hosts claim it at this moment")
 		return
@@ -264,8 +265,8 @@ func (c *core) claimed(o *ownID, r storeResult) {
 		c.refuseID(o, connector.ErrInterrupted, "this host lost contact to the site meanwhile")
 		return
 	}
-	if o.since != c.lease.times {
-		c.claim(o, claimRetries) // another host may have taken it while there was no lease
+	if c.outdated(o) {
+		c.claim(o, claimRetries)
 		return
 	}
 	o.rev, o.state, o.announced = r.rev, idInForce, true
@@ -286,6 +287,10 @@ func (c *core) claimed(o *ownID, r storeResult) {
 	}
 }
 
+// outdated reports whether the store has to be asked for o again: while there was no lease another host may have taken
+// the id, or may have given it up since.
+func (c *core) outdated(o *ownID) bool { return o.stale || o.since != c.lease.times }
+
 // refuseID ends a claim that failed: for the first time it is refused, later it is suspended still, or lost.
 func (c *core) refuseID(o *ownID, why *connector.Error, text string) {
 	o.claiming = false
@@ -293,6 +298,8 @@ func (c *core) refuseID(o *ownID, why *connector.Error, text string) {
 	case o.ended:
 	case o.state == idClaiming:
 		c.giveUp(o, why, text)
+	case why == connector.ErrDuplicate && c.lease.inForce && c.outdated(o):
+		c.claim(o, claimRetries)
 	case why == connector.ErrDuplicate || why == connector.ErrProtocol:
 		c.lose(o, text)
 	case !o.granted:
@@ -399,9 +406,7 @@ func (c *core) noIDRecord(p *peer, f *fields) error {
 	case o == nil || o.state != idInForce && o.state != idSuspended:
 	case o.rev < rev:
 		if o.state == idSuspended { // it is looked at when there is a lease again
-			if o.claiming {
-				o.since-- // and now once more
-			}
+			o.stale = o.claiming // and now once more
 			break
 		}
 		// The key was that host's for a moment, by a takeover of which it was not told that it had worked.

@@ -338,3 +338,33 @@ func TestAnIDIsAskedForOnceAtATime(t *testing.T) {
 	assert.Equal(t, before+2, s.ops, "it may have been taken between")
 	assert.Equal(t, connector.SiteInForce, a.state[id])
 }
+
+// TestAnIDThatWasGivenUpMeanwhileIsAskedForAgain: another host has the key while the store is asked, and gives it up.
+func TestAnIDThatWasGivenUpMeanwhileIsAskedForAgain(t *testing.T) {
+	s := newSim(t, 10, 2)
+	s.start()
+	a, b := s.hosts[0], s.hosts[1]
+	id := cbid.Make(0x200, 1)
+	a.register(id, false)
+	s.forward(1000 * ms)
+	a.core.suspend("the lease has ended")
+	k := s.keys[bucketIDs][idKey(id)]
+	theirs := storeOp{
+		kind: storeUpdate, bucket: bucketIDs, key: idKey(id), rev: k.rev,
+		value: idValue(b.num, b.core.run, &connector.IDInfo{ID: id, Port: connector.SitePort(uint32(b.num), 1), Name: "sim"}),
+		then:  func(r storeResult) { k.rev = r.rev },
+	}
+	s.store(theirs)
+	rev := s.keys[bucketIDs][idKey(id)].rev
+	before := s.ops
+	a.core.resume()
+	for s.ops == before { // the key was read
+		s.forward(ms / 10)
+	}
+	delete(s.keys[bucketIDs], idKey(id))
+	record := appendNoID(nil, id, rev)
+	require.NoError(t, a.core.noIDRecord(a.core.peers[b.num], &fields{b: record[len(record)-16:]}))
+	s.forward(2 * simLease)
+	assert.Equal(t, connector.SiteInForce, a.state[id])
+	s.owners([]cbid.ID{id})
+}

@@ -93,7 +93,7 @@ func (s *natsStore) open(ctx context.Context, name string, age time.Duration) (j
 	}
 }
 
-// passes reports whether a stream that could not be opened may be later, with nobody doing anything.
+// passes reports whether what failed, the opening of a stream or an operation, may work later with nobody doing anything.
 func passes(err error) bool {
 	var api *jetstream.APIError
 	if !errors.As(err, &api) {
@@ -143,7 +143,8 @@ func bucketConfig(name string, age time.Duration, replicas int) jetstream.Stream
 // storePause is how long an operation waits for a leader before it is tried again.
 const storePause = 100 * time.Millisecond
 
-// do is storeOp on the store; it waits for the answer. What no server has taken, as they are choosing a leader, is tried again.
+// do is storeOp on the store; it waits for the answer. What no server has taken, as they are choosing a leader, is tried again, but for
+// a deletion: a host that leaves does not wait for a leader, and else it is done later.
 func (s *natsStore) do(ctx context.Context, op *storeOp) storeResult {
 	patience := storeTime
 	if op.bucket == bucketHosts && op.kind != storeDelete {
@@ -153,7 +154,7 @@ func (s *natsStore) do(ctx context.Context, op *storeOp) storeResult {
 	defer cancel()
 	for {
 		r := s.once(ctx, op)
-		if !errors.Is(r.err, jetstream.ErrNoStreamResponse) && !errors.Is(r.err, nats.ErrNoResponders) {
+		if op.kind == storeDelete || !errors.Is(r.err, jetstream.ErrNoStreamResponse) && !errors.Is(r.err, nats.ErrNoResponders) {
 			return r
 		}
 		select {

@@ -33,7 +33,10 @@ func hostEvent(host, kind string, pid int) func(string) []string {
 func (p *program) tells(host, script string, matches ...func(pid int) func(string) []string) {
 	p.t.Helper()
 	anew := regexp.MustCompile(`"host":"` + host + `".*"change":"here"|  ` + host + `  follows from here on$`)
-	for again := true; again; {
+	for round, again := 0, true; again; round++ {
+		if round == 20 {
+			p.t.Fatalf("%s is followed anew all the time", host)
+		}
 		from := len(p.all())
 		child := exec.Command("sh", "-c", script)
 		_ = child.Run()

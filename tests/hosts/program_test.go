@@ -121,7 +121,7 @@ func (h *host) registers(line string) {
 	for {
 		p := h.run(line)
 		for over := false; !over; {
-			if strings.Contains(p.said(), "registered") {
+			if strings.Contains(p.said(), "waiting for messages") {
 				return
 			}
 			select {

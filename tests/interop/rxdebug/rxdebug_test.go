@@ -3,6 +3,7 @@
 package rxdebug_test
 
 import (
+	"fmt"
 	"net/netip"
 	"os/exec"
 	"path/filepath"
@@ -54,11 +55,13 @@ func still(text string) string {
 // same runs both programs, which must print the same of what does not move meanwhile: what ours says before and after theirs.
 func same(t *testing.T, cnbus string, addr netip.AddrPort, flags ...string) string {
 	t.Helper()
-	for {
+	for range 50 {
 		if text, ok := compared(t, cnbus, addr, flags...); ok {
 			return text
 		}
 	}
+	require.FailNow(t, "it never stands still", "%v", flags)
+	return ""
 }
 
 // compared is one attempt of same. It fails if something has moved.
@@ -125,14 +128,19 @@ func TestSameTextAsRxdebug(t *testing.T) {
 	}
 	// A call that lasts longer than it takes to ask both, which nobody knows.
 	for ms, over := 3000, false; !over; ms *= 2 {
-		done := make(chan struct{})
+		require.Less(t, ms, 200_000, "the call was never seen")
+		done := make(chan error, 1)
 		go func() {
-			defer close(done)
-			_, _ = openafs.CallPeer(t.Context(), peer.Addr, "-level", "crypt", "delay", strconv.Itoa(ms))
+			call, err := openafs.CallPeer(t.Context(), peer.Addr, "-level", "crypt", "delay", strconv.Itoa(ms))
+			if err == nil && call.Code != 0 {
+				err = fmt.Errorf("the call ended by %d", call.Code)
+			}
+			done <- err
 		}()
+		var err error
 		for ended := false; !over && !ended; {
 			select {
-			case <-done:
+			case err = <-done:
 				ended = true
 			default:
 				if active() {
@@ -141,7 +149,10 @@ func TestSameTextAsRxdebug(t *testing.T) {
 				}
 			}
 		}
-		<-done
+		if over {
+			err = <-done
+		}
+		require.NoError(t, err)
 	}
 }
 
