@@ -48,6 +48,7 @@ type durable struct {
 	doubt     uint64 // messages up to this number may be stored already
 	doubtSeq  uint64 // at sequences after that
 	top       uint64 // the stream had at least that sequence
+	old       int64  // since then answers say that it has less
 	writing   bool   // an operation is under way
 	last      uint64 // the sequence of this host's last message
 	lastKnown bool

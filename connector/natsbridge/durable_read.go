@@ -37,6 +37,7 @@ func (c *core) openStream(d *durable) {
 	if d.reading != 0 {
 		next = d.next // the answer may be older than what is read meanwhile
 	}
+	top, at := d.top, c.now
 	op := streamOp{kind: streamOpen, want: d.want}
 	if !d.make && (d.epoch != 0 || !asked && len(d.queue) == 0) {
 		op.kind = streamLook // one that has been there is not there for a reason
@@ -53,6 +54,12 @@ func (c *core) openStream(d *durable) {
 		switch {
 		case r.err == nil && op.kind == streamDelete:
 			c.endedHere(d)
+			return
+		case r.err == nil && d.isOld(&r, top, at):
+			if d.locate = d.locate || asked; op.kind == streamDefine {
+				c.defined(d, nil)
+			}
+			c.putOff(d, "open", errStreamOld)
 			return
 		case r.err == nil:
 			c.opened(d, &r, asked, next)
@@ -81,6 +88,25 @@ func (c *core) openStream(d *durable) {
 	c.stream(d, op)
 }
 
+// isOld reports whether an answer to what was asked at that time, when the stream was known to have messages up to top, is not to be
+// believed. A server that led the stream, and is cut off from the others, answers for seconds with what it had, while other
+// servers have more, and readers have read it. It is believed that there is less only from a leader that has heard of a majority since the
+// first such answer: if it led no more it would know by then.
+func (d *durable) isOld(r *streamResult, top uint64, at int64) bool {
+	if d.epoch != r.epoch || r.last >= top {
+		d.old = 0
+		return false
+	}
+	if d.old == 0 {
+		d.old = at
+	}
+	if r.contact == 0 || r.contact < at-d.old {
+		d.old = 0
+		return false
+	}
+	return true
+}
+
 // gone is called when the stream of d is not there. If it was known as the site's, its end is on its way, and what waits is
 // told; a group of this host's policy begins anew.
 func (c *core) gone(d *durable, asked bool) {
@@ -98,7 +124,7 @@ func (c *core) opened(d *durable, r *streamResult, asked bool, next uint64) {
 	if another || d.epoch != r.epoch {
 		d.lastKnown = false
 	}
-	if d.epoch != r.epoch {
+	if d.epoch != r.epoch || another {
 		d.top = 0
 	}
 	d.top = max(d.top, r.last)
@@ -135,6 +161,7 @@ func (c *core) storedMsgs(group uint32, reader uint64, msgs []streamMsg) {
 			continue
 		}
 		d.next = m.seq + 1
+		d.top = max(d.top, m.seq)
 		s := c.parseStored(group, m)
 		c.hub.Stored(group, &s)
 	}

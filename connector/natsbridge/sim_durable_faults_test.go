@@ -2,7 +2,9 @@ package natsbridge
 
 import (
 	"fmt"
+	"math"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/stretchr/testify/assert"
@@ -432,4 +434,63 @@ func (c *crowdedAppend) Stream(op streamOp) {
 		op.then(r)
 		c.turn()
 	})
+}
+
+// TestAServerThatLedTheStreamIsNotBelieved: cut off from the others it says for a while that there is less than what was read. A server
+// that leads is believed.
+func TestAServerThatLedTheStreamIsNotBelieved(t *testing.T) {
+	s := newSim(t, 1, 1)
+	s.want = connector.History{Messages: 1000, Durable: true}
+	s.start()
+	h := s.hosts[0]
+	h.receive()
+	s.keepSome(h, 10)
+	require.Len(t, h.place.got, 10)
+	var since, looks int64
+	contact := func() int64 { return s.now - since + 500*ms } // heard of nobody since before the first look
+	s.looks = func(r *streamResult) {
+		if looks++; since == 0 {
+			since = s.now
+		}
+		r.last, r.contact = 6, contact()
+	}
+	look := func(d int64) {
+		since, looks = 0, 0
+		h.core.readerBroke(simGroup, h.core.durables[simGroup].reading)
+		h.turn()
+		s.forward(d)
+	}
+	look(20e9)
+	assert.Greater(t, looks, int64(5), "it is asked again")
+	assert.Zero(t, h.resets)
+	s.looks = nil // it leads no more, and another one answers
+	s.forward(5e9)
+	assert.Zero(t, h.resets)
+	s.keepSome(h, 3)
+	assert.Len(t, h.place.got, 13)
+
+	for _, c := range []func() int64{
+		func() int64 { return 0 },         // there is no other
+		func() int64 { return 1000 * ms }, // it hears of the others all the time
+	} {
+		contact = c
+		s.looks = func(r *streamResult) { r.last, r.contact = 6, contact() }
+		before := h.resets
+		look(10e9)
+		assert.Equal(t, before+1, h.resets, "what was stored is lost, and said to be")
+		s.looks = nil
+		h.core.durables[simGroup].top = 13
+	}
+}
+
+func TestContactOfALeader(t *testing.T) {
+	peer := func(active time.Duration, offline bool) *jetstream.PeerInfo {
+		return &jetstream.PeerInfo{Active: active, Offline: offline}
+	}
+	assert.Zero(t, contact(nil))
+	assert.EqualValues(t, 3, contact([]*jetstream.PeerInfo{peer(7, false), peer(3, false)}), "it and one other are two of three")
+	assert.EqualValues(t, 7, contact([]*jetstream.PeerInfo{peer(7, false), peer(3, true)}))
+	assert.EqualValues(t, math.MaxInt64, contact([]*jetstream.PeerInfo{peer(0, false), peer(3, true)}), "never")
+	assert.EqualValues(t, 4, contact([]*jetstream.PeerInfo{peer(9, false), peer(4, false), peer(8, false), peer(1, false)}))
+	assert.EqualValues(t, 5, contact([]*jetstream.PeerInfo{peer(5, false)}), "two of two")
 }

@@ -48,6 +48,9 @@ func (s *sim) stream(host uint16, op *streamOp) (r streamResult) {
 			return r
 		}
 		r.epoch, r.first, r.last, r.batch = st.epoch, st.first, st.last(), 8
+		if s.looks != nil {
+			s.looks(&r)
+		}
 		return r
 	case streamOpen, streamDefine:
 		if st == nil {

@@ -47,7 +47,8 @@ type sim struct {
 	denied  map[streamKind]error // what the store says to each operation of that kind
 	tried   map[streamKind]int
 
-	unlisted map[uint32]bool // streams whose leaders do not answer to a list
+	unlisted map[uint32]bool     // streams whose leaders do not answer to a list
+	looks    func(*streamResult) // what streamLook answers instead
 }
 
 type simKey struct {

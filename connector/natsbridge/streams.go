@@ -39,6 +39,7 @@ type streamResult struct {
 	epoch       uint64 // streamOpen, streamLook
 	first, last uint64 // streamOpen, streamLook, streamLast that has found none; first: streamFetch too
 	batch       int    // streamOpen, streamLook: how many messages one streamAppend may have
+	contact     int64  // streamOpen, streamLook: ns since the server that answered has heard of so many others that it leads; 0: it is alone
 	seq         uint64 // streamAppend: of the last one
 	msgs        []streamMsg
 	groups      map[uint32]connector.History // streamList
@@ -60,6 +61,7 @@ var (
 	errStreamNone   = errors.New("no such stream")
 	errStreamFull   = errors.New("the store has no room")
 	errStreamDenied = errors.New("the store refuses")
+	errStreamOld    = errors.New("a server that does not lead any more has answered, or messages that were stored are lost")
 )
 
 // refusal is what a client is told of it.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -167,7 +168,25 @@ func endsOf(info *jetstream.StreamInfo) streamResult {
 	if info.Config.AllowAtomicPublish {
 		r.batch = atomicMost
 	}
+	if info.Cluster != nil {
+		r.contact = contact(info.Cluster.Replicas)
+	}
 	return r
+}
+
+// contact is how long ago a leader of those followers has heard of a majority, itself included.
+func contact(followers []*jetstream.PeerInfo) int64 {
+	if len(followers) == 0 {
+		return 0
+	}
+	ages := make([]int64, len(followers))
+	for i, f := range followers {
+		if ages[i] = max(1, int64(f.Active)); f.Offline || f.Active == 0 {
+			ages[i] = math.MaxInt64
+		}
+	}
+	slices.Sort(ages)
+	return ages[(len(followers)+1)/2-1]
 }
 
 // lastOf returns this host's last message in the stream, if there is one.
