@@ -75,16 +75,15 @@ func defaultTuning() tuning {
 
 // reg is a registered id.
 type reg struct {
-	id       cbid.ID
-	name     string
-	owner    *conn // of another host's id: no client, but says who
-	far      bool  // the id of another host
-	wide     bool  // registered for all hosts
-	alone    bool  // for this one, because another has it
-	takeover bool  // what was asked for
-	// It is to be for all hosts, and is for this one until the site can be asked.
-	suspended bool
-	lapsed    bool  // it is for all hosts, and the host has lost touch with them
+	id        cbid.ID
+	name      string
+	owner     *conn // of another host's id: no client, but says who
+	far       bool  // the id of another host
+	wide      bool  // registered for all hosts
+	alone     bool  // for this one, because another has it, or will not know it
+	takeover  bool  // what was asked for
+	suspended bool  // to be for all hosts, and for this one until the site can be asked
+	lapsed    bool  // wide, and the host has lost touch with the others
 	unknown   bool  // the other host cannot be reached
 	since     int64 // Unix ns
 	dead      bool  // removed; routes to it are stale

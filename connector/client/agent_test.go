@@ -523,3 +523,27 @@ func TestCloseOfTheBusEndsEverything(t *testing.T) {
 	require.ErrorIs(t, err, connector.ErrClosed)
 	require.NoError(t, b.Close())
 }
+
+// What a registration for all hosts has become is told in order, and that all is as it was not at all.
+func TestStatesOfTheSiteAreToldOnceAndInOrder(t *testing.T) {
+	_, b, p := agentSide(t)
+	told := make(chan string, 10)
+	opt := connector.SiteOptions{Changed: func(s connector.SiteState, text string) { told <- s.String() + text }}
+	added := run(func() error {
+		return b.AddSiteCallback(within(t), id1, "name", connector.HandlerFunc(func(context.Context, *connector.Delivery) {}), opt)
+	})
+	hd, _ := p.want(frame.Add)
+	assert.EqualValues(t, frame.FlagSite, hd.Flags)
+	p.ack(hd)
+	require.NoError(t, get(t, added))
+	for _, s := range []struct {
+		state connector.SiteState
+		text  string
+	}{{connector.SiteInForce, ""}, {connector.SiteSuspended, ": away"}, {connector.SiteInForce, ""}, {connector.SiteInForce, ""}, {connector.SiteInForce, ": host2 had it"}, {connector.SiteLost, ": to host2"}, {connector.SiteInForce, ""}} {
+		p.send(frame.Header{Type: frame.Site, Code: uint16(s.state)}, append(frame.AppendID(nil, id1), s.text...)...)
+	}
+	for _, want := range []string{"suspended: away", "in force", "in force: host2 had it", "lost: to host2", "in force"} {
+		assert.Equal(t, want, get(t, told))
+	}
+	assert.Empty(t, told)
+}

@@ -69,11 +69,10 @@ type coreConfig struct {
 	first uint64 // the first session of a link: none that another run has had
 	lease int64  // ns
 
-	leaseRev uint64                                                // of the lease that was got before
-	cred     func(name string, cred connector.Cred) connector.Cred // what credentials of the host with that name mean here; nil: the same
-	local    func(group uint32) bool                               // groups that stay on their host; nil: none
-	clock    func() int64                                          // ns, never back
-	log      *slog.Logger
+	cred  func(name string, cred connector.Cred) connector.Cred // what credentials of the host with that name mean here; nil: the same
+	local func(group uint32) bool                               // groups that stay on their host; nil: none
+	clock func() int64                                          // ns, never back
+	log   *slog.Logger
 }
 
 // core is the bridge without its sockets, goroutines and clock: the broker's calls, payloads from other
@@ -145,6 +144,7 @@ type coreStats struct {
 	BytesOut   uint64 `json:"bytes_out"`   //
 }
 
+// newCore makes a core, which needs a lease before anything else: leased.
 func newCore(cfg coreConfig, h hub, w wire) *core {
 	c := &core{
 		coreConfig: cfg, hub: h, wire: w, session: cfg.first, connected: true,
@@ -156,7 +156,6 @@ func newCore(cfg coreConfig, h hub, w wire) *core {
 	}
 	c.now = c.clock()
 	c.wakeAt, c.listAt = math.MaxInt64, c.now
-	c.leased(cfg.leaseRev, c.now)
 	return c
 }
 

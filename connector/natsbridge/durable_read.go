@@ -56,7 +56,8 @@ func (c *core) openStream(d *durable) {
 			c.endedHere(d)
 			return
 		case r.err == nil && d.isOld(&r, top, at):
-			if d.locate = d.locate || asked; op.kind == streamDefine {
+			d.locate = d.locate || asked
+			if op.kind == streamDefine {
 				c.defined(d, nil)
 			}
 			c.putOff(d, "open", errStreamOld)

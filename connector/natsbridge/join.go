@@ -52,7 +52,7 @@ func (s *natsStore) late(ctx context.Context, err error) bool {
 	select {
 	case <-ctx.Done():
 		return false
-	case <-time.After(200 * time.Millisecond):
+	case <-time.After(askAgain):
 		return true
 	}
 }

@@ -47,12 +47,12 @@ func (c *core) leaseTick() {
 	l.renewAt = c.now + c.leaseTime()/renewals
 	if !l.renewing && c.connected {
 		l.renewing = true
-		c.renew(storeUpdate)
+		c.renew()
 	}
 }
 
-func (c *core) renew(kind storeKind) {
-	asked := c.now
+func (c *core) renew() {
+	asked, kind := c.now, storeUpdate
 	if c.lease.rev == 0 {
 		kind = storeCreate
 	}
@@ -114,14 +114,14 @@ func (c *core) lookAtLease() {
 		switch {
 		case errors.Is(r.err, errStoreNotFound):
 			c.lease.rev = 0
-			c.renew(storeCreate)
+			c.renew()
 			return
 		case r.err != nil:
 			c.lease.verify = true
 			c.log.Warn("the host's lease was not renewed", "err", r.err)
 		case err == nil && v.run == c.run:
 			c.lease.rev = r.rev
-			c.renew(storeUpdate)
+			c.renew()
 			return
 		default:
 			c.log.Error("another broker has joined under this host's name", "name", c.name, "number", c.host, "err", err)

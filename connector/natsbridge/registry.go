@@ -24,15 +24,15 @@ type ownID struct {
 	rev       uint64 // of its key
 	state     idState
 	takeover  bool
-	announced bool   // the other hosts were told
-	granted   bool   // and the hub
-	asked     bool   // its present owner was asked whether it is
-	ended     bool   // unregistered while the store was being asked
-	claiming  bool   // the store is being asked,
-	since     uint64 // in that time of the lease,
-	stale     bool   // and what it says may be of before a change that it has made since
-	before    string // what its agent is to be told of who had it before
-	told      connector.SiteState
+	announced bool                // the other hosts were told
+	granted   bool                // and the hub
+	asked     bool                // its present owner was asked whether it is
+	ended     bool                // unregistered while the store was being asked
+	claiming  bool                // the store is being asked,
+	since     uint64              // in that time of the lease,
+	stale     bool                // and what it says may be of before a change that it has made since
+	before    string              // what its agent is to be told of who had it before
+	told      connector.SiteState // last, 0: nothing since it was granted
 }
 
 // lostID is an id that was this host's.
@@ -278,13 +278,10 @@ func (c *core) claimed(o *ownID, r storeResult) {
 		if !o.granted && !o.ended {
 			o.granted = true
 			c.hub.Granted(id, nil, "")
-			c.tellBefore(o)
+			c.tellInForce(o)
 		}
 	})
-	if o.granted && (o.before != "" || o.told == connector.SiteSuspended) {
-		c.tell(o, connector.SiteInForce, o.before)
-		o.before = ""
-	}
+	c.tellInForce(o)
 }
 
 // outdated reports whether the store has to be asked for o again: while there was no lease another host may have taken
@@ -415,7 +412,7 @@ func (c *core) noIDRecord(p *peer, f *fields) error {
 	default:
 		o.before = fmt.Sprintf("host %s (number %d), which had it before, has given it up", p.name, p.host)
 		if o.state == idInForce {
-			c.tellBefore(o)
+			c.tellInForce(o)
 		}
 	}
 	return nil
@@ -433,9 +430,9 @@ func (c *core) tellLost(p *peer) {
 	}
 }
 
-// tellBefore tells an agent that another host had its id, once it has it.
-func (c *core) tellBefore(o *ownID) {
-	if o.granted && o.before != "" {
+// tellInForce tells an agent that its id is in force, if it was told otherwise, or if another host had it.
+func (c *core) tellInForce(o *ownID) {
+	if o.granted && (o.before != "" || o.told == connector.SiteSuspended) {
 		c.tell(o, connector.SiteInForce, o.before)
 		o.before = ""
 	}

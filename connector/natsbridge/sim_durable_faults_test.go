@@ -2,9 +2,7 @@ package natsbridge
 
 import (
 	"fmt"
-	"math"
 	"testing"
-	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/stretchr/testify/assert"
@@ -481,16 +479,4 @@ func TestAServerThatLedTheStreamIsNotBelieved(t *testing.T) {
 		s.looks = nil
 		h.core.durables[simGroup].top = 13
 	}
-}
-
-func TestContactOfALeader(t *testing.T) {
-	peer := func(active time.Duration, offline bool) *jetstream.PeerInfo {
-		return &jetstream.PeerInfo{Active: active, Offline: offline}
-	}
-	assert.Zero(t, contact(nil))
-	assert.EqualValues(t, 3, contact([]*jetstream.PeerInfo{peer(7, false), peer(3, false)}), "it and one other are two of three")
-	assert.EqualValues(t, 7, contact([]*jetstream.PeerInfo{peer(7, false), peer(3, true)}))
-	assert.EqualValues(t, math.MaxInt64, contact([]*jetstream.PeerInfo{peer(0, false), peer(3, true)}), "never")
-	assert.EqualValues(t, 4, contact([]*jetstream.PeerInfo{peer(9, false), peer(4, false), peer(8, false), peer(1, false)}))
-	assert.EqualValues(t, 5, contact([]*jetstream.PeerInfo{peer(5, false)}), "two of two")
 }

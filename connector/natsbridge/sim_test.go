@@ -205,9 +205,10 @@ func (h *simHost) start() {
 	}})
 	require.NotZero(s.t, rev)
 	h.core = newCore(coreConfig{
-		host: h.num, name: name, run: run, first: uint64(s.now), lease: simLease, leaseRev: rev,
+		host: h.num, name: name, run: run, first: uint64(s.now), lease: simLease,
 		clock: func() int64 { return s.now }, log: slog.New(slog.DiscardHandler),
 	}, h, h)
+	h.core.leased(rev, s.now)
 	h.core.connected = s.side[h.i] == 0
 	h.core.tick()
 }

@@ -10,8 +10,14 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// storeTime is how long one operation on the store may take.
-const storeTime = 5 * time.Second
+const (
+	// storeTime is how long one operation on the store may take.
+	storeTime = 5 * time.Second
+	// askAgain is after what time one who joins asks again for what may be there later.
+	askAgain = 200 * time.Millisecond
+	// storePause is how long an operation waits for a leader before it is tried again.
+	storePause = 100 * time.Millisecond
+)
 
 // natsStore is the two buckets in JetStream.
 type natsStore struct {
@@ -88,7 +94,7 @@ func (s *natsStore) open(ctx context.Context, name string, age time.Duration) (j
 		select {
 		case <-ctx.Done():
 			return nil, errors.Join(ctx.Err(), err)
-		case <-time.After(200 * time.Millisecond):
+		case <-time.After(askAgain):
 		}
 	}
 }
@@ -122,7 +128,7 @@ func (s *natsStore) keys(ctx context.Context, name string) (jetstream.KeyValue, 
 		select {
 		case <-ctx.Done():
 			return nil, errors.Join(ctx.Err(), err)
-		case <-time.After(200 * time.Millisecond):
+		case <-time.After(askAgain):
 		}
 	}
 }
@@ -139,9 +145,6 @@ func bucketConfig(name string, age time.Duration, replicas int) jetstream.Stream
 		Replicas: replicas, AllowRollup: true, DenyDelete: true, Duplicates: duplicates, Discard: jetstream.DiscardNew,
 	}
 }
-
-// storePause is how long an operation waits for a leader before it is tried again.
-const storePause = 100 * time.Millisecond
 
 // do is storeOp on the store; it waits for the answer. What no server has taken, as they are choosing a leader, is tried again, but for
 // a deletion: a host that leaves does not wait for a leader, and else it is done later.

@@ -163,34 +163,6 @@ func TestAStoreThatAnswersLate(t *testing.T) {
 	}
 }
 
-// leaderless is a store that nobody leads, for n operations.
-type leaderless struct {
-	jetstream.KeyValue
-	n int
-}
-
-func (l *leaderless) Create(ctx context.Context, key string, value []byte, opts ...jetstream.KVCreateOpt) (uint64, error) {
-	if l.n--; l.n >= 0 {
-		return 0, jetstream.ErrNoStreamResponse
-	}
-	return l.KeyValue.Create(ctx, key, value, opts...)
-}
-
-// TestAnOperationWaitsForALeader, as long as it may take.
-func TestAnOperationWaitsForALeader(t *testing.T) {
-	s := testStore(t, time.Minute)
-	s.buckets[bucketIDs] = &leaderless{s.buckets[bucketIDs], 3}
-	op := storeOp{kind: storeCreate, bucket: bucketIDs, key: "i.1.1", value: []byte("x")}
-	r := s.do(t.Context(), &op)
-	require.NoError(t, r.err)
-	assert.NotZero(t, r.rev)
-
-	s.buckets[bucketIDs].(*leaderless).n = math.MaxInt
-	over, cancel := context.WithCancel(t.Context())
-	cancel()
-	require.ErrorIs(t, s.do(over, &op).err, jetstream.ErrNoStreamResponse)
-}
-
 func testLateStore(t *testing.T, why error, told int) {
 	s := testStore(t, time.Minute)
 	for b, kv := range s.buckets {
@@ -217,6 +189,34 @@ func testLateStore(t *testing.T, why error, told int) {
 	s.buckets[bucketIDs] = &lateStore{s.buckets[bucketIDs], 1, denied}
 	_, err = s.hostNumber(t.Context(), "b")
 	require.ErrorIs(t, err, denied)
+}
+
+// leaderless is a store that nobody leads, for n operations.
+type leaderless struct {
+	jetstream.KeyValue
+	n int
+}
+
+func (l *leaderless) Create(ctx context.Context, key string, value []byte, opts ...jetstream.KVCreateOpt) (uint64, error) {
+	if l.n--; l.n >= 0 {
+		return 0, jetstream.ErrNoStreamResponse
+	}
+	return l.KeyValue.Create(ctx, key, value, opts...)
+}
+
+// TestAnOperationWaitsForALeader, as long as it may take.
+func TestAnOperationWaitsForALeader(t *testing.T) {
+	s := testStore(t, time.Minute)
+	s.buckets[bucketIDs] = &leaderless{s.buckets[bucketIDs], 3}
+	op := storeOp{kind: storeCreate, bucket: bucketIDs, key: "i.1.1", value: []byte("x")}
+	r := s.do(t.Context(), &op)
+	require.NoError(t, r.err)
+	assert.NotZero(t, r.rev)
+
+	s.buckets[bucketIDs].(*leaderless).n = math.MaxInt
+	over, cancel := context.WithCancel(t.Context())
+	cancel()
+	require.ErrorIs(t, s.do(over, &op).err, jetstream.ErrNoStreamResponse)
 }
 
 // TestAServerThatIsLateHasAllThatWasSent in the end: who joins waits for it as long as its context lets it.
@@ -369,4 +369,16 @@ func TestABucketThatIsNotKnownEverywhereYet(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, 6, late.asked)
 	assert.GreaterOrEqual(t, said, 4, "and when an operation takes long")
+}
+
+func TestContactOfALeader(t *testing.T) {
+	peer := func(active time.Duration, offline bool) *jetstream.PeerInfo {
+		return &jetstream.PeerInfo{Active: active, Offline: offline}
+	}
+	assert.Zero(t, contact(nil))
+	assert.EqualValues(t, 3, contact([]*jetstream.PeerInfo{peer(7, false), peer(3, false)}), "it and one other are two of three")
+	assert.EqualValues(t, 7, contact([]*jetstream.PeerInfo{peer(7, false), peer(3, true)}))
+	assert.EqualValues(t, math.MaxInt64, contact([]*jetstream.PeerInfo{peer(0, false), peer(3, true)}), "never")
+	assert.EqualValues(t, 4, contact([]*jetstream.PeerInfo{peer(9, false), peer(4, false), peer(8, false), peer(1, false)}))
+	assert.EqualValues(t, 5, contact([]*jetstream.PeerInfo{peer(5, false)}), "two of two")
 }

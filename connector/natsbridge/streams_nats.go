@@ -392,7 +392,7 @@ func (s *natsStore) durableGroups(ctx context.Context) (map[uint32]connector.His
 		select {
 		case <-ctx.Done():
 			return nil, errors.Join(ctx.Err(), err)
-		case <-time.After(200 * time.Millisecond):
+		case <-time.After(askAgain):
 		}
 	}
 }
@@ -487,7 +487,7 @@ func (g *Bridge) follow(ctx context.Context, group uint32, reader, seq uint64) {
 			g.log.Debug("reader of a durable group", "group", group, "err", err)
 			select {
 			case <-ctx.Done():
-			case <-time.After(200 * time.Millisecond):
+			case <-time.After(askAgain):
 			}
 		}
 		seq = next

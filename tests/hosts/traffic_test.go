@@ -68,20 +68,13 @@ func confirmed(t testing.TB, a, b *host) *stream {
 	s := &stream{t: t, from: a.endpoint(), confirm: true, id: cbid.Make(0x2ff, agents.Add(1))}
 	s.begin()
 	bus := b.dial("counting agent")
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	defer cancel()
-	for {
-		err := connector.AddSiteCallback(ctx, bus, s.id, "count", connector.HandlerFunc(func(_ context.Context, d *connector.Delivery) {
+	require.NoError(t, b.inContact(func() error {
+		return connector.AddSiteCallback(context.Background(), bus, s.id, "count", connector.HandlerFunc(func(_ context.Context, d *connector.Delivery) {
 			s.mu.Lock()
 			s.take(d.Msg.Seq)
 			s.mu.Unlock()
 		}), connector.SiteOptions{})
-		if !errors.Is(err, connector.ErrInterrupted) {
-			require.NoError(t, err)
-			break
-		}
-		b.w.pause(ctx, "the host has contact: "+err.Error())
-	}
+	}))
 	s.found(a)
 	s.run()
 	return s

@@ -280,12 +280,23 @@ type told struct {
 // registerTold is register, and returns what becomes of the registration.
 func (h *host) registerTold(id cbid.ID) (<-chan told, error) {
 	h.w.t.Helper()
+	var states <-chan told
+	err := h.inContact(func() (err error) {
+		states, err = h.registerOnce(id)
+		return err
+	})
+	return states, err
+}
+
+// inContact tries f again while it fails because the host has no contact to the site.
+func (h *host) inContact(f func() error) error {
+	h.w.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	for {
-		states, err := h.registerOnce(id)
+		err := f()
 		if !errors.Is(err, connector.ErrInterrupted) {
-			return states, err
+			return err
 		}
 		h.w.pause(ctx, "the host has contact: "+err.Error())
 	}
